@@ -1,0 +1,29 @@
+// Package bootmedia brings an image and its bootstrap data to one server,
+// through URLs that only the BMC of that server was given.
+//
+// It serves two media per claim over HTTP: boot.iso, the user's image byte for
+// byte, and config.iso, a small drive with the bootstrap data in the form the
+// image's operating system looks for. It also takes the report a machine sends
+// when its bootstrap has ended.
+//
+// Guarantees:
+//   - A medium is a pure function of its Content: any replica serves the same
+//     bytes, so a BMC may read a medium through several of them.
+//   - User data reaches the machine byte-identical to what was given.
+//   - An image with a checksum is verified before a byte of it is served; one
+//     without is served only as long as it is the one that was pinned.
+//   - A token is stored nowhere, is in no log line, error or metric; whoever
+//     knows the recorded hash, or the phone-home URL, cannot derive the URL of
+//     the media from it.
+//   - A token that is unknown, revoked or expired gets 404, at the cost of one
+//     lookup, and such misses are rate limited.
+//   - Memory is bounded per stream; disk is bounded by Options.CacheBytes.
+//
+// Not done here: deciding when a medium is inserted or a token revoked, TLS and
+// listeners, and storing anything in Kubernetes. The package knows no
+// Kubernetes; controllers implement Source and Recorder.
+//
+// Locking: the image cache has one mutex for its index, never held during I/O
+// on the network; every download runs in one goroutine that Server.Close ends.
+// The functions that build media hold no state.
+package bootmedia
