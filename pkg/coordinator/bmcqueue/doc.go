@@ -1,0 +1,2 @@
+// Package bmcqueue is the one gate to all BMCs.
+package bmcqueue
