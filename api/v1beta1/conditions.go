@@ -1,0 +1,106 @@
+package v1beta1
+
+import clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+
+// Condition types of PhysicalHost. Ready is the summary; Available says whether a machine may claim the host.
+const (
+	ReadyCondition  = clusterv1.ReadyCondition
+	PausedCondition = clusterv1.PausedCondition
+
+	// BMCReachableCondition is True while the BMC answers and accepts our credentials.
+	BMCReachableCondition = "BMCReachable"
+	// InspectedCondition is True once the hardware was read.
+	InspectedCondition = "Inspected"
+	// AvailableCondition is True while the host may be claimed: observed off, empty, disarmed, inventoried, nobody's.
+	AvailableCondition = "Available"
+	// BootedCondition is True once power On was observed after an armed boot from our medium for the present claim.
+	BootedCondition = "Booted"
+	// ReleaseBlockedCondition is True when a release has passed its deadline; its message has the command that ends it.
+	ReleaseBlockedCondition = "ReleaseBlocked"
+)
+
+// Condition types of Beskar7Machine.
+const (
+	// HostClaimedCondition is True once claim and hostRef name each other.
+	HostClaimedCondition = "HostClaimed"
+	// HostProvisionedCondition is True once the host was booted for this machine.
+	HostProvisionedCondition = "HostProvisioned"
+	// SpreadCondition is False when soft spreading over failure domains had to give way.
+	SpreadCondition = "Spread"
+)
+
+// Condition types of Beskar7Cluster.
+const (
+	// EndpointReadyCondition is True once the control plane endpoint is known.
+	EndpointReadyCondition = "ControlPlaneEndpointReady"
+	// FailureDomainsCondition tells where the published failure domains come from.
+	FailureDomainsCondition = "FailureDomainsPublished"
+)
+
+// Reasons of PhysicalHost conditions.
+const (
+	ReasonReachable            = "Reachable"
+	ReasonNotYetContacted      = "NotYetContacted"
+	ReasonUnreachable          = "Unreachable"
+	ReasonBusy                 = "Busy"
+	ReasonLoginRefused         = "LoginRefused"
+	ReasonCertificateRefused   = "CertificateRefused"
+	ReasonSystemNotFound       = "SystemNotFound"
+	ReasonUnsupported          = "Unsupported"
+	ReasonProtocolError        = "ProtocolError"
+	ReasonConnectionInvalid    = "ConnectionInvalid"
+	ReasonSecretNotFound       = "SecretNotFound"
+	ReasonSecretInvalid        = "SecretInvalid"
+	ReasonInspected            = "Inspected"
+	ReasonInspecting           = "Inspecting"
+	ReasonAvailable            = "Available"
+	ReasonClaimed              = "Claimed"
+	ReasonPoweredOn            = "PoweredOn"
+	ReasonForeignMedia         = "ForeignMedia"
+	ReasonBootOverrideSet      = "BootOverrideSet"
+	ReasonCleaning             = "Cleaning"
+	ReasonDuplicate            = "Duplicate"
+	ReasonQuarantined          = "Quarantined"
+	ReasonMaintenance          = "Maintenance"
+	ReasonDeleting             = clusterv1.DeletingReason
+	ReasonNotObserved          = "NotObserved"
+	ReasonBooted               = "Booted"
+	ReasonBooting              = "Booting"
+	ReasonNotClaimed           = "NotClaimed"
+	ReasonWaitingForConfirm    = "WaitingForConfirmation"
+	ReasonOrphaned             = "Orphaned"
+	ReasonReleasing            = "Releasing"
+	ReasonReleaseOverdue       = "ReleaseOverdue"
+	ReasonNotReleasing         = "NotReleasing"
+	ReasonMediaNotReady        = "MediaNotReady"
+	ReasonImageUnusable        = "ImageUnusable"
+	ReasonBootstrapDataMissing = "BootstrapDataMissing"
+	ReasonMediaNotAllowed      = "PlainMediaNotAllowed"
+	ReasonBootOverdue          = "BootOverdue"
+	ReasonBootstrapFailed      = "BootstrapFailed"
+	ReasonHostPaused           = "HostPaused"
+)
+
+// Reasons of Beskar7Machine and Beskar7Cluster conditions.
+const (
+	ReasonWaitingForCluster       = clusterv1.WaitingForClusterInfrastructureReadyReason
+	ReasonWaitingForBootstrapData = clusterv1.WaitingForBootstrapDataReason
+	ReasonNoHostAvailable         = "NoHostAvailable"
+	ReasonClaimContended          = "ClaimContended"
+	ReasonWaitingForArbiter       = "WaitingForArbiter"
+	ReasonSelectorInvalid         = "SelectorInvalid"
+	ReasonHostClaimed             = "HostClaimed"
+	ReasonHostLost                = "HostLost"
+	ReasonProvisioning            = "Provisioning"
+	ReasonProvisioned             = clusterv1.ProvisionedReason
+	ReasonWaitingForHost          = "WaitingForHost"
+	ReasonWaitingForRelease       = "WaitingForRelease"
+	ReasonEndpointKnown           = "EndpointKnown"
+	ReasonEndpointMissing         = "EndpointMissing"
+	ReasonWaitingForMachines      = "WaitingForMachines"
+	ReasonDomainsListed           = "Listed"
+	ReasonDomainsFromHosts        = "FromHosts"
+	ReasonNoFailureDomains        = "NoFailureDomains"
+	ReasonSpreadKept              = "SpreadKept"
+	ReasonSpreadGaveWay           = "SpreadGaveWay"
+)

@@ -1,0 +1,142 @@
+package v1beta1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// BootMode says what the booted medium is for.
+//
+// +kubebuilder:validation:Enum=Live;Install
+type BootMode string
+
+const (
+	// BootModeLive runs the machine from the medium: it stays inserted until release.
+	BootModeLive BootMode = "Live"
+	// BootModeInstall writes an operating system to disk: the medium is disarmed once the system is bound.
+	BootModeInstall BootMode = "Install"
+)
+
+// OSFamily says how an operating system finds its bootstrap data.
+//
+// +kubebuilder:validation:Enum=generic;ubuntu;debian;talos;kairos;flatcar;fedora-coreos;rhcos;leap-micro;microos;none
+type OSFamily string
+
+// Claim says who owns a host, and how far that went. It is inert until the machine's hostRef names it back.
+type Claim struct {
+	// id is random, 16 hex digits; it is part of the provider id. Set with the claim.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{16}$`
+	ID string `json:"id"`
+	// machine is the name of the Beskar7Machine, in the host's namespace, that owns the host.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Machine string `json:"machine"`
+	// cluster is the name of the Cluster of that machine.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Cluster string `json:"cluster"`
+	// leaseHolder is the identity that held the arbiter's or driver's Lease when the claim was made.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	LeaseHolder string `json:"leaseHolder,omitempty"`
+	// leaseTransitions is that Lease's transition count at the time.
+	// +optional
+	LeaseTransitions int32 `json:"leaseTransitions,omitempty"`
+	// release marks that the machine gives the host back. Written by the machine controller before it drops its finalizer;
+	// the only thing that starts a release.
+	// +optional
+	Release *Release `json:"release,omitempty"`
+	// bound is true once the system that was booted for this claim was seen as a Node or phoned home. Written by the host
+	// controller. A bound host is never powered off, re-armed or given other media unless its owner asks.
+	// +optional
+	Bound bool `json:"bound,omitempty"`
+	// media is the present capability to fetch this claim's boot media. Written by the host controller.
+	// +optional
+	Media *MediaGrant `json:"media,omitempty"`
+	// phoneHome is the receipt of the booted system's call. Written by whichever replica received it.
+	// +optional
+	PhoneHome *PhoneHome `json:"phoneHome,omitempty"`
+}
+
+// Release is the durable mark that starts the release of a host.
+type Release struct {
+	// reason in one UpperCamel word.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason"`
+	// requestedAt is when the mark was written.
+	// +required
+	RequestedAt metav1.Time `json:"requestedAt"`
+}
+
+// MediaGrant is a capability to fetch boot media. Only the token's hash is stored: the token itself is in the URL that the
+// BMC was given.
+type MediaGrant struct {
+	// tokenHash is the SHA-256 of the token, in hex.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	TokenHash string `json:"tokenHash"`
+	// expires is when the URLs stop working.
+	// +required
+	Expires metav1.Time `json:"expires"`
+	// imageETag pins the image that was seen when the grant was made, for images without a checksum.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	ImageETag string `json:"imageETag,omitempty"`
+	// imageLength pins its length in bytes.
+	// +optional
+	ImageLength int64 `json:"imageLength,omitempty"`
+}
+
+// PhoneHomeOutcome is what the booted system said about its bootstrap.
+//
+// +kubebuilder:validation:Enum=Succeeded;Failed
+type PhoneHomeOutcome string
+
+const (
+	// PhoneHomeSucceeded binds the claim.
+	PhoneHomeSucceeded PhoneHomeOutcome = "Succeeded"
+	// PhoneHomeFailed never binds.
+	PhoneHomeFailed PhoneHomeOutcome = "Failed"
+)
+
+// PhoneHome is the receipt of a phone-home call.
+type PhoneHome struct {
+	// outcome of the bootstrap.
+	// +required
+	Outcome PhoneHomeOutcome `json:"outcome"`
+	// receivedAt is when it was received.
+	// +required
+	ReceivedAt metav1.Time `json:"receivedAt"`
+	// detail for a person.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Detail string `json:"detail,omitempty"`
+}
+
+// Boot is what a claimed host boots.
+type Boot struct {
+	// imageURL is the ISO image.
+	// +required
+	// +kubebuilder:validation:MinLength=8
+	// +kubebuilder:validation:MaxLength=2048
+	ImageURL string `json:"imageURL"`
+	// checksum of the image: sha256:<hex> or sha512:<hex>.
+	// +optional
+	// +kubebuilder:validation:MaxLength=135
+	Checksum string `json:"checksum,omitempty"`
+	// osFamily says how the system finds its bootstrap data.
+	// +required
+	OSFamily OSFamily `json:"osFamily"`
+	// bootMode is Live or Install.
+	// +required
+	BootMode BootMode `json:"bootMode"`
+	// bootstrapSecret names the Secret with the bootstrap data that CAPI generated.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	BootstrapSecret string `json:"bootstrapSecret"`
+}

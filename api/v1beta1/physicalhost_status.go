@@ -1,0 +1,254 @@
+package v1beta1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// HostState is a label for people, computed from what was observed. It is never an input to a decision.
+//
+// +kubebuilder:validation:Enum=Enrolling;Inspecting;Available;PoweredOn;NotEmpty;Cleaning;Duplicate;Maintenance;Claimed;Provisioning;Booting;Provisioned;Releasing;ReleaseBlocked;Orphaned;Quarantined;Deleting;Paused
+type HostState string
+
+const (
+	// StateEnrolling: the BMC was not read yet.
+	StateEnrolling HostState = "Enrolling"
+	// StateInspecting: the BMC answers; its hardware is being read.
+	StateInspecting HostState = "Inspecting"
+	// StateAvailable: off, empty, disarmed, inventoried, nobody's.
+	StateAvailable HostState = "Available"
+	// StatePoweredOn: unclaimed and running: not ours to touch without its owner's consent.
+	StatePoweredOn HostState = "PoweredOn"
+	// StateNotEmpty: unclaimed, off, but with media inserted or a boot override set by someone else.
+	StateNotEmpty HostState = "NotEmpty"
+	// StateCleaning: unclaimed, being emptied with its owner's consent.
+	StateCleaning HostState = "Cleaning"
+	// StateDuplicate: another PhysicalHost is the same server.
+	StateDuplicate HostState = "Duplicate"
+	// StateMaintenance: kept out of the pool by its owner.
+	StateMaintenance HostState = "Maintenance"
+	// StateClaimed: claimed, not yet confirmed by the machine.
+	StateClaimed HostState = "Claimed"
+	// StateProvisioning: being prepared for boot.
+	StateProvisioning HostState = "Provisioning"
+	// StateBooting: powered on from our medium, not yet bound.
+	StateBooting HostState = "Booting"
+	// StateProvisioned: bound: its Node was seen or it phoned home.
+	StateProvisioned HostState = "Provisioned"
+	// StateReleasing: being proven off, empty and disarmed.
+	StateReleasing HostState = "Releasing"
+	// StateReleaseBlocked: the release has passed its deadline.
+	StateReleaseBlocked HostState = "ReleaseBlocked"
+	// StateOrphaned: the claim's machine is gone without a release mark.
+	StateOrphaned HostState = "Orphaned"
+	// StateQuarantined: out of the pool until a person decides.
+	StateQuarantined HostState = "Quarantined"
+	// StateDeleting: the object is being deleted.
+	StateDeleting HostState = "Deleting"
+	// StatePaused: no hardware action.
+	StatePaused HostState = "Paused"
+)
+
+// PhysicalHostStatus is what was observed of a host. The host controller is its only writer; all of it can be derived again.
+type PhysicalHostStatus struct {
+	// state is a label for people.
+	// +optional
+	State HostState `json:"state,omitempty"`
+	// stateSince is when that state was entered; deadlines count from it.
+	// +optional
+	StateSince metav1.Time `json:"stateSince,omitempty,omitzero"`
+	// power is the observed power state: On, Off, PoweringOn, PoweringOff or Unknown.
+	// +optional
+	Power string `json:"power,omitempty"`
+	// observedGeneration is the generation that the last reconcile saw.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// hardware is the last good inventory.
+	// +optional
+	Hardware *Hardware `json:"hardware,omitempty"`
+	// bmc is the report of what the BMC is and can do.
+	// +optional
+	BMC *BMCReport `json:"bmc,omitempty"`
+	// operation is what is being done to the BMC, or waits for its turn.
+	// +optional
+	Operation *HostOperation `json:"operation,omitempty"`
+	// attempts counts failed tries of the present wish.
+	// +optional
+	Attempts int32 `json:"attempts,omitempty"`
+	// nextAttempt is when the next try is due.
+	// +optional
+	NextAttempt *metav1.Time `json:"nextAttempt,omitempty"`
+	// healthScore is 0 (failing) to 100 (no recent failure).
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	HealthScore *int32 `json:"healthScore,omitempty"`
+	// lastFailure is when a provisioning attempt last failed; with healthScore it cools a host off.
+	// +optional
+	LastFailure *metav1.Time `json:"lastFailure,omitempty"`
+	// lastUsed is when the host was last claimed; round-robin starts from it.
+	// +optional
+	LastUsed *metav1.Time `json:"lastUsed,omitempty"`
+	// parkedCredential is the credential that the BMC refused; it is not tried again until it changes.
+	// +optional
+	ParkedCredential *ParkedCredential `json:"parkedCredential,omitempty"`
+	// retryNow is the last value of the retry-now annotation that was honoured.
+	// +optional
+	RetryNow string `json:"retryNow,omitempty"`
+	// booted is the last boot from our medium that was observed for a claim.
+	// +optional
+	Booted *BootRecord `json:"booted,omitempty"`
+	// conditions of the host.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=32
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// BootRecord says that a host was booted from our medium.
+type BootRecord struct {
+	// claimID is the claim it was booted for.
+	ClaimID string `json:"claimID"`
+	// at is when power On was observed.
+	At metav1.Time `json:"at"`
+	// count of boots for that claim.
+	// +optional
+	Count int32 `json:"count,omitempty"`
+}
+
+// HostOperation is one operation at the BMC gate.
+type HostOperation struct {
+	// kind of operation, such as InsertMedia.
+	Kind string `json:"kind"`
+	// phase is Waiting, Running, Settling, BackingOff or Parked.
+	// +optional
+	Phase string `json:"phase,omitempty"`
+	// since when.
+	// +optional
+	Since metav1.Time `json:"since,omitempty,omitzero"`
+	// lastError in words.
+	// +optional
+	LastError string `json:"lastError,omitempty"`
+}
+
+// ParkedCredential is a credential that a BMC refused at log-in.
+type ParkedCredential struct {
+	// secretUID of the Secret.
+	SecretUID string `json:"secretUID"`
+	// secretVersion is the Secret's resource version.
+	SecretVersion string `json:"secretVersion"`
+	// since when.
+	Since metav1.Time `json:"since"`
+}
+
+// Hardware is the inventory of a server.
+type Hardware struct {
+	// +optional
+	Manufacturer string `json:"manufacturer,omitempty"`
+	// +optional
+	Model string `json:"model,omitempty"`
+	// +optional
+	SerialNumber string `json:"serialNumber,omitempty"`
+	// systemUUID is the SMBIOS UUID, lower case.
+	// +optional
+	SystemUUID string `json:"systemUUID,omitempty"`
+	// +optional
+	CPU CPU `json:"cpu,omitempty,omitzero"`
+	// memory in bytes, as a quantity.
+	// +optional
+	Memory resource.Quantity `json:"memory,omitempty,omitzero"`
+	// +optional
+	// +listType=atomic
+	Disks []Disk `json:"disks,omitempty"`
+	// +optional
+	// +listType=atomic
+	NICs []NIC `json:"nics,omitempty"`
+}
+
+// CPU describes all processors of a server together.
+type CPU struct {
+	// +optional
+	Model string `json:"model,omitempty"`
+	// architecture is amd64, arm64 or the BMC's own word.
+	// +optional
+	Architecture string `json:"architecture,omitempty"`
+	// +optional
+	Sockets int32 `json:"sockets,omitempty"`
+	// +optional
+	Cores int32 `json:"cores,omitempty"`
+	// +optional
+	Threads int32 `json:"threads,omitempty"`
+}
+
+// Disk is one drive.
+type Disk struct {
+	// +optional
+	Name string `json:"name,omitempty"`
+	// +optional
+	Model string `json:"model,omitempty"`
+	// +optional
+	SerialNumber string `json:"serialNumber,omitempty"`
+	// type is HDD, SSD or NVMe.
+	// +optional
+	Type string `json:"type,omitempty"`
+	// size in bytes, as a quantity.
+	// +optional
+	Size resource.Quantity `json:"size,omitempty,omitzero"`
+}
+
+// NIC is one network interface.
+type NIC struct {
+	// +optional
+	Name string `json:"name,omitempty"`
+	// +optional
+	MAC string `json:"mac,omitempty"`
+	// +optional
+	SpeedMbps int32 `json:"speedMbps,omitempty"`
+	// +optional
+	LinkUp *bool `json:"linkUp,omitempty"`
+}
+
+// BMCReport is what the BMC is and can do.
+type BMCReport struct {
+	// +optional
+	Vendor string `json:"vendor,omitempty"`
+	// +optional
+	Product string `json:"product,omitempty"`
+	// +optional
+	FirmwareVersion string `json:"firmwareVersion,omitempty"`
+	// +optional
+	RedfishVersion string `json:"redfishVersion,omitempty"`
+	// systemID is the system that is managed.
+	// +optional
+	SystemID string `json:"systemID,omitempty"`
+	// +optional
+	// +listType=atomic
+	MediaSlots []MediaSlot `json:"mediaSlots,omitempty"`
+	// +optional
+	// +listType=atomic
+	ResetTypes []string `json:"resetTypes,omitempty"`
+	// +optional
+	// +listType=atomic
+	BootTargets []string `json:"bootTargets,omitempty"`
+	// +optional
+	// +listType=atomic
+	Capabilities []string `json:"capabilities,omitempty"`
+	// problems are what is missing, each with what to do about it.
+	// +optional
+	// +listType=atomic
+	Problems []string `json:"problems,omitempty"`
+}
+
+// MediaSlot is one virtual media slot.
+type MediaSlot struct {
+	// id of the slot at the BMC.
+	ID string `json:"id"`
+	// types of media that it takes.
+	// +optional
+	// +listType=atomic
+	Types []string `json:"types,omitempty"`
+	// canInsert is false for slots that only a console session can use.
+	// +optional
+	CanInsert bool `json:"canInsert,omitempty"`
+}
