@@ -1,0 +1,224 @@
+package redfish
+
+import (
+	"context"
+	"slices"
+	"strings"
+)
+
+// BMC is everything Beskar7 asks of one server's management controller.
+// Implementations are safe for concurrent use.
+type BMC interface {
+	Power
+	Boot
+	Media
+	Inventory
+	// Endpoint is the canonical scheme://host:port, as of EndpointKey.
+	Endpoint() string
+}
+
+// Power reads and changes a server's power.
+type Power interface {
+	// State reads the system once. After the first successful call it costs one
+	// GET. A power state the BMC did not give is PowerUnknown, never PowerOff.
+	State(ctx context.Context) (State, error)
+	// Reset makes one changing request. It picks a type the BMC allows that means
+	// the same; where there is none the error is of KindUnsupported. A refusal
+	// because the server is already (or not yet) there is KindConflict: read State.
+	Reset(ctx context.Context, reset ResetType) error
+}
+
+// Boot sets and clears the boot override.
+type Boot interface {
+	// SetBootOnce asks for the next boot, and only that one, from the device.
+	SetBootOnce(ctx context.Context, device BootDevice) error
+	// ClearBoot disables the override.
+	ClearBoot(ctx context.Context) error
+}
+
+// Media is the server's virtual media.
+type Media interface {
+	// Slots reads every slot: one GET each once the slots are known. Order is the
+	// BMC's. An empty list means that the BMC offers no virtual media.
+	Slots(ctx context.Context) ([]Slot, error)
+	// Insert asks the BMC to present the image at url in the slot.
+	// It must be empty; the caller ejects first.
+	Insert(ctx context.Context, slotID, url string) error
+	// Eject empties the slot. A slot that was already empty may be KindConflict.
+	Eject(ctx context.Context, slotID string) error
+}
+
+// Inventory reads what the BMC and the server are. Slow: tens of requests.
+type Inventory interface {
+	// Identify reads the BMC's own abilities: the pre-flight report.
+	Identify(ctx context.Context) (Identity, error)
+	// Hardware reads the server's parts. Parts the BMC does not publish are left out.
+	Hardware(ctx context.Context) (Hardware, error)
+}
+
+// PowerState is a server's power as the BMC reports it.
+type PowerState string
+
+// The power states. PowerUnknown also stands for an answer without one.
+const (
+	PowerOn          PowerState = "On"
+	PowerOff         PowerState = "Off"
+	PowerPoweringOn  PowerState = "PoweringOn"
+	PowerPoweringOff PowerState = "PoweringOff"
+	PowerUnknown     PowerState = "Unknown"
+)
+
+// ResetType is a wanted power change, not necessarily the Redfish word sent.
+type ResetType string
+
+// The power changes.
+const (
+	ResetOn               ResetType = "On"
+	ResetForceOff         ResetType = "ForceOff"
+	ResetGracefulShutdown ResetType = "GracefulShutdown"
+)
+
+// BootDevice is what to boot from.
+type BootDevice string
+
+// BootCD is the virtual CD, by whatever name the BMC knows it (Cd, UsbCd).
+const BootCD BootDevice = "CD"
+
+// OverrideEnabled tells whether and for how long a boot override holds.
+type OverrideEnabled string
+
+// The override's states. OverrideUnknown: the BMC did not say.
+const (
+	OverrideDisabled   OverrideEnabled = "Disabled"
+	OverrideOnce       OverrideEnabled = "Once"
+	OverrideContinuous OverrideEnabled = "Continuous"
+	OverrideUnknown    OverrideEnabled = "Unknown"
+)
+
+// BootOverride is the boot override as read.
+type BootOverride struct {
+	Enabled OverrideEnabled
+	// Target is the BMC's word: "Cd", "UsbCd", "Pxe", "None", "".
+	Target string
+	// Mode is "UEFI", "Legacy" or "" where the BMC does not publish it.
+	Mode string
+}
+
+// Armed tells whether the next boot would take another device than usual.
+func (b BootOverride) Armed() bool {
+	if b.Enabled != OverrideOnce && b.Enabled != OverrideContinuous {
+		return false
+	}
+	return b.Target != "" && !strings.EqualFold(b.Target, "None")
+}
+
+// OnceFrom tells whether the next boot, and only that one, takes the device.
+func (b BootOverride) OnceFrom(device BootDevice) bool {
+	return b.Enabled == OverrideOnce && device == BootCD && slices.ContainsFunc(cdTargets, func(t string) bool {
+		return strings.EqualFold(b.Target, t)
+	})
+}
+
+// cdTargets are the words for the virtual CD, in the order we try them.
+var cdTargets = []string{"Cd", "UsbCd"}
+
+// State is one reading of the system resource.
+type State struct {
+	Power PowerState
+	Boot  BootOverride
+	// Health is the BMC's word: "OK", "Warning", "Critical", or "".
+	Health string
+	// SystemUUID is in the BMC's spelling, Serial trimmed; "" where absent.
+	SystemUUID, Serial string
+}
+
+// Slot is one virtual media device.
+type Slot struct {
+	// ID names the slot within this BMC, stable between calls.
+	ID string
+	// Types are the Redfish media types: CD, DVD, USBStick, Floppy.
+	Types []string
+	// Inserted is what the BMC says; some keep saying it when nothing is there.
+	Inserted bool
+	// Image is the URL in the slot, ImageName its short name.
+	Image, ImageName string
+	// ConnectedVia is URI, Applet, NotConnected, Oem or "".
+	ConnectedVia string
+	// CanInsert is false where the slot can only be fed from a browser.
+	CanInsert bool
+}
+
+// Bootable tells whether a server can boot an ISO from the slot: CD or DVD.
+func (s Slot) Bootable() bool {
+	return slices.ContainsFunc(s.Types, func(t string) bool {
+		return strings.EqualFold(t, "CD") || strings.EqualFold(t, "DVD")
+	})
+}
+
+// Empty tells whether nothing is in the slot by any of its fields: a BMC that
+// clears one of them late must not look empty.
+func (s Slot) Empty() bool {
+	return !s.Inserted && s.Image == "" && s.ImageName == ""
+}
+
+// Identity is what enrolment learns of a BMC.
+type Identity struct {
+	// Vendor is the row of the vendor table: "generic" where none matched.
+	Vendor string
+	// Product is the BMC's product name, FirmwareVersion the BMC's.
+	Product, FirmwareVersion, RedfishVersion string
+	// Manufacturer, Model, SerialNumber and SystemUUID are the server's.
+	Manufacturer, Model, SerialNumber, SystemUUID string
+	// SystemID and ManagerID are the resources' Ids.
+	SystemID, ManagerID string
+	// ResetTypes and BootTargets are what the BMC says it allows.
+	ResetTypes, BootTargets []string
+	MediaSlots              []Slot
+	// Capabilities are the words of the Capability constants, sorted.
+	Capabilities []string
+	// Problems says in words what is missing and what to do about it.
+	Problems []string
+}
+
+// The capabilities Identify reports.
+const (
+	CapabilitySessions          = "Sessions"
+	CapabilityBasicAuth         = "BasicAuth"
+	CapabilityBootOnceCD        = "BootOnceCD"
+	CapabilityInsertMediaAction = "InsertMediaAction"
+	CapabilityInsertMediaPatch  = "InsertMediaPatch"
+	CapabilityGracefulShutdown  = "GracefulShutdown"
+	CapabilitySecondMedium      = "SecondMedium"
+)
+
+// Hardware is a server's parts.
+type Hardware struct {
+	CPU         CPU
+	MemoryBytes int64
+	Disks       []Disk
+	NICs        []NIC
+}
+
+// CPU sums up the sockets. Zero where the BMC does not tell.
+type CPU struct {
+	Cores, Threads, Sockets int
+	// Architecture is Go's word: amd64, arm64, or "".
+	Architecture string
+	Model        string
+}
+
+// Disk is one drive.
+type Disk struct {
+	Name, Model, Serial string
+	// Type is HDD, SSD, NVMe or "".
+	Type  string
+	Bytes int64
+}
+
+// NIC is one network port. MAC is lower case with colons.
+type NIC struct {
+	Name, MAC string
+	SpeedMbps int
+	// LinkUp is nil where the BMC does not tell.
+	LinkUp *bool
+}

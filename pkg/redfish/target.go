@@ -1,0 +1,143 @@
+package redfish
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const redacted = "[redacted]"
+
+// Password is a secret that no formatter, logger or encoder prints.
+type Password string
+
+// String redacts.
+func (Password) String() string { return redacted }
+
+// GoString redacts.
+func (Password) GoString() string { return redacted }
+
+// Format redacts whatever the verb.
+func (Password) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, redacted) }
+
+// LogValue redacts.
+func (Password) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON redacts.
+func (Password) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// MarshalText redacts.
+func (Password) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Timeouts bound the talk with one BMC. A zero field takes the Pool's default.
+type Timeouts struct {
+	// Connection bounds TCP connect and TLS handshake, each.
+	Connection time.Duration
+	// Request bounds one request from first byte sent to last byte read.
+	Request time.Duration
+	// MaxRetries is how often an idempotent read is repeated after a transport
+	// error or an answer that asks for it. Negative: never.
+	MaxRetries int
+	// RetryDelay is the wait before each repeat.
+	RetryDelay time.Duration
+}
+
+// Target is one server: where its BMC is, how to trust it and how to log in.
+type Target struct {
+	// Address is https://host[:port] or http://host[:port]; a trailing slash is
+	// tolerated, any other path, query or user part is refused.
+	Address  string
+	Username string
+	Password Password
+	// CABundle is PEM; empty means the system's roots.
+	CABundle []byte
+	// CertificateFingerprint is the SHA-256 of the serving certificate in hex,
+	// colons tolerated. When given it alone decides.
+	CertificateFingerprint string
+	// InsecureSkipVerify switches verification off; it goes with neither of the above.
+	InsecureSkipVerify bool
+	// SystemID chooses the system where the BMC has several.
+	SystemID string
+	// Vendor overrides detection: a name of the vendor table.
+	Vendor   string
+	Timeouts Timeouts
+}
+
+// Validate says what is wrong with the target, without any I/O.
+func (t Target) Validate() error {
+	if _, err := EndpointKey(t.Address); err != nil {
+		return err
+	}
+	if t.Username == "" {
+		return errors.New("username is empty")
+	}
+	if t.Password == "" {
+		return errors.New("password is empty")
+	}
+	if _, err := t.fingerprint(); err != nil {
+		return err
+	}
+	if len(t.CABundle) > 0 && !x509.NewCertPool().AppendCertsFromPEM(t.CABundle) {
+		return errors.New("CA bundle holds no PEM certificate")
+	}
+	if t.InsecureSkipVerify && (len(t.CABundle) > 0 || t.CertificateFingerprint != "") {
+		return errors.New("insecureSkipVerify contradicts a CA bundle or certificate fingerprint: choose one")
+	}
+	return nil
+}
+
+// fingerprint decodes CertificateFingerprint; nil where there is none.
+func (t Target) fingerprint() ([]byte, error) {
+	if t.CertificateFingerprint == "" {
+		return nil, nil
+	}
+	sum, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(t.CertificateFingerprint), ":", ""))
+	if err != nil || len(sum) != sha256.Size {
+		return nil, errors.New("certificate fingerprint is not a SHA-256 sum in hex (64 digits)")
+	}
+	return sum, nil
+}
+
+// EndpointKey is the canonical scheme://host:port of an address: what tells
+// whether two hosts share one BMC.
+func EndpointKey(address string) (string, error) {
+	// url.Parse's error quotes its input, and a mistyped address can hold a password.
+	u, err := url.Parse(strings.TrimSpace(address))
+	if err != nil {
+		return "", errors.New("address is not a URL of the form https://host[:port]")
+	}
+	scheme := strings.ToLower(u.Scheme)
+	if scheme != "https" && scheme != "http" {
+		return "", errors.New("address must start with https:// or http://")
+	}
+	if u.User != nil {
+		return "", errors.New("address must not hold a user or password: use the Secret")
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
+		return "", errors.New("address must not have a path: give https://host[:port] only")
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	if host == "" {
+		return "", errors.New("address has no host")
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		host = ip.String()
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[scheme]
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "", errors.New("address has a port that is not between 1 and 65535")
+	}
+	return scheme + "://" + net.JoinHostPort(host, strings.TrimLeft(port, "0")), nil
+}
