@@ -30,7 +30,8 @@ const (
 	KindProtocol Kind = "Protocol"
 	// KindCertificate: the BMC's certificate was not accepted.
 	KindCertificate Kind = "Certificate"
-	// KindCanceled: the caller's context ended.
+	// KindCanceled: the caller's context ended, or the client was retired under
+	// the call because its Target changed or was forgotten.
 	KindCanceled Kind = "Canceled"
 )
 
@@ -50,6 +51,9 @@ type Error struct {
 	// After is how long the BMC asked to wait; 0 where it did not.
 	After time.Duration
 	Err   error
+
+	// refusal is what the BMC said, for decisions inside this package only.
+	refusal *refusal
 }
 
 // Error is "op endpoint: message". The wrapped error is not printed: texts of

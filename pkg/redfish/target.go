@@ -139,5 +139,7 @@ func EndpointKey(address string) (string, error) {
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
 		return "", errors.New("address has a port that is not between 1 and 65535")
 	}
+	// A zone in an IPv6 address must stay escaped for the key to be a URL itself.
+	host = strings.ReplaceAll(host, "%", "%25")
 	return scheme + "://" + net.JoinHostPort(host, strings.TrimLeft(port, "0")), nil
 }

@@ -1,0 +1,283 @@
+package redfish
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+const (
+	rootPath     = "/redfish/v1/"
+	sessionsPath = "/redfish/v1/SessionService/Sessions"
+	// basicFor is how long we stay with basic auth after the BMC had no session
+	// left or did not honour one it had just given.
+	basicFor = 5 * time.Minute
+)
+
+// authState is what a conn knows about logging in. Guarded by conn.mu.
+type authState struct {
+	token, session string // session is the path to delete
+	// fresh: no request has succeeded, nor failed, with the token yet.
+	fresh bool
+	// basicUntil: use basic auth until then; basicAlways: no session service.
+	basicUntil  time.Time
+	basicAlways bool
+	// refused is the failed login. It is final for this conn: only another
+	// Target, or Forget, makes another one.
+	refused *Error
+	retired bool
+}
+
+// credential is what one request authenticates with. Exactly one of token and
+// basic is set; the zero value is anonymous.
+type credential struct {
+	token string
+	basic func() (string, string)
+}
+
+func (cr credential) apply(r *http.Request) {
+	switch {
+	case cr.token != "":
+		r.Header.Set("X-Auth-Token", cr.token)
+	case cr.basic != nil:
+		r.SetBasicAuth(cr.basic())
+	}
+}
+
+// known is the credential in hand, ok false where a login is needed.
+func (c *conn) known() (cred credential, ok bool, err *Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.auth.retired:
+		return cred, false, &Error{Kind: KindCanceled, Message: "the connection settings changed meanwhile"}
+	case c.auth.refused != nil:
+		again := *c.auth.refused
+		return cred, false, &again
+	case c.auth.token != "":
+		return credential{token: c.auth.token}, true, nil
+	case c.auth.basicAlways || time.Now().Before(c.auth.basicUntil):
+		return credential{basic: c.login}, true, nil
+	}
+	return cred, false, nil
+}
+
+// credential gives what to authenticate with, logging in where needed. Callers
+// at the same time share one login.
+func (c *conn) credential(ctx context.Context) (credential, *Error) {
+	if cred, ok, err := c.known(); ok || err != nil {
+		return cred, err
+	}
+	select {
+	case c.loginSlot <- struct{}{}:
+		defer func() { <-c.loginSlot }()
+	case <-ctx.Done():
+		return credential{}, &Error{Kind: KindCanceled, Message: "given up by the caller", Err: ctx.Err()}
+	}
+	if cred, ok, err := c.known(); ok || err != nil {
+		return cred, err
+	}
+	if err := c.startSession(ctx); err != nil {
+		return credential{}, err
+	}
+	cred, _, err := c.known()
+	return cred, err
+}
+
+// startSession logs in, or settles for basic auth. Called under the login slot.
+func (c *conn) startSession(ctx context.Context) *Error {
+	root, err := c.serviceRoot(ctx)
+	if err != nil {
+		return err
+	}
+	uri := root.sessions()
+	if uri == "" {
+		c.useBasic(true)
+		return nil
+	}
+	user, password := c.login()
+	body := map[string]string{"UserName": user, "Password": password}
+	resp, err := c.send(ctx, request{op: "log in", method: http.MethodPost, link: uri, body: body}, credential{})
+	if err != nil {
+		return c.loginFailed(err)
+	}
+	return c.keepSession(ctx, resp)
+}
+
+// loginFailed decides what a refused login means: wrong credentials are final,
+// a missing or full session service means basic auth.
+func (c *conn) loginFailed(e *Error) *Error {
+	switch {
+	case e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden,
+		e.refusal.has("unauthorizedloginattempt", "resourceaturiunauthorized", "accessdenied", "accountlocked", "usernotauthorized"):
+		return c.refuse(e)
+	case e.refusal.has("rac0218", "sessionlimitexceeded", "createlimitreachedforresource"):
+		c.useBasic(false)
+		return nil
+	case e.Status == http.StatusNotFound, e.Status == http.StatusMethodNotAllowed, e.Status == http.StatusNotImplemented:
+		c.useBasic(true)
+		return nil
+	case e.Status == http.StatusBadRequest, e.Status == http.StatusInternalServerError:
+		// What older BMCs answer when their session table is full.
+		c.useBasic(false)
+		return nil
+	}
+	return e
+}
+
+// keepSession stores token and session. A 201 without a token would leave every
+// later call anonymous, and a session that nobody can name leaks: settle for
+// basic auth, and delete what can be named.
+func (c *conn) keepSession(ctx context.Context, resp *response) *Error {
+	token := resp.header.Get("X-Auth-Token")
+	var doc struct {
+		ID text `json:"@odata.id"`
+	}
+	session := resp.header.Get("Location")
+	if session == "" && decode(resp.body, &doc) == nil {
+		session = string(doc.ID)
+	}
+	if session != "" && session[0] != '/' && !isAbsolute(session) {
+		session = "/" + session
+	}
+	if token == "" {
+		c.useBasic(false)
+		c.endSession(ctx, session, credential{basic: c.login})
+		return nil
+	}
+	c.mu.Lock()
+	retired := c.auth.retired
+	if !retired {
+		c.auth.token, c.auth.session, c.auth.fresh = token, session, true
+	}
+	c.mu.Unlock()
+	if retired {
+		c.endSession(ctx, session, credential{token: token})
+	}
+	return nil
+}
+
+func (c *conn) useBasic(always bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if always {
+		c.auth.basicAlways = true
+	} else {
+		c.auth.basicUntil = time.Now().Add(basicFor)
+	}
+}
+
+// refuse makes a failed login final for this conn.
+func (c *conn) refuse(e *Error) *Error {
+	final := *e
+	final.Kind, final.LoginFailed = KindUnauthorized, true
+	final.Message = statusVerdict(http.StatusUnauthorized).message
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.auth.refused = &final
+	again := final
+	return &again
+}
+
+// drop forgets a refused token. One that was refused at its first use means that
+// the BMC does not honour its sessions: stay with basic auth for a while.
+func (c *conn) drop(ctx context.Context, cred credential) {
+	c.mu.Lock()
+	if c.auth.token != cred.token {
+		c.mu.Unlock()
+		return // another call dropped it already
+	}
+	fresh, session := c.auth.fresh, c.auth.session
+	c.auth.token, c.auth.session, c.auth.fresh = "", "", false
+	if fresh {
+		c.auth.basicUntil = time.Now().Add(basicFor)
+	}
+	c.mu.Unlock()
+	if fresh {
+		c.endSession(ctx, session, credential{basic: c.login})
+	}
+}
+
+// worked notes that the token was honoured.
+func (c *conn) worked(cred credential) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cred.token != "" && c.auth.token == cred.token {
+		c.auth.fresh = false
+	}
+}
+
+// shut makes later calls fail.
+func (c *conn) shut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.auth.retired = true
+}
+
+// retire ends the session of a conn that was shut. It waits for a login under way, so
+// that no session is made after it.
+func (c *conn) retire(ctx context.Context) {
+	select {
+	case c.loginSlot <- struct{}{}:
+		defer func() { <-c.loginSlot }()
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	token, session := c.auth.token, c.auth.session
+	c.auth.token, c.auth.session = "", ""
+	c.mu.Unlock()
+	if token != "" {
+		c.endSession(ctx, session, credential{token: token})
+	}
+	c.transport.CloseIdleConnections()
+}
+
+// endSession deletes one of our sessions, as best it can.
+func (c *conn) endSession(ctx context.Context, session string, cred credential) {
+	if session == "" {
+		c.log.Debug("bmc session cannot be ended: it was given no location", "endpoint", c.endpoint)
+		return
+	}
+	_, err := c.send(ctx, request{op: "log out", method: http.MethodDelete, link: session}, cred)
+	if err != nil && err.Kind != KindNotFound {
+		c.log.Debug("bmc session not ended", "endpoint", c.endpoint, "kind", err.Kind, "status", err.Status)
+	}
+}
+
+// serviceRoot reads the root once, without credentials. A BMC that hides even
+// its root gets the standard paths.
+func (c *conn) serviceRoot(ctx context.Context) (*rootDoc, *Error) {
+	c.mu.Lock()
+	root := c.root
+	c.mu.Unlock()
+	if root != nil {
+		return root, nil
+	}
+	root = &rootDoc{}
+	resp, err := c.send(ctx, request{op: "read service root", method: http.MethodGet, link: rootPath}, credential{})
+	switch {
+	case err != nil && err.Status == http.StatusUnauthorized:
+		root.Links.v.Sessions = sessionsPath
+	case err != nil:
+		return nil, err
+	default:
+		if decodeErr := decode(resp.body, root); decodeErr != nil {
+			return nil, &Error{Kind: KindProtocol, Message: decodeErr.Error()}
+		}
+	}
+	c.mu.Lock()
+	c.root = root
+	c.mu.Unlock()
+	return root, nil
+}
+
+// sessions is where to log in, "" where the BMC has no session service.
+func (r *rootDoc) sessions() string {
+	switch {
+	case r.Links.v.Sessions != "":
+		return string(r.Links.v.Sessions)
+	case r.SessionService != "":
+		return trimSlash(string(r.SessionService)) + "/Sessions"
+	}
+	return ""
+}

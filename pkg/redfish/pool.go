@@ -1,0 +1,199 @@
+package redfish
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Options configure a Pool. Zero fields take the defaults named here.
+type Options struct {
+	// Timeouts fill the zero fields of a Target's: 10 s to connect, 30 s for a
+	// request, 2 repeats of a read, 1 s apart.
+	Timeouts Timeouts
+	// Log gets debug lines about sessions; nil discards them.
+	Log *slog.Logger
+	// MaxBodyBytes caps an answer: 4 MiB.
+	MaxBodyBytes int64
+	// IdleTimeout closes unused connections: 5 s, below what BMCs keep them open.
+	IdleTimeout time.Duration
+	// MinTLSVersion is a crypto/tls version: TLS 1.2.
+	MinTLSVersion uint16
+	// LogoutTimeout bounds a log-out in the background: 10 s.
+	LogoutTimeout time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	o.Timeouts = o.Timeouts.or(Timeouts{Connection: 10 * time.Second, Request: 30 * time.Second, MaxRetries: 2, RetryDelay: time.Second})
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxBodyBytes <= 0 {
+		o.MaxBodyBytes = 4 << 20
+	}
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = 5 * time.Second
+	}
+	if o.MinTLSVersion == 0 {
+		o.MinTLSVersion = tls.VersionTLS12
+	}
+	if o.LogoutTimeout <= 0 {
+		o.LogoutTimeout = 10 * time.Second
+	}
+	return o
+}
+
+// or fills zero fields. A negative MaxRetries means none and stays.
+func (t Timeouts) or(d Timeouts) Timeouts {
+	if t.Connection <= 0 {
+		t.Connection = d.Connection
+	}
+	if t.Request <= 0 {
+		t.Request = d.Request
+	}
+	if t.MaxRetries == 0 {
+		t.MaxRetries = d.MaxRetries
+	}
+	if t.RetryDelay <= 0 {
+		t.RetryDelay = d.RetryDelay
+	}
+	return t
+}
+
+// Pool keeps one client per BMC endpoint and system, and one connection with
+// one session per endpoint and credentials.
+type Pool struct {
+	opts Options
+	// key makes fingerprints of targets that say nothing about the password.
+	key []byte
+	// logouts counts connections being retired in the background.
+	logouts sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	clients map[clientKey]*client
+	conns   map[connKey]*conn
+}
+
+type clientKey struct{ endpoint, system string }
+
+type connKey struct {
+	endpoint string
+	settings [sha256.Size]byte
+}
+
+// NewPool makes an empty pool.
+func NewPool(opts Options) *Pool {
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails, by its contract
+	return &Pool{
+		opts: opts.withDefaults(), key: key,
+		clients: map[clientKey]*client{}, conns: map[connKey]*conn{},
+	}
+}
+
+// BMC gives the client of the target, without any I/O. The same target gives
+// the same client. Where credentials, trust, timeouts or vendor differ from the
+// last target of that endpoint and system, the old client is retired: its calls
+// end with KindCanceled and its session is logged out in the background.
+func (p *Pool) BMC(t Target) (BMC, error) {
+	if err := t.Validate(); err != nil {
+		return nil, err
+	}
+	endpoint, err := EndpointKey(t.Address)
+	if err != nil {
+		return nil, err
+	}
+	t.Timeouts = t.Timeouts.or(p.opts.Timeouts)
+	key, settings := clientKey{endpoint, t.SystemID}, connKey{endpoint, p.settings(t)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errors.New("the pool is closed")
+	}
+	if have := p.clients[key]; have != nil && have.settings == settings && have.vendorName == t.Vendor {
+		return have, nil
+	}
+	shared := p.conns[settings]
+	if shared == nil {
+		if shared, err = newConn(t, endpoint, t.Timeouts, p.opts); err != nil {
+			return nil, err
+		}
+		p.conns[settings] = shared
+	}
+	made := newClient(shared, settings, t.SystemID, t.Vendor)
+	p.clients[key] = made
+	p.retireUnused()
+	return made, nil
+}
+
+// settings is what makes two targets of one endpoint need two connections.
+func (p *Pool) settings(t Target) [sha256.Size]byte {
+	mac := hmac.New(sha256.New, p.key)
+	_ = json.NewEncoder(mac).Encode([]any{
+		t.Username, string(t.Password), t.CABundle, t.CertificateFingerprint, t.InsecureSkipVerify, t.Timeouts,
+	}) // a hash does not fail to write
+	return [sha256.Size]byte(mac.Sum(nil))
+}
+
+// Forget retires every client of the address and logs out in the background.
+// The next BMC call starts anew: also the way to try a refused login again.
+func (p *Pool) Forget(address string) {
+	endpoint, err := EndpointKey(address)
+	if err != nil {
+		return // never pooled
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key := range p.clients {
+		if key.endpoint == endpoint {
+			delete(p.clients, key)
+		}
+	}
+	p.retireUnused()
+}
+
+// retireUnused ends connections that no client uses any more. Needs p.mu.
+func (p *Pool) retireUnused() {
+	used := map[connKey]bool{}
+	for _, c := range p.clients {
+		used[c.settings] = true
+	}
+	for key, c := range p.conns {
+		if used[key] {
+			continue
+		}
+		delete(p.conns, key)
+		c.shut()
+		p.logouts.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), p.opts.LogoutTimeout)
+			defer cancel()
+			c.retire(ctx)
+		})
+	}
+}
+
+// Close logs out everywhere, all at once, and returns when that is done or ctx
+// ends; then with its error, because sessions may be left.
+func (p *Pool) Close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	clear(p.clients)
+	p.retireUnused()
+	p.mu.Unlock()
+	done := make(chan struct{})
+	go func() { p.logouts.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
