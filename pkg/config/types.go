@@ -1,0 +1,188 @@
+package config
+
+import "time"
+
+// Settings are the effective values of all settings. It is a plain value: copies share nothing but ConfigMaps.
+type Settings struct {
+	Provisioning     Provisioning
+	HostSelection    HostSelection
+	BMC              BMC
+	Reconcile        Reconcile
+	LeaderElection   LeaderElection
+	ClaimCoordinator ClaimCoordinator
+	KubeAPI          KubeAPI
+	Metrics          Metrics
+	Log              Log
+	Media            Media
+	Webhook          Webhook
+	Scope            Scope
+	Pod              Pod
+}
+
+// Provisioning shapes the gate to all BMCs. All of it is live.
+type Provisioning struct {
+	// MaxConcurrentOps is the most BMC operations in flight in all.
+	MaxConcurrentOps int
+	// MaxQueueSize is the most requested operations that wait.
+	MaxQueueSize int
+	// OperationTimeout bounds one operation.
+	OperationTimeout time.Duration
+	// BMCCooldownPeriod is the quiet time between two changing operations on one BMC.
+	BMCCooldownPeriod time.Duration
+	// WorkerCount is the number of goroutines that run operations; it also caps what is in flight.
+	WorkerCount int
+	// RetryAttempts is how often the gate tries an operation before it hands it back.
+	RetryAttempts int
+	// ExponentialBackoff makes waits between tries grow.
+	ExponentialBackoff bool
+	// MaxRetryDelay caps those waits.
+	MaxRetryDelay time.Duration
+}
+
+// HostSelection shapes the choice of hosts. All of it is live.
+type HostSelection struct {
+	// Algorithm is deterministic, round-robin or priority.
+	Algorithm string
+	// RetryLimit is how many further hosts are tried after a lost race.
+	RetryLimit int
+	// BackoffMultiplier and MaxBackoffDelay shape the wait after a contended claim.
+	BackoffMultiplier float64
+	MaxBackoffDelay   time.Duration
+}
+
+// BMC shapes connections to BMCs. All of it is live.
+type BMC struct {
+	// ConnectionTimeout bounds TCP and TLS set-up.
+	ConnectionTimeout time.Duration
+	// RequestTimeout bounds one HTTP request.
+	RequestTimeout time.Duration
+	// MaxRetries repeats idempotent requests.
+	MaxRetries int
+	// RetryDelay between such repeats.
+	RetryDelay time.Duration
+}
+
+// Reconcile shapes the controllers.
+type Reconcile struct {
+	// SyncPeriod is how often every object is looked at again although nothing changed. Live.
+	SyncPeriod time.Duration
+	// Timeout bounds one reconcile. Live.
+	Timeout time.Duration
+	// MaxConcurrentReconciles of each controller. Needs a restart.
+	MaxConcurrentReconciles int
+}
+
+// LeaderElection is that of the manager. All of it needs a restart.
+type LeaderElection struct {
+	Enabled       bool
+	LeaseDuration time.Duration
+	RenewDeadline time.Duration
+	RetryPeriod   time.Duration
+	// Namespace of the Leases; empty means the Pod's own.
+	Namespace string
+}
+
+// ClaimCoordinator is the claim-leader mode. All of it needs a restart.
+type ClaimCoordinator struct {
+	Enabled       bool
+	LeaseDuration time.Duration
+	RenewDeadline time.Duration
+	RetryPeriod   time.Duration
+}
+
+// KubeAPI limits requests to the management cluster. It needs a restart.
+type KubeAPI struct {
+	QPS, Burst int
+}
+
+// Metrics are the diagnostic endpoints.
+type Metrics struct {
+	// Interval of the pass that sets fleet gauges. Live.
+	Interval time.Duration
+	// BindAddress of the metrics, ProbeAddress of /healthz and /readyz; "0" turns an endpoint off.
+	BindAddress, ProbeAddress string
+	// EnableProfiling serves pprof on ProfilingAddress.
+	EnableProfiling  bool
+	ProfilingAddress string
+}
+
+// Log shapes the log.
+type Log struct {
+	// Level is debug, info, warn or error. Live.
+	Level string
+	// StacktraceLevel is the least level that carries a stack trace: debug, info, warn, error or none.
+	StacktraceLevel string
+	// Format is json or console.
+	Format string
+	// TimeEncoding is iso8601, rfc3339, rfc3339nano, epoch, millis or nanos.
+	TimeEncoding string
+}
+
+// Media shapes the boot media server. It needs a restart.
+type Media struct {
+	BindAddress string
+	// AdvertiseURL is the base URL that BMCs are given; PhoneHomeAdvertiseURL that of booted systems. Empty means to derive it
+	// from the Pod's address.
+	AdvertiseURL, PhoneHomeAdvertiseURL string
+	// CertDir holds tls.crt and tls.key; empty means plain http.
+	CertDir string
+	// CacheDir holds verified images.
+	CacheDir string
+}
+
+// Webhook shapes the admission server. It needs a restart.
+type Webhook struct {
+	Port    int
+	CertDir string
+}
+
+// Scope limits what this manager looks at, and says where its settings come from. It needs a restart.
+type Scope struct {
+	// Namespace to watch; empty means all.
+	Namespace string
+	// WatchFilter is the value of the label cluster.x-k8s.io/watch-filter that objects must have; empty means all objects.
+	WatchFilter string
+	// ConfigFile is the settings file.
+	ConfigFile string
+	// ConfigMaps with live settings, in the manager's namespace; a later one wins.
+	ConfigMaps []string
+}
+
+// Pod is what the Deployment tells the process about itself through its environment; each may be empty.
+type Pod struct {
+	Name, Namespace, IP, Node string
+}
+
+// Findings are everything that Load noticed.
+type Findings struct {
+	// Errors make the settings unusable; with any, Load's Settings are the defaults.
+	Errors []Finding
+	// Warnings never do: relations that look wrong, unknown keys, values that are shadowed.
+	Warnings []Finding
+}
+
+// Finding is one error or warning about one setting.
+type Finding struct {
+	// Key of the setting, such as bmc.maxRetries, or the unknown key as written.
+	Key string
+	// Source of the value; empty for a relation of several.
+	Source Source
+	// Message for a person. It holds the value: settings hold no secrets.
+	Message string
+}
+
+// Source is where a value came from.
+type Source string
+
+const (
+	// SourceDefault is the table of settings.
+	SourceDefault Source = "default"
+	// SourceFile is the file of --config.
+	SourceFile Source = "file"
+	// SourceConfigMap is the beskar7-config ConfigMap.
+	SourceConfigMap Source = "configmap"
+	// SourceEnvironment is a BESKAR7_ variable.
+	SourceEnvironment Source = "environment"
+	// SourceFlag is the command line.
+	SourceFlag Source = "flag"
+)

@@ -1,0 +1,92 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+)
+
+// Recorder holds every metric of the product. Its methods satisfy the observer interfaces of coordinator, bmcqueue and
+// bootmedia; all are safe for concurrent use and never block.
+type Recorder struct {
+	queueLength, inFlight, configValid, isDriver  prometheus.Gauge
+	cooldownWaits                                 prometheus.Counter
+	claimAttempts, claimRetries                   *prometheus.CounterVec
+	claimDuration                                 *prometheus.HistogramVec
+	hosts                                         *prometheus.GaugeVec
+	operations, panics, mediaBytes, mediaRequests *prometheus.CounterVec
+	operationDuration                             *prometheus.HistogramVec
+	queueWait                                     prometheus.Histogram
+}
+
+var _ bmcqueue.Observer = (*Recorder)(nil)
+
+// ClaimAttempted counts one try to claim a host. Unknown outcomes and reasons count as "error" and "other".
+func (r *Recorder) ClaimAttempted(namespace, outcome, reason string) {
+	r.claimAttempts.WithLabelValues(namespace, known(claimOutcomes, outcome, "error"), known(conflictReasons, reason, "other")).Inc()
+}
+
+// ClaimTook records how long a call that won a host took.
+func (r *Recorder) ClaimTook(namespace string, took time.Duration) {
+	r.claimDuration.WithLabelValues(namespace).Observe(took.Seconds())
+}
+
+// ClaimRetried counts that another host was tried in the same call.
+func (r *Recorder) ClaimRetried(namespace string) { r.claimRetries.WithLabelValues(namespace).Inc() }
+
+// SetHosts replaces the number of hosts by state; states that are absent become 0.
+func (r *Recorder) SetHosts(byState map[string]int) {
+	r.hosts.Reset()
+	for state, count := range byState {
+		r.hosts.WithLabelValues(state).Set(float64(count))
+	}
+}
+
+// Tried records one run of an operation or poll at a BMC.
+func (r *Recorder) Tried(kind string, _ bmcqueue.Class, failure bmcqueue.Failure, waited, took time.Duration) {
+	r.operations.WithLabelValues(kind, failureLabel(failure)).Inc()
+	r.operationDuration.WithLabelValues(kind).Observe(took.Seconds())
+	if kind != pollKind {
+		r.queueWait.Observe(waited.Seconds())
+	}
+}
+
+// Ended records operations that left the gate without a run of their own; runs are counted by Tried.
+func (r *Recorder) Ended(kind string, _ bmcqueue.Class, ending bmcqueue.Ending, _ bmcqueue.Failure) {
+	if label, ok := endingLabels[ending]; ok {
+		r.operations.WithLabelValues(kind, label).Inc()
+	}
+}
+
+// Panicked counts an operation that panicked.
+func (r *Recorder) Panicked(_, kind string, _ []byte) { r.panics.WithLabelValues(kind).Inc() }
+
+// CooldownWaited counts that an operation had to wait for the cooldown of its BMC.
+func (r *Recorder) CooldownWaited() { r.cooldownWaits.Inc() }
+
+// SetQueue sets how many operations wait at the gate and how many are in flight.
+func (r *Recorder) SetQueue(waiting, inFlight int) {
+	r.queueLength.Set(float64(waiting))
+	r.inFlight.Set(float64(inFlight))
+}
+
+// SetConfigValid says whether the last settings that were read are valid.
+func (r *Recorder) SetConfigValid(valid bool) { r.configValid.Set(number(valid)) }
+
+// SetDriver says whether this process holds the driver lease.
+func (r *Recorder) SetDriver(held bool) { r.isDriver.Set(number(held)) }
+
+// MediaServed records one answered request of the media server. file is image, seed or other; n counts body bytes.
+func (r *Recorder) MediaServed(file string, code int, n int64) {
+	r.mediaRequests.WithLabelValues(codeLabel(code)).Inc()
+	r.mediaBytes.WithLabelValues(known(mediaFiles, file, "other")).Add(max(0, float64(n)))
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
