@@ -2,7 +2,18 @@ package emulator
 
 import (
 	"context"
+	"errors"
 	"io"
+)
+
+// What a Guest returns from Run to act on its own server.
+var (
+	// ErrPowerOff: the system switched the server off by itself.
+	ErrPowerOff = errors.New("guest powered the server off")
+	// ErrReboot: the system restarted the server by itself (an installer that
+	// is done): the firmware boots again, from the disk unless an override says
+	// otherwise.
+	ErrReboot = errors.New("guest restarted the server")
 )
 
 // Identity is what a server knows about itself: what SMBIOS tells the booted
@@ -28,8 +39,9 @@ type Guest interface {
 	// then only logged. boot.Shutdown closes on a graceful shutdown request;
 	// returning from Run after that powers the server off. Returning before
 	// either happened leaves the server on with no system up (a halted or
-	// crashed OS): graceful shutdown then has no effect. The next power-on
-	// waits until a Run of the former power cycle has returned.
+	// crashed OS), and graceful shutdown then has no effect, unless the error
+	// is ErrPowerOff or ErrReboot. The next boot of this server waits until
+	// the Run of the former power cycle has returned.
 	Run(ctx context.Context, boot Boot) error
 }
 
@@ -43,8 +55,8 @@ func (f GuestFunc) Run(ctx context.Context, boot Boot) error { return f(ctx, boo
 type Boot struct {
 	Identity
 	// Device is what the firmware booted from, in the words of Redfish boot
-	// targets: "Cd" or "Hdd" (also when another override was asked for that
-	// this server cannot follow).
+	// targets: "Cd", "Usb" or "Hdd" ("Hdd" also when an override was asked for
+	// that could not be followed).
 	Device string
 	// Slot is the id of the virtual media slot booted from; empty for "Hdd".
 	Slot string
