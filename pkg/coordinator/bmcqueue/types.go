@@ -23,7 +23,7 @@ type Settings struct {
 	Cooldown time.Duration
 	// RetryAttempts is the number of tries inside the gate before an operation is handed back as failed. Minimum 1.
 	RetryAttempts int
-	// ExponentialBackoff doubles the back-off at every failure; without it, every back-off is BaseDelay.
+	// ExponentialBackoff doubles the back-off at every failure; without it, every back-off is like the first.
 	ExponentialBackoff bool
 	// MaxRetryDelay caps a back-off that the gate computed. A Retry-After of the BMC is capped by MaxRetryAfter
 	// instead. 0 or less means DefaultMaxRetryDelay.
@@ -38,7 +38,7 @@ const (
 	DefaultMaxRetryDelay = 10 * time.Minute
 	// DefaultDrainTimeout stands in for an unset Options.DrainTimeout.
 	DefaultDrainTimeout = 20 * time.Second
-	// BaseDelay is the first back-off after a failure.
+	// BaseDelay is the first back-off after a failure; jitter takes up to half of it.
 	BaseDelay = 2 * time.Second
 	// MinRetryAfter and MaxRetryAfter clamp what a BMC asks for with Retry-After.
 	MinRetryAfter = time.Second
@@ -170,7 +170,7 @@ const (
 	ReasonParked Reason = "Parked"
 	// ReasonFull: refused, the queue holds MaxQueueSize operations of this class or higher.
 	ReasonFull Reason = "Full"
-	// ReasonOutranked: refused, a read-only operation while a changing one of this host waits.
+	// ReasonOutranked: refused, a read-only operation while a changing one of this host waits or runs.
 	ReasonOutranked Reason = "Outranked"
 	// ReasonStopped: refused, Run has ended.
 	ReasonStopped Reason = "Stopped"
