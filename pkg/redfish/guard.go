@@ -135,7 +135,7 @@ func (t Target) tlsConfig(minVersion uint16) (*tls.Config, error) {
 	return config, nil
 }
 
-// readCapped reads all of r, growing by doubling so that the cost stays below
+// readCapped reads all of r, growing fourfold so that the cost stays below
 // twice the cap, and gives up at the cap instead of draining the rest.
 func readCapped(r io.Reader, contentLength, limit int64) ([]byte, error) {
 	if contentLength > limit {
@@ -151,7 +151,7 @@ func readCapped(r io.Reader, contentLength, limit int64) ([]byte, error) {
 			if int64(len(buf)) > limit {
 				return nil, errTooLarge
 			}
-			grown := make([]byte, len(buf), min(2*int64(cap(buf)), limit+1))
+			grown := make([]byte, len(buf), min(4*int64(cap(buf)), limit+1))
 			copy(grown, buf)
 			buf = grown
 		}
