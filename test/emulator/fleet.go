@@ -48,7 +48,8 @@ func (t Timings) withDefaults() Timings {
 
 // Options of a Fleet. The zero value works.
 type Options struct {
-	// Log gets every event at debug level; nil is silent.
+	// Log gets every event at debug level; nil is silent. Its handler must not
+	// call methods of a BMC.
 	Log     *slog.Logger
 	Timings Timings
 	// Guest makes the software of a server when it is added; nil, or a nil

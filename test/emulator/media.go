@@ -175,7 +175,11 @@ func (r *remote) open(ctx context.Context) (io.ReaderAt, int64, error) {
 	return &reader{remote: r, ctx: ctx, size: size, etag: etag}, size, nil
 }
 
+// present says why the medium can no longer be read by this power cycle.
 func (r *remote) present() error {
+	if r.cycle.ctx.Err() != nil {
+		return errors.New("the server lost its power")
+	}
 	r.b.mu.Lock()
 	defer r.b.mu.Unlock()
 	if r.slot.generation != r.generation {
