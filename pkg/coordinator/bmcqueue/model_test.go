@@ -1,0 +1,300 @@
+package bmcqueue
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+var (
+	modelSteps = flag.Int("model.steps", 100_000, "steps of the randomised model test")
+	modelSeed  = flag.Uint64("model.seed", 1, "seed of the randomised model test")
+)
+
+// model drives a gate with random input and compares every start, refusal and ending with the spec.
+type model struct {
+	t     *testing.T
+	rnd   *rand.Rand
+	gate  *gate
+	spec  *spec
+	wishN int
+}
+
+func randomSettings(r *rand.Rand) Settings {
+	return Settings{
+		MaxConcurrentOps: 1 + r.IntN(12), WorkerCount: 1 + r.IntN(12), MaxQueueSize: 5 + r.IntN(20),
+		Cooldown: time.Duration(r.IntN(20)) * time.Second, OperationTimeout: time.Minute,
+		RetryAttempts: 1 + r.IntN(3), ExponentialBackoff: true, MaxRetryDelay: time.Minute,
+	}
+}
+
+// TestModel checks I7 and I8 (and order, slots, displacement) over random histories. More of them:
+// go test -run TestModel -model.steps 1000000 -model.seed 7.
+func TestModel(t *testing.T) {
+	const histories = 10
+	total := 0
+	for i := range uint64(histories) {
+		m := newModel(t, *modelSeed*1000+i)
+		for range *modelSteps / histories {
+			m.step()
+		}
+		m.finish()
+		total += m.spec.accepted
+		t.Log(m.spec)
+	}
+	if total < *modelSteps/20 {
+		t.Fatalf("only %d operations accepted: the test tests little", total)
+	}
+}
+
+func newModel(t *testing.T, seed uint64) *model {
+	r := rand.New(rand.NewPCG(seed, seed))
+	s := randomSettings(r)
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	m := &model{t: t, rnd: r, spec: newSpec(t, s, now), gate: newGate(s, func() float64 { return 0 })}
+	m.gate.quietUntil = now.Add(30 * time.Second)
+	m.spec.quiet = m.gate.quietUntil
+	for i := range 12 { // a host that stays on each endpoint, so that no lane is forgotten: the spec forgets nothing
+		m.register(fmt.Sprintf("stay/%d", i), endpointN(i))
+	}
+	return m
+}
+
+func endpointN(i int) string { return fmt.Sprintf("https://bmc-%d", i) }
+
+func (m *model) register(host, endpoint string) {
+	m.gate.register(Poll{Endpoint: endpoint, Host: host, Interval: func() time.Duration { return 0 }}, time.Minute, m.spec.now)
+}
+
+func (m *model) step() {
+	switch p := m.rnd.IntN(100); {
+	case p < 35:
+		m.submit()
+	case p < 65:
+		m.complete()
+	case p < 85:
+		m.spec.now = m.spec.now.Add(time.Duration(m.rnd.IntN(4000)) * time.Millisecond)
+	case p < 87:
+		m.spec.now = m.spec.now.Add(time.Duration(m.rnd.IntN(600)) * time.Second)
+	case p < 90:
+		m.withdraw()
+	case p < 93:
+		m.reset(endpointN(m.rnd.IntN(12)))
+	case p < 94:
+		m.park(endpointN(m.rnd.IntN(12)))
+	case p < 96:
+		n := m.rnd.IntN(40)
+		m.register(fmt.Sprintf("ns%d/h%d", n%4, n), endpointN(n%12))
+	case p < 97:
+		m.gate.pollNow(fmt.Sprintf("stay/%d", m.rnd.IntN(12)), m.spec.now)
+	case p < 98:
+		m.spec.settings = randomSettings(m.rnd)
+		m.gate.settings = m.spec.settings
+		m.gate.placeAll(m.spec.now)
+	default:
+		m.repeat()
+	}
+	m.look("", "")
+	m.dispatch()
+	if got, want := m.gate.waiting(), m.spec.waiting(); got != want {
+		m.t.Fatalf("I8: %d operations wait, want %d", got, want)
+	}
+}
+
+func (m *model) dispatch() {
+	for r := m.gate.next(m.spec.now); r != nil; r = m.gate.next(m.spec.now) {
+		m.spec.started(r)
+	}
+	m.spec.stalled()
+}
+
+// look takes what the gate told, and checks that it is exactly the expected ending.
+func (m *model) look(kind string, how Ending) {
+	seen := endings{}
+	for _, e := range m.gate.takeEvents() {
+		if e.tell != nil {
+			e.tell(seen)
+		}
+	}
+	for k, e := range seen {
+		if k != kind || e != how {
+			m.t.Fatalf("I8: %s ended as %s, expected %q as %q", k, e, kind, how)
+		}
+		m.spec.gone(k, e)
+	}
+	if kind != "" && len(seen) == 0 {
+		m.t.Fatalf("I8: %s did not end, expected %s", kind, how)
+	}
+}
+
+// endings is an Observer that keeps what ended.
+type endings map[string]Ending
+
+func (e endings) Ended(kind string, _ Class, how Ending, _ Failure) {
+	if how != EndedRefused {
+		e[kind] = how
+	}
+}
+func (endings) Tried(string, Class, Failure, time.Duration, time.Duration) {}
+func (endings) Panicked(string, string, []byte)                            {}
+
+func (m *model) submit() {
+	n := m.rnd.IntN(40)
+	m.wishN++
+	endpoint := endpointN(n % 12)
+	if m.rnd.IntN(30) == 0 {
+		endpoint = endpointN(m.rnd.IntN(12)) // its address changed
+	}
+	o := Op{
+		Endpoint: endpoint, Host: fmt.Sprintf("ns%d/h%d", n%4, n), Namespace: fmt.Sprintf("ns%d", n%4),
+		Class: Class(m.rnd.IntN(3)), Kind: fmt.Sprint("wish", m.wishN), ReadOnly: m.rnd.IntN(6) == 0, Run: idle,
+	}
+	if m.rnd.IntN(5) == 0 {
+		o.Cooldown = time.Duration(1+m.rnd.IntN(30)) * time.Second
+	}
+	reason, loser, how := m.spec.submitted(o)
+	if got := m.gate.submit(o, m.spec.now); got.Reason != reason {
+		m.t.Fatalf("submit %+v: %s, want %s", o, got.Reason, reason)
+	}
+	m.look(loser, how)
+}
+
+// repeat submits a wish again that is in the gate.
+func (m *model) repeat() {
+	if w := m.pickLive(); w != nil {
+		loser := ""
+		var how Ending
+		if w.running {
+			w.withdrawn = false
+			if x := m.spec.waitingOf(w.op.Host, nil); x != nil {
+				loser, how = x.op.Kind, EndedSuperseded
+			}
+		}
+		if got := m.gate.submit(w.op, m.spec.now); !got.Accepted || got.Reason != ReasonMerged && got.Reason != ReasonParked {
+			m.t.Fatalf("equal wish: %+v", got)
+		}
+		m.look(loser, how)
+	}
+}
+
+func (m *model) pickLive() *specWish {
+	if len(m.spec.live) == 0 {
+		return nil
+	}
+	kinds := slices.Sorted(maps.Keys(m.spec.live))
+	return m.spec.live[kinds[m.rnd.IntN(len(kinds))]]
+}
+
+func (m *model) withdraw() {
+	w := m.pickLive()
+	if w == nil {
+		return
+	}
+	if r := m.spec.runningOf(w.op.Host); r != nil {
+		r.withdrawn = true
+	}
+	loser := ""
+	var how Ending
+	if x := m.spec.waitingOf(w.op.Host, nil); x != nil {
+		loser, how = x.op.Kind, EndedWithdrawn
+	}
+	m.gate.withdraw(w.op.Host, m.spec.now)
+	m.look(loser, how)
+}
+
+func (m *model) reset(endpoint string) {
+	e := m.spec.end(endpoint)
+	e.unreachable, e.busy, e.retryAt, e.parked = 0, 0, time.Time{}, false
+	for _, w := range m.spec.live {
+		if w.op.Endpoint == endpoint {
+			h := m.spec.host(w.op.Host)
+			h.failures, h.retryAt = 0, time.Time{}
+		}
+	}
+	if e.run != nil {
+		m.spec.flying[e.run].reset = true
+	}
+	m.gate.reset(endpoint, m.spec.now)
+}
+
+func (m *model) park(endpoint string) {
+	e := m.spec.end(endpoint)
+	e.parked, e.probeAt = true, m.spec.now.Add(time.Duration(m.rnd.IntN(600))*time.Second)
+	m.gate.park(endpoint, e.probeAt, m.spec.now)
+}
+
+func (m *model) randomResult(r *run) Result {
+	res := Result{Changed: r.op != nil && !r.request.ReadOnly && m.rnd.IntN(2) == 0}
+	switch p := m.rnd.IntN(100); {
+	case p < 60:
+	case p < 75 && r.op != nil:
+		res.Wait = time.Duration(1+m.rnd.IntN(30)) * time.Second
+	case p < 85:
+		res.Failure = Unreachable
+	case p < 90:
+		res.Failure, res.RetryAfter = Busy, time.Duration(m.rnd.IntN(3)*m.rnd.IntN(200))*time.Second
+	case p < 92:
+		res.Failure = LoginFailed
+	default:
+		res.Failure, res.Err = Other, errors.New("refused")
+	}
+	return res
+}
+
+func (m *model) complete() {
+	if len(m.gate.runs) == 0 {
+		return
+	}
+	runs := slices.SortedFunc(maps.Keys(m.gate.runs), func(a, b *run) int {
+		return slices.Compare([]byte(a.request.Endpoint), []byte(b.request.Endpoint))
+	})
+	r := runs[m.rnd.IntN(len(runs))]
+	m.end1(r, m.randomResult(r))
+}
+
+func (m *model) end1(r *run, res Result) {
+	kind := ""
+	how := m.spec.completed(r, res)
+	if how != "" {
+		kind = r.request.Kind
+	}
+	m.gate.complete(r, res, time.Minute, m.spec.now)
+	m.look(kind, how)
+}
+
+// finish lets everything succeed from now on: every accepted operation must come to its end.
+func (m *model) finish() {
+	for i := 0; len(m.spec.live) > 0; i++ {
+		if i > 20_000 {
+			m.t.Fatalf("I8: %d operations never end: %s", len(m.spec.live), m.gate.dump(m.spec.now))
+		}
+		for _, r := range slices.Collect(maps.Keys(m.gate.runs)) {
+			m.end1(r, Result{})
+		}
+		m.spec.now = m.spec.now.Add(10 * time.Second)
+		m.dispatch()
+	}
+	for r := range m.gate.runs {
+		m.end1(r, Result{})
+	}
+	m.checkEmpty()
+}
+
+// checkEmpty looks for what was left behind.
+func (m *model) checkEmpty() {
+	for i := range m.gate.ops {
+		for c := range m.gate.ops[i].classes {
+			if q := &m.gate.ops[i].classes[c]; q.byAge.len()+q.byTurn.len()+len(q.tenants) > 0 {
+				m.t.Fatalf("the ready set is not empty: %d %d", q.byAge.len(), q.byTurn.len())
+			}
+		}
+	}
+	if n := len(m.gate.runs) - m.gate.counts.polls; n != 0 || m.gate.counts.suspects > m.gate.counts.polls {
+		m.t.Fatalf("counts are off: %d runs, %+v", len(m.gate.runs), m.gate.counts)
+	}
+}
