@@ -11,7 +11,8 @@
 // the same state. Names, UUIDs, serials and MACs are a function of Spec.Name.
 //
 // Non-goals: it imports nothing of the product it tests, has no firmware
-// update, telemetry, events subscription, BIOS or OEM trees, and no clean-up
+// update, telemetry, event subscriptions, tasks, BIOS or OEM trees, one system and
+// one account for each BMC, no boot but from ISO 9660 media and disk, no clean-up
 // of what a Guest leaves outside its Disk.
 //
 // Locking: Fleet.mu guards the list of BMCs, BMC.mu all state of one BMC. No
