@@ -131,7 +131,7 @@ func (c *conn) send(ctx context.Context, req request, cred credential) (*respons
 		}
 		select {
 		case <-ctx.Done():
-			return nil, err
+			return nil, transportError(ctx, ctx.Err(), c.times.Request)
 		case <-time.After(c.times.RetryDelay):
 		}
 	}

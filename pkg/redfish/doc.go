@@ -25,9 +25,16 @@
 // Vendor behaviour is data: the table in vendors.go. A row picks from closed sets
 // of forms; a new form is code, a new vendor is a row.
 //
+// gofish supplies the schema: the words of Redfish's enumerations and the typed
+// parts of the inventory. Its client is not used: it fetches and decodes the
+// service root before anything else (one wrong type there and the BMC is lost),
+// builds URLs by concatenation, takes a session without a token, drops the
+// headers of error answers, and keeps one context for all calls.
+//
 // Locking: Pool and the BMCs it returns are safe for concurrent use. Pool.mu
-// guards only the map of clients and is never held across I/O. A client's own
-// mutex guards its session and its discovered paths; the login itself runs under
-// a one-slot semaphore that can be left when the context ends, so that concurrent
-// callers share one login.
+// guards the maps of clients and connections; under it only conn.mu is taken.
+// conn.mu guards session and service root, client.mu what was learned of paths
+// and forms. No lock is held across I/O: a login runs under a one-slot semaphore
+// that a caller can leave when its context ends, so that concurrent callers share
+// one login.
 package redfish

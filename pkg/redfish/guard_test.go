@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -327,4 +328,17 @@ func TestOneSkippedVerificationDoesNotSpread(t *testing.T) {
 	must(t, err)
 	_, err = strict.State(t.Context())
 	wantKind(t, err, KindCertificate)
+}
+
+// TestGuardAlone: a request that was made past every other check stays here.
+func TestGuardAlone(t *testing.T) {
+	other, heard := stranger(t)
+	client := newHTTPClient("https://bmc.invalid:443", http.DefaultTransport)
+	resp, err := client.Post(other.URL+"/redfish/v1/", "application/json", strings.NewReader("{}"))
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	if !errors.Is(err, errForeignHost) || heard.Load() != 0 {
+		t.Fatalf("%v, %d contacts", err, heard.Load())
+	}
 }
