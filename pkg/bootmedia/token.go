@@ -25,6 +25,14 @@ const (
 	configFile = "config.iso"
 )
 
+// FileOf is the file under which a medium is served; HashFromURL gives it back.
+func FileOf(m Medium) string {
+	if m == Config {
+		return configFile
+	}
+	return bootFile
+}
+
 const redacted = "[redacted]"
 
 // Token is a capability for the media of one claim. Whoever has it can read the
@@ -35,7 +43,20 @@ const redacted = "[redacted]"
 // opens the media, its digest opens the phone-home, and the digest of that is
 // the hash that may be stored. So a machine that reports over a plain network
 // gives nothing away that opens its media.
-type Token struct{ secret string }
+//
+// The secret sits behind a pointer because fmt calls no methods on the
+// unexported fields of a struct: printed as part of one, only an address shows.
+type Token struct{ secret *string }
+
+func tokenOf(secret string) Token { return Token{secret: &secret} }
+
+// text is the secret as it stands in a URL; empty for the zero Token.
+func (t Token) text() string {
+	if t.secret == nil {
+		return ""
+	}
+	return *t.secret
+}
 
 // NewToken draws a token with 256 bits of entropy.
 func NewToken() (Token, error) {
@@ -43,7 +64,7 @@ func NewToken() (Token, error) {
 	if _, err := rand.Read(b[:]); err != nil {
 		return Token{}, fmt.Errorf("draw media token: %w", err)
 	}
-	return Token{secret: base64.RawURLEncoding.EncodeToString(b[:])}, nil
+	return tokenOf(base64.RawURLEncoding.EncodeToString(b[:])), nil
 }
 
 // Hash is the recorded form of the token, 64 hex digits of SHA-256. It opens
@@ -52,7 +73,7 @@ func (t Token) Hash() string { return phoneHash(t.phoneKey()) }
 
 // phoneKey is the capability for the phone-home alone.
 func (t Token) phoneKey() string {
-	sum := sha256.Sum256([]byte(t.secret))
+	sum := sha256.Sum256([]byte(t.text()))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
@@ -87,7 +108,7 @@ func BootURL(base string, t Token) string { return mediumURL(base, t, bootFile) 
 func ConfigURL(base string, t Token) string { return mediumURL(base, t, configFile) }
 
 func mediumURL(base string, t Token, file string) string {
-	return strings.TrimRight(base, "/") + "/m/" + t.secret + "/" + file
+	return strings.TrimRight(base, "/") + "/m/" + t.text() + "/" + file
 }
 
 // PhoneHomeURL is where the machine reports its outcome: <base>/p/<capability>.
@@ -123,7 +144,7 @@ func parseMediumPath(path string) (Token, string, bool) {
 	if !ok || !validSecret(secret) || !strings.HasSuffix(rest, "/m") {
 		return Token{}, "", false
 	}
-	return Token{secret: secret}, file, true
+	return tokenOf(secret), file, true
 }
 
 func cutLast(path string) (before, after string, ok bool) {

@@ -72,6 +72,9 @@ type Content struct {
 	// it empty and sets Grant.PhoneHomeBase instead, because nobody but the
 	// server that was asked for the medium knows the token.
 	PhoneHomeURL string
+	// PhoneHomeCA is the PEM bundle the machine trusts for PhoneHomeURL, besides
+	// its own; empty: only its own.
+	PhoneHomeCA []byte
 
 	// ImagePin is what Prepare returned when the claim was made.
 	ImagePin Pin

@@ -1,0 +1,171 @@
+package bootmedia
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"sigs.k8s.io/yaml"
+)
+
+// ConfigDrive builds the drive a family reads its bootstrap data from. It is a
+// pure function: equal contents give equal bytes on any replica, at any time.
+// Errors are for a person and never quote user data; a caller may use it to
+// check a Content before a server is touched.
+func ConfigDrive(c Content) (*Drive, error) {
+	row, ok := families[c.Family]
+	if !ok {
+		return nil, fmt.Errorf("unknown osFamily %q: use one of %v", c.Family, Families())
+	}
+	if err := checkContent(c, row); err != nil {
+		return nil, err
+	}
+	label, files, err := layOut(c, row)
+	if err != nil {
+		return nil, err
+	}
+	d, err := buildISO(label, files)
+	if err != nil {
+		return nil, fmt.Errorf("build config drive: %w", err)
+	}
+	return d, nil
+}
+
+func layOut(c Content, row family) (label string, files []isoFile, err error) {
+	switch row.layout {
+	case layoutNoCloud:
+		files, err = noCloud(c, row)
+		return labelNoCloud, files, err
+	case layoutConfigDrive:
+		files, err = configDrive(c)
+		return labelConfigDrive, files, err
+	case layoutFirstBoot:
+		return firstBoot(c)
+	case layoutEmbed:
+		return "", nil, errEmbed(c.Family)
+	case layoutNone:
+		return "", nil, errors.New("osFamily none has no config drive")
+	}
+	return "", nil, fmt.Errorf("osFamily %s has no layout", c.Family)
+}
+
+func checkContent(c Content, row family) error {
+	if row.formats != nil && c.UserDataFormat != "" && !slices.Contains(row.formats, c.UserDataFormat) {
+		return fmt.Errorf("osFamily %s reads bootstrap data in the format %s, and the bootstrap provider made %q: set the format there, or choose the osFamily that fits the image",
+			c.Family, strings.Join(row.formats, " or "), c.UserDataFormat)
+	}
+	if c.InstanceID == "" {
+		return errors.New("config drive: no instance id")
+	}
+	if c.Hostname != "" && !validHostname(c.Hostname) {
+		return fmt.Errorf("host name %q is no DNS name: lower-case letters, digits and '-' in labels of at most 63 characters, 253 in all", c.Hostname)
+	}
+	for name, v := range map[string]string{"instance id": c.InstanceID, "provider id": c.ProviderID, "failure domain": c.FailureDomain} {
+		if !utf8.ValidString(v) || strings.ContainsFunc(v, unicode.IsControl) {
+			return fmt.Errorf("%s %q has characters that no system would read back right", name, v)
+		}
+	}
+	return nil
+}
+
+var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+func validHostname(s string) bool {
+	if len(s) > 253 {
+		return false
+	}
+	for _, label := range strings.Split(s, ".") {
+		if !dnsLabel.MatchString(label) {
+			return false
+		}
+	}
+	return true
+}
+
+// noCloud: both user-data and meta-data must exist or cloud-init passes the
+// volume over; vendor-data and network-config are optional.
+func noCloud(c Content, row family) ([]isoFile, error) {
+	meta := map[string]string{"instance-id": c.InstanceID}
+	set(meta, "local-hostname", c.Hostname)
+	// The key templates name: {{ ds.meta_data.provider_id }}.
+	set(meta, "provider_id", c.ProviderID)
+	set(meta, "failure_domain", c.FailureDomain)
+	if row.talosKeys {
+		set(meta, "provider-id", c.ProviderID)
+		set(meta, "zone", c.FailureDomain)
+	}
+	metaYAML, err := yaml.Marshal(meta)
+	if err != nil {
+		return nil, fmt.Errorf("write meta-data: %w", err)
+	}
+	files := []isoFile{{"meta-data", metaYAML}, {"user-data", c.UserData}}
+	if row.phoneHome && c.PhoneHomeURL != "" {
+		vendor, err := vendorData(c)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, isoFile{"vendor-data", vendor})
+	}
+	if len(c.NetworkData) > 0 {
+		files = append(files, isoFile{"network-config", c.NetworkData})
+	}
+	return files, nil
+}
+
+// configDrive is the OpenStack layout, of which Ignition reads user_data alone
+// and the metadata agents of the systems the rest.
+func configDrive(c Content) ([]isoFile, error) {
+	meta := map[string]any{"uuid": c.InstanceID}
+	set(meta, "hostname", c.Hostname)
+	set(meta, "name", c.Hostname)
+	set(meta, "local-hostname", c.Hostname)
+	set(meta, "availability_zone", c.FailureDomain)
+	set(meta, "provider_id", c.ProviderID)
+	set(meta, "failure_domain", c.FailureDomain)
+	custom := map[string]string{}
+	set(custom, "provider_id", c.ProviderID)
+	set(custom, "failure_domain", c.FailureDomain)
+	meta["meta"] = custom
+	metaJSON, err := json.Marshal(meta)
+	if err != nil {
+		return nil, fmt.Errorf("write meta_data.json: %w", err)
+	}
+	files := []isoFile{{"openstack/latest/meta_data.json", metaJSON}, {"openstack/latest/user_data", c.UserData}}
+	if len(c.NetworkData) > 0 {
+		if !json.Valid(c.NetworkData) {
+			return nil, fmt.Errorf("osFamily %s takes network data as network_data.json, and what was given is no JSON", c.Family)
+		}
+		files = append(files, isoFile{"openstack/latest/network_data.json", c.NetworkData})
+	}
+	return files, nil
+}
+
+// firstBoot: these systems run Ignition or a combustion script, once, and have
+// no metadata service to ask.
+func firstBoot(c Content) (string, []isoFile, error) {
+	if len(c.NetworkData) > 0 {
+		return "", nil, fmt.Errorf("osFamily %s takes no network data: put it into the Ignition config or the combustion script", c.Family)
+	}
+	if c.UserDataFormat == FormatIgnition {
+		return labelIgnition, []isoFile{{"ignition/config.ign", c.UserData}}, nil
+	}
+	if !bytes.HasPrefix(c.UserData, []byte("#!")) {
+		return "", nil, fmt.Errorf("osFamily %s reads Ignition (format %s) or a combustion script that starts with #!, and the bootstrap data is neither", c.Family, FormatIgnition)
+	}
+	return labelCombustion, []isoFile{{"combustion/script", c.UserData}}, nil
+}
+
+// set leaves out what is empty: a key without a value reads as a value that is
+// empty, which is a different thing.
+func set[V any](m map[string]V, key, value string) {
+	if value == "" {
+		return
+	}
+	m[key] = any(value).(V)
+}

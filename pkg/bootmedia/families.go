@@ -1,0 +1,68 @@
+package bootmedia
+
+// layout is the file layout of a config drive.
+type layout int
+
+const (
+	// layoutNone: the image needs no config drive.
+	layoutNone layout = iota
+	// layoutNoCloud: user-data and meta-data at the root (cloud-init NoCloud,
+	// and the systems that imitate it).
+	layoutNoCloud
+	// layoutConfigDrive: openstack/latest/... (Ignition's platform openstack,
+	// and cloud-init's ConfigDrive).
+	layoutConfigDrive
+	// layoutFirstBoot: ignition/config.ign, or combustion/script, each on a
+	// volume of its own label (SUSE's immutable systems).
+	layoutFirstBoot
+	// layoutEmbed: no drive is looked for; the configuration has to be written
+	// into the image itself.
+	layoutEmbed
+)
+
+// Volume labels. blkid and the readers compare them with their case.
+const (
+	labelNoCloud     = "cidata"
+	labelConfigDrive = "config-2"
+	labelIgnition    = "ignition"
+	labelCombustion  = "combustion"
+)
+
+// family is one row of the table: all that differs between two families.
+type family struct {
+	layout layout
+	// labels are the volume labels a drive of this family may carry.
+	labels []string
+	// formats are the user data formats the system understands; nil: any. An
+	// unsaid format is always accepted, as not every bootstrap provider says.
+	formats []string
+	// phoneHome: the system runs cloud-init proper, vendor data included.
+	phoneHome bool
+	// talosKeys: the metadata also carries the keys Talos reads.
+	talosKeys bool
+}
+
+var families = map[Family]family{
+	FamilyGeneric: {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}, phoneHome: true},
+	FamilyUbuntu:  {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}, phoneHome: true},
+	FamilyDebian:  {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}, phoneHome: true},
+	// Kairos reads NoCloud with a parser of its own, which knows no vendor data.
+	FamilyKairos: {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}},
+	// Talos (image for platform nocloud): user data is a machine config, for
+	// which bootstrap providers use format names of their own.
+	FamilyTalos:        {layout: layoutNoCloud, labels: []string{labelNoCloud}, talosKeys: true},
+	FamilyFlatcar:      {layout: layoutConfigDrive, labels: []string{labelConfigDrive}, formats: []string{FormatIgnition}},
+	FamilyLeapMicro:    {layout: layoutFirstBoot, labels: []string{labelIgnition, labelCombustion}},
+	FamilyMicroOS:      {layout: layoutFirstBoot, labels: []string{labelIgnition, labelCombustion}},
+	FamilyFedoraCoreOS: {layout: layoutEmbed},
+	FamilyRHCOS:        {layout: layoutEmbed},
+	FamilyNone:         {layout: layoutNone},
+}
+
+// Families lists every family in a fixed order, for validation and messages.
+func Families() []Family {
+	return []Family{
+		FamilyGeneric, FamilyUbuntu, FamilyDebian, FamilyTalos, FamilyKairos, FamilyFlatcar,
+		FamilyFedoraCoreOS, FamilyRHCOS, FamilyLeapMicro, FamilyMicroOS, FamilyNone,
+	}
+}
