@@ -39,7 +39,9 @@
 // about the system it holds: lines of key=value, of which "mode=install" writes
 // the configuration to the server's disk, so that a later start from "Hdd"
 // resumes (otherwise the system is live and nothing is installed), and
-// "kubernetes=v1.36.3" is the version of its kubelet.
+// "kubernetes=v1.36.3" is the version of its kubelet. Names are read as plain ISO
+// 9660 (shown in lower case, as Linux does) or Rock Ridge under its identifier
+// RRIP_1991A; Joliet is not looked at.
 //
 // # Non-goals
 //

@@ -8,8 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +33,9 @@ const (
 	token             = "abcdef.0123456789abcdef"
 	kubernetesVersion = "v1.36.3"
 )
+
+// sites counts the clusters of this test process.
+var sites atomic.Uint32
 
 // sharedCerts are made once: RSA keys take long.
 var sharedCerts = sync.OnceValue(newCerts)
@@ -55,7 +60,9 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	// An address of its own: nothing else takes the port between here and the boot.
+	n := sites.Add(1)
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.90.%d.%d:0", os.Getpid()%250+1, n))
 	if err != nil {
 		t.Fatal(err)
 	}

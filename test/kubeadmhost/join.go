@@ -36,8 +36,8 @@ func discoverAndAuthenticate(ctx context.Context, p *plan, timeout time.Duration
 		if err == nil {
 			return nil
 		}
-		if permanent, ok := errors.AsType[permanentError](err); ok {
-			return permanent.error
+		if _, permanent := errors.AsType[permanentError](err); permanent {
+			return err
 		}
 		timer := time.NewTimer(joinPause)
 		select {

@@ -60,7 +60,7 @@ func TestRefusedInit(t *testing.T) {
 		"permissions":         {edit("permissions: '0640'", "permissions: 'rw'"), kubeadmhost.StageCloudInit, "not octal"},
 		"kubeadm field":       {edit("controlPlaneEndpoint:", "controlPlaneEndpont:"), kubeadmhost.StageCloudInit, "unknown field"},
 		"kubeadm version":     {edit("kubeadm.k8s.io/v1beta4", "kubeadm.k8s.io/v1beta2"), kubeadmhost.StageCloudInit, "apiVersion"},
-		"endpoint elsewhere":  {edit("controlPlaneEndpoint: 127.0.0.1", "controlPlaneEndpoint: 192.0.2.1"), kubeadmhost.StageCloudInit, "not a loopback"},
+		"endpoint elsewhere":  {edit("controlPlaneEndpoint: 127.", "controlPlaneEndpoint: 192."), kubeadmhost.StageCloudInit, "not a loopback"},
 		"no service accounts": {edit("path: /etc/kubernetes/pki/sa.pub", "path: /etc/kubernetes/pki/sa.pup"), kubeadmhost.StageCloudInit, "sa.pub"},
 		"keys swapped": {func(t *testing.T, data string) []byte {
 			swap := strings.NewReplacer("pki/ca.key", "pki/etcd/ca.key", "pki/etcd/ca.key", "pki/ca.key")
@@ -92,8 +92,8 @@ func TestRefusedJoin(t *testing.T) {
 		data   func(s *site) string
 		reason string
 	}{
-		"token secret":  {func(s *site) { s.token = "abcdef.ffffffffffffffff" }, (*site).workerData, "401"},
-		"token unknown": {func(s *site) { s.token = "ffffff.0123456789abcdef" }, (*site).workerData, "401"},
+		"token secret":  {func(s *site) { s.token = "abcdef.ffffffffffffffff" }, (*site).workerData, "with bootstrap token"},
+		"token unknown": {func(s *site) { s.token = "ffffff.0123456789abcdef" }, (*site).workerData, "with bootstrap token"},
 		"token form":    {func(s *site) { s.token = "abcdef" }, (*site).workerData, "form id.secret"},
 		"CA hash":       {func(s *site) { s.hashes = []string{"sha256:" + strings.Repeat("0", 64)} }, (*site).workerData, "not among caCertHashes"},
 		"no CA hash":    {func(s *site) { s.hashes = nil }, (*site).workerData, "caCertHashes"},
