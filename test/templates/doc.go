@@ -4,5 +4,8 @@
 // them, decoded strictly into the Go types of its kinds, and validated against the schemas of their CRDs. The ClusterClass
 // and the topology flavour go through the admission code of Cluster API.
 //
-// Not done here: that a cluster comes out of them. The end-to-end tests do that.
+// Not done here: applying the patches of the ClusterClass, and that a cluster comes out of a template. The end-to-end
+// tests do that.
+//
+// Run with -count=1: the files read here lie outside this module, so the test cache does not see them change.
 package templates

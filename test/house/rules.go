@@ -1,0 +1,91 @@
+package house
+
+const (
+	product = "github.com/beskar7/beskar7"
+	// maxFunction and maxFile are lines. A function has to fit on a screen; a file has to be read in one sitting.
+	maxFunction = 60
+	maxFile     = 500
+)
+
+// badNames say nothing about what is inside, and so everything ends up there.
+var badNames = map[string]bool{
+	"util": true, "utils": true, "common": true, "helper": true, "helpers": true, "manager": true, "misc": true, "shared": true,
+}
+
+// layer says what of ours the packages below a folder may import, outside their tests. The longest folder that fits counts.
+type layer struct {
+	folder string
+	// ours are folders of the product; each stands for exactly one package.
+	ours   []string
+	reason string
+}
+
+var layers = []layer{
+	{"api", nil, "the API is imported by everything, so it imports nothing of ours"},
+	{"pkg/provision", []string{"api/v1beta1"}, "decisions are pure: facts in, decision out"},
+	{"pkg/hostselection", []string{"api/v1beta1"}, "selection is pure: hosts in, ranking out"},
+	{"pkg/redfish", nil, "the driver knows BMCs and nothing of Kubernetes or of ours"},
+	{"pkg/bootmedia", nil, "boot media know no Kubernetes; controllers implement their interfaces"},
+	{"pkg/coordinator/bmcqueue", nil, "the gate knows operations, not what they are for"},
+	{"pkg/config", nil, "settings are read from bytes and depend on nothing"},
+	{"pkg/metrics", []string{"pkg/coordinator/bmcqueue"}, "metrics satisfy observer interfaces; they drive nothing"},
+	{"pkg/coordinator", []string{"api/v1beta1", "pkg/hostselection"}, "claims are made of hosts and machines, never of BMCs"},
+	{"pkg/actuator", []string{"api/v1beta1", "pkg/provision", "pkg/redfish", "pkg/bootmedia", "pkg/coordinator/bmcqueue"},
+		"the actuator is the only glue of decisions and hardware"},
+	{"pkg/cli", []string{"api/v1beta1", "pkg/config", "pkg/hostselection", "pkg/metrics"},
+		"subcommands read and explain; they drive nothing"},
+	{"controllers", []string{"api/v1beta1", "pkg/actuator", "pkg/provision", "pkg/coordinator", "pkg/coordinator/bmcqueue",
+		"pkg/hostselection", "pkg/bootmedia", "pkg/redfish", "pkg/config", "pkg/metrics"},
+		"controllers are wired by main and are no subcommands"},
+	{"test/emulator", nil, "the witness shares no code with what it judges"},
+	{"test/kubeadmhost", []string{"test/emulator"}, "a booted server knows only what the boot medium gave it"},
+	{"test/controlplane", nil, "the control plane is any provider's: it runs what it is given"},
+	{"test/house", nil, "the rules depend on nothing that they judge"},
+}
+
+// ban keeps an import out of the packages below its folders, or in no package but those.
+type ban struct {
+	imports []string // an import path, and everything below it
+	folders []string
+	// only turns the ban around: the imports are allowed nowhere but in the folders. It then holds in tests too.
+	only   bool
+	reason string
+}
+
+var kubernetes = []string{"k8s.io/client-go", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/apiserver",
+	"sigs.k8s.io/controller-runtime", "sigs.k8s.io/cluster-api"}
+
+var bans = []ban{
+	{imports: []string{"github.com/stmcginnis/gofish"}, folders: []string{"pkg/redfish"}, only: true,
+		reason: "one package owns the quirks of Redfish"},
+	{imports: []string{"github.com/spf13/viper"}, folders: []string{"pkg/config"}, only: true,
+		reason: "settings are typed once; nobody else looks up keys"},
+	{imports: []string{"sigs.k8s.io/controller-runtime", "k8s.io/client-go", "k8s.io/klog", "k8s.io/utils/clock",
+		"github.com/go-logr", "log", "context", "net", "os"},
+		folders: []string{"pkg/provision", "pkg/hostselection"},
+		reason:  "pure packages have no client, no clock, no logger, no context"},
+	{imports: kubernetes,
+		folders: []string{"pkg/redfish", "pkg/bootmedia", "pkg/coordinator/bmcqueue", "pkg/config", "pkg/metrics"},
+		reason:  "these packages know no Kubernetes; controllers implement the small interfaces they ask for"},
+}
+
+// call bans a function of the standard library, or a method of testing.T, outside the folders.
+type call struct {
+	pkg   string // import path; empty for a method
+	names []string
+	// in restricts the ban to these folders; empty is everywhere.
+	in []string
+	// outside exempts these folders.
+	outside []string
+	// inTests says whether test files are judged too.
+	inTests bool
+	reason  string
+}
+
+var calls = []call{
+	{pkg: "time", names: []string{"Sleep"}, outside: []string{"test/emulator"}, inTests: true,
+		reason: "wait for what you wait for; only the emulator has physics. In a synctest bubble use a timer"},
+	{pkg: "time", names: []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"},
+		in: []string{"pkg/provision", "pkg/hostselection"}, reason: "time is an argument of pure code"},
+	{names: []string{"Skip", "Skipf", "SkipNow"}, inTests: true, reason: "a test that does not run protects nothing"},
+}
