@@ -79,9 +79,9 @@ type MediaGrant struct {
 	// +required
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
 	TokenHash string `json:"tokenHash"`
-	// expires is when the URLs stop working.
-	// +required
-	Expires metav1.Time `json:"expires"`
+	// expires is when the URLs stop working. Absent: with the claim's release, as for a system that runs from its medium.
+	// +optional
+	Expires *metav1.Time `json:"expires,omitempty"`
 	// imageETag pins the image that was seen when the grant was made, for images without a checksum.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512

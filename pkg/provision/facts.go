@@ -1,0 +1,113 @@
+package provision
+
+// Claim is how a host's claim stands.
+type Claim string
+
+// The standings of a claim.
+const (
+	// ClaimNone: nobody's host.
+	ClaimNone Claim = "None"
+	// ClaimUnconfirmed: the machine does not name the claim back (yet). Inert.
+	ClaimUnconfirmed Claim = "Unconfirmed"
+	// ClaimExpired: unconfirmed for longer than the grace time.
+	ClaimExpired Claim = "Expired"
+	// ClaimHeld: claim and machine name each other.
+	ClaimHeld Claim = "Held"
+	// ClaimReleasing: the machine side marked the release, or an unbound orphan's grace time is over.
+	ClaimReleasing Claim = "Releasing"
+	// ClaimOrphaned: the machine is gone without the mark. No hardware action.
+	ClaimOrphaned Claim = "Orphaned"
+	// ClaimOrphanBound: orphaned and bound: a person decides.
+	ClaimOrphanBound Claim = "OrphanBound"
+)
+
+// Power is the observed power.
+type Power string
+
+// The powers. PowerStateUnknown also stands for a BMC that did not say.
+const (
+	PowerStateUnknown     Power = "Unknown"
+	PowerStateOff         Power = "Off"
+	PowerStateOn          Power = "On"
+	PowerStatePoweringOn  Power = "PoweringOn"
+	PowerStatePoweringOff Power = "PoweringOff"
+)
+
+// Media is what is in the virtual media slots, judged against the present claim's capability.
+type Media string
+
+// The contents of the slots.
+const (
+	// MediaUnknown: the slots were not read.
+	MediaUnknown Media = "Unknown"
+	// MediaNone: all slots are empty.
+	MediaNone Media = "None"
+	// MediaPartial: some, but not all, of our media are in, and nothing else.
+	MediaPartial Media = "Partial"
+	// MediaOurs: exactly our media are in.
+	MediaOurs Media = "Ours"
+	// MediaOther: something that is not of the present capability is in.
+	MediaOther Media = "Other"
+)
+
+// Content is how far the boot media of a claim are.
+type Content string
+
+// The readiness of boot media.
+const (
+	// ContentWaiting: something that is needed is not there yet; the controller says what.
+	ContentWaiting Content = "Waiting"
+	// ContentNoToken: everything is there but the capability: none was minted, or its token was lost in a restart.
+	ContentNoToken Content = "NoToken"
+	// ContentReady: our media can be inserted.
+	ContentReady Content = "Ready"
+)
+
+// Report is what the booted system said.
+type Report string
+
+// The reports.
+const (
+	ReportNone      Report = "None"
+	ReportSucceeded Report = "Succeeded"
+	ReportFailed    Report = "Failed"
+)
+
+// Facts is everything that is true of a host now and matters to what is done next.
+type Facts struct {
+	// Durable: from spec.
+	Claim       Claim
+	Bound       bool
+	Install     bool // boot mode Install; otherwise Live
+	Paused      bool
+	Quarantined bool
+	Maintenance bool
+	Consent     bool // the owner consents to erase an unclaimed host
+	KeepOn      bool // a bound host that is found off is powered on
+	Deleting    bool
+	// GiveUp is a person's command to end this claim's release unverified.
+	GiveUp bool
+	// Granted: a media capability is recorded on the claim.
+	Granted bool
+
+	// Observed at the BMC.
+	Observed    bool // power and override were read
+	Inventoried bool
+	Duplicate   bool
+	Power       Power
+	Media       Media
+	Armed       bool // the next boot takes another device than usual
+	ArmedOurs   bool // once, from the virtual CD
+
+	// Of the present claim.
+	Content Content
+	// Booted: power On was observed after an armed boot for this claim.
+	Booted   bool
+	NodeSeen bool
+	Report   Report
+	// BootOverdue: the boot deadline has passed without a sign of life, and the absence is known, not guessed.
+	BootOverdue    bool
+	ReleaseOverdue bool
+	// ShutdownOverdue: a graceful shutdown was tried for this release and did not end in time, or cannot be tried.
+	ShutdownOverdue bool
+}
