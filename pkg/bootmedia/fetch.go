@@ -1,0 +1,205 @@
+package bootmedia
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// stall is how long an image server may be silent before a request is given up.
+const stall = 60 * time.Second
+
+var (
+	// ErrChanged says that a streamed image is no longer the one that was
+	// pinned when the claim was made. StreamFailed is given errors that wrap it.
+	ErrChanged = errors.New("the image has changed since it was pinned")
+	errStalled = fmt.Errorf("the server was silent for %v", stall)
+	errNotISO  = errors.New("it is not an ISO 9660 image (no CD001 at byte 32769)")
+)
+
+func defaultClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   15 * time.Second,
+		ResponseHeaderTimeout: stall,
+		MaxIdleConnsPerHost:   16,
+		IdleConnTimeout:       90 * time.Second,
+	}}
+}
+
+// imageClient drops a client's overall time limit, which would end any large
+// download; silence is limited instead.
+func imageClient(c *http.Client) *http.Client {
+	own := *c
+	own.Timeout = 0
+	return &own
+}
+
+// checkImageURL refuses what is no http(s) URL, in words.
+func checkImageURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return errors.New("the image URL cannot be read as a URL")
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return fmt.Errorf("the image URL %s is no http or https URL with a host", displayURL(raw))
+	}
+	return nil
+}
+
+// displayURL is a URL without what may be secret in it: user, query, fragment.
+func displayURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(unreadable URL)"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+// get sends a GET whose silence, before and within the body, is limited. The
+// caller closes the body. Errors name no URL, as the query may be secret.
+func get(ctx context.Context, client *http.Client, imageURL string, header http.Header) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, imageURL, nil)
+	if err != nil {
+		cancel(nil)
+		return nil, errors.New("the image URL cannot be read as a URL")
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	// A compressed answer has another length and cannot be resumed.
+	req.Header.Set("Accept-Encoding", "identity")
+	timer := time.AfterFunc(stall, func() { cancel(errStalled) })
+	resp, err := client.Do(req)
+	timer.Stop()
+	if err != nil {
+		err = plainError(ctx, err)
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &watched{body: resp.Body, ctx: ctx, cancel: cancel, timer: timer}
+	return resp, nil
+}
+
+// plainError strips the URL from a client's error and names a stall as such.
+func plainError(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errStalled) {
+		return errStalled
+	}
+	for {
+		wrapped, ok := errors.AsType[*url.Error](err)
+		if !ok {
+			return err
+		}
+		err = wrapped.Err
+	}
+}
+
+// watched limits the silence within a body. The timer runs only during Read: a
+// slow BMC behind the stream is not the image server's fault.
+type watched struct {
+	body   io.ReadCloser
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.timer.Reset(stall)
+	n, err := w.body.Read(p)
+	w.timer.Stop()
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = plainError(w.ctx, err)
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.timer.Stop()
+	w.cancel(nil)
+	return w.body.Close()
+}
+
+// statusError says in words what an answer other than 200 or 206 means.
+func statusError(status int) error {
+	switch status {
+	case http.StatusNotFound, http.StatusGone:
+		return fmt.Errorf("there is no such file on the server (%d)", status)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("the server refuses access (%d)", status)
+	}
+	return fmt.Errorf("the server answered %d %s", status, http.StatusText(status))
+}
+
+// span is a Content-Range header: first and last byte, and the total; last is -1
+// for an unsatisfied range, total is -1 when not said.
+type span struct{ first, last, total int64 }
+
+func parseContentRange(h string) (span, bool) {
+	rest, ok := strings.CutPrefix(h, "bytes ")
+	if !ok {
+		return span{}, false
+	}
+	bounds, total, ok := strings.Cut(rest, "/")
+	if !ok {
+		return span{}, false
+	}
+	out := span{total: -1, last: -1}
+	if total != "*" {
+		if out.total, ok = digits(total); !ok {
+			return span{}, false
+		}
+	}
+	if bounds == "*" {
+		return out, true
+	}
+	first, last, ok := strings.Cut(bounds, "-")
+	if !ok {
+		return span{}, false
+	}
+	var ok1, ok2 bool
+	out.first, ok1 = digits(first)
+	out.last, ok2 = digits(last)
+	return out, ok1 && ok2 && out.first <= out.last
+}
+
+func rangeHeader(first, last int64) string {
+	return "bytes=" + strconv.FormatInt(first, 10) + "-" + strconv.FormatInt(last, 10)
+}
+
+// strong tells whether a tag may be used to resume: a weak one promises no
+// equality of bytes.
+func strong(etag string) bool { return len(etag) > 2 && etag[0] == '"' }
+
+// The window of an image that is looked into: the end of the system area, where
+// an embed area is announced, and the first volume descriptor after it.
+const (
+	windowStart = 32768 - 24
+	windowEnd   = 32768 + sector
+)
+
+// look reads the window. errNotISO: no volume descriptor stands there.
+func look(window []byte) (ImageLooksLike, error) {
+	if len(window) < windowEnd-windowStart {
+		return ImageLooksLike{}, errNotISO
+	}
+	descriptor := window[32768-windowStart:]
+	if string(descriptor[1:6]) != "CD001" {
+		return ImageLooksLike{}, errNotISO
+	}
+	looks := ImageLooksLike{EmbedArea: bytes.HasPrefix(window, []byte("coreiso+"))}
+	if descriptor[0] == 1 {
+		looks.VolumeLabel = plain(strings.TrimRight(string(descriptor[40:72]), " \x00"))
+	}
+	return looks, nil
+}

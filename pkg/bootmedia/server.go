@@ -1,0 +1,215 @@
+package bootmedia
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
+)
+
+const (
+	// missRate and missBurst bound what misses cost in log lines and open
+	// connections. A valid token is never held up by them.
+	missRate, missBurst = 5, 50
+	// defaultStreams: one stream holds one 32 KiB buffer and two connections.
+	defaultStreams = 128
+	// streamWait is how long a BMC waits for a free stream before it is told
+	// to come back: shorter than the patience of the BMCs we know of (15 s).
+	streamWait = 10 * time.Second
+)
+
+// Server serves media and takes phone-homes. It is safe for concurrent use.
+type Server struct {
+	source   Source
+	recorder Recorder
+	client   *http.Client
+	log      logr.Logger
+	now      func() time.Time
+	failed   func(host, imageURL string, err error)
+
+	misses     *rate.Limiter
+	suppressed atomic.Int64 // misses not logged since the last one that was
+	streams    chan struct{}
+
+	cache  *cache
+	probes *probes
+
+	notify atomic.Pointer[func(imageURL string)]
+	ctx    context.Context // of background work; ended by Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+}
+
+// New makes a server. It starts nothing; Prepare and requests start downloads.
+func New(o Options) *Server {
+	if o.Client == nil {
+		o.Client = defaultClient()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 20 << 30
+	}
+	if o.MaxStreams <= 0 {
+		o.MaxStreams = defaultStreams
+	}
+	if o.Log.IsZero() {
+		o.Log = logr.Discard()
+	}
+	if o.StreamFailed == nil {
+		o.StreamFailed = func(string, string, error) {}
+	}
+	s := &Server{
+		source: o.Source, recorder: o.Recorder, client: imageClient(o.Client), log: o.Log, now: o.Now, failed: o.StreamFailed,
+		misses: rate.NewLimiter(missRate, missBurst), streams: make(chan struct{}, o.MaxStreams),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.cache = newCache(o.CacheDir, o.CacheBytes, o.Now)
+	s.probes = newProbes(o.Now)
+	return s
+}
+
+// Close ends background work and waits for it. Partial downloads stay on disk
+// and are resumed by the next process. Prepare must not be called after it.
+func (s *Server) Close() {
+	s.cancel()
+	s.tasks.Wait()
+}
+
+// Notify sets who is called, with the image's URL, when background work on an
+// image has ended, well or not. The callback must not block.
+func (s *Server) Notify(f func(imageURL string)) { s.notify.Store(&f) }
+
+func (s *Server) tell(imageURL string) {
+	if f := s.notify.Load(); f != nil && *f != nil {
+		(*f)(imageURL)
+	}
+}
+
+// Handler serves <prefix>/m/<token>/{boot,config}.iso to GET and HEAD, and
+// <prefix>/p/<capability> to POST and PUT, under any prefix a proxy in front of
+// it leaves in the path. Everything else is 404.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	// The token is in the path: nothing on the way may keep the page or pass
+	// its address on.
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if token, file, ok := parseMediumPath(r.URL.Path); ok {
+		s.serveMedium(w, r, token, file)
+		return
+	}
+	if key, ok := parsePhonePath(r.URL.Path); ok {
+		s.servePhoneHome(w, r, key)
+		return
+	}
+	s.miss(w, "")
+}
+
+// miss answers 404, the same for what never was, is over or was revoked. Beyond
+// the rate it also closes the connection and is counted instead of logged.
+func (s *Server) miss(w http.ResponseWriter, file string) {
+	if s.misses.AllowN(s.now(), 1) {
+		s.log.Info("no such medium", "file", file, "status", http.StatusNotFound, "notLogged", s.suppressed.Swap(0))
+	} else {
+		s.suppressed.Add(1)
+		w.Header().Set("Connection", "close")
+	}
+	http.Error(w, "not found", http.StatusNotFound)
+}
+
+func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token, file string) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	grant, err := s.source.Grant(r.Context(), token.Hash())
+	if err == nil && !grant.Expires.IsZero() && !s.now().Before(grant.Expires) {
+		err = ErrUnknown
+	}
+	switch {
+	case errors.Is(err, ErrUnknown):
+		s.miss(w, file)
+		return
+	case err != nil:
+		s.log.Error(err, "look up medium", "file", file)
+		unavailable(w, "try again")
+		return
+	}
+	rec := &recorder{ResponseWriter: w}
+	if file == configFile {
+		err = s.serveConfig(rec, r, grant, token)
+	} else {
+		err = s.serveBoot(rec, r, grant)
+	}
+	s.access(r, rec, grant.Host, file, err)
+}
+
+func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request, g Grant, token Token) error {
+	c := g.Content
+	if c.PhoneHomeURL == "" && g.PhoneHomeBase != "" {
+		c.PhoneHomeURL = PhoneHomeURL(g.PhoneHomeBase, token)
+	}
+	if families[c.Family].layout == layoutNone {
+		http.Error(w, "not found", http.StatusNotFound)
+		return nil
+	}
+	d, err := ConfigDrive(c)
+	if err != nil {
+		http.Error(w, "the medium cannot be built", http.StatusInternalServerError)
+		return err
+	}
+	serveISO(w, r, d.ETag(), newSection(d, d.Size()))
+	return nil
+}
+
+// unavailable asks the BMC to come back; those that do not know Retry-After
+// try again by themselves.
+func unavailable(w http.ResponseWriter, text string) {
+	w.Header().Set("Retry-After", "5")
+	http.Error(w, text, http.StatusServiceUnavailable)
+}
+
+// access writes the access log. Small ranged reads come by the ten thousand, so
+// a plain success of one is for the debug level.
+func (s *Server) access(r *http.Request, rec *recorder, host, file string, err error) {
+	fields := []any{"host", host, "file", file, "method", r.Method, "range", clip(r.Header.Get("Range"), 64), "bytes", rec.bytes, "status", rec.status}
+	switch {
+	case err != nil:
+		s.log.Error(err, "medium not served", fields...)
+	case rec.status == http.StatusPartialContent:
+		s.log.V(1).Info("medium served", fields...)
+	default:
+		s.log.Info("medium served", fields...)
+	}
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "") + "…"
+	}
+	return s
+}
+
+// parsePhonePath reads the last two elements of a path, p/<capability>.
+func parsePhonePath(path string) (string, bool) {
+	rest, key, ok := cutLast(path)
+	if !ok || !validSecret(key) || !strings.HasSuffix(rest, "/p") {
+		return "", false
+	}
+	return key, true
+}
+
+// mib is a size for a person.
+func mib(n int64) string { return strconv.FormatInt((n+1<<20-1)>>20, 10) }

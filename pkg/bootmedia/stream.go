@@ -1,0 +1,212 @@
+package bootmedia
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+)
+
+// maxResumes bounds how often one request of a BMC outlives a connection that
+// its image server broke.
+const maxResumes = 5
+
+// etag is our own tag for a streamed image: a constant of the grant.
+func (p Pin) etag(imageURL string) string {
+	sum := sha256.Sum256([]byte(imageURL + "\n" + p.ETag + "\n" + strconv.FormatInt(p.Length, 10)))
+	return `"` + hex.EncodeToString(sum[:])[:32] + `"`
+}
+
+// upstream is a pinned image as an io.ReadSeeker. It opens a ranged request
+// where it is read, for as much as the range it lies in, and refuses an answer
+// that is not from the pinned image. The mutex is there because net/http leaves
+// a goroutine behind when a reader of several ranges goes away.
+type upstream struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	client *http.Client
+	url    string
+	pin    Pin
+	ranges [][2]int64 // what will be read, as far as known
+
+	mu      sync.Mutex
+	off     int64
+	body    io.ReadCloser
+	at, end int64 // where the body stands, and where it ends
+	resumes int
+	failure error // the first; it ends the reader
+}
+
+// open sends the first request, where reading will start.
+func (u *upstream) open() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	start := int64(0)
+	if len(u.ranges) > 0 {
+		start = u.ranges[0][0]
+	}
+	return u.openAt(start)
+}
+
+func (u *upstream) Seek(offset int64, whence int) (int64, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch whence {
+	case io.SeekCurrent:
+		offset += u.off
+	case io.SeekEnd:
+		offset += u.pin.Length
+	}
+	if offset < 0 {
+		return 0, errors.New("seek in image: negative offset")
+	}
+	u.off = offset
+	return offset, nil
+}
+
+func (u *upstream) Read(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for {
+		if u.failure != nil {
+			return 0, u.failure
+		}
+		if u.off >= u.pin.Length {
+			return 0, io.EOF
+		}
+		if u.body == nil || u.at != u.off {
+			if err := u.openAt(u.off); err != nil {
+				return 0, err
+			}
+		}
+		n, err := u.body.Read(p[:min(int64(len(p)), u.end-u.at)])
+		u.off += int64(n)
+		u.at += int64(n)
+		if err != nil || u.at == u.end {
+			u.drop()
+		}
+		if err != nil && u.at != u.end {
+			u.broken(err)
+		}
+		if n > 0 || len(p) == 0 {
+			return n, nil
+		}
+	}
+}
+
+// broken decides whether a body that ended early is asked for again.
+func (u *upstream) broken(err error) {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	if u.resumes++; u.resumes > maxResumes || u.ctx.Err() != nil {
+		u.failure = u.wrap(err)
+	}
+}
+
+func (u *upstream) wrap(err error) error {
+	return fmt.Errorf("stream image %s: %w", displayURL(u.url), err)
+}
+
+// openAt makes body stand at off. A failure is final for this reader.
+func (u *upstream) openAt(off int64) error {
+	if u.body != nil && u.at == off {
+		return nil
+	}
+	u.drop()
+	end := u.pin.Length
+	for _, r := range u.ranges {
+		if r[0] <= off && off < r[1] {
+			end = r[1]
+			break
+		}
+	}
+	header := http.Header{"Range": {rangeHeader(off, end-1)}}
+	if strong(u.pin.ETag) {
+		header.Set("If-Range", u.pin.ETag)
+	}
+	resp, err := get(u.ctx, u.client, u.url, header)
+	if err == nil {
+		if err = u.check(resp, off, end); err != nil {
+			_ = resp.Body.Close()
+		}
+	}
+	if err != nil {
+		u.failure = u.wrap(err)
+		return u.failure
+	}
+	u.body, u.at, u.end = resp.Body, off, end
+	return nil
+}
+
+// check compares an answer with the pin. Not every server honours If-Range, so
+// the answer itself has to show that it is from the same image.
+func (u *upstream) check(resp *http.Response, off, end int64) error {
+	switch resp.StatusCode {
+	case http.StatusPartialContent:
+	case http.StatusOK:
+		if resp.ContentLength == u.pin.Length && resp.Header.Get("ETag") == u.pin.ETag {
+			return errors.New("the server no longer answers range requests")
+		}
+		return u.changed(resp, resp.ContentLength)
+	case http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed:
+		got, _ := parseContentRange(resp.Header.Get("Content-Range"))
+		return u.changed(resp, got.total)
+	default:
+		return statusError(resp.StatusCode)
+	}
+	got, ok := parseContentRange(resp.Header.Get("Content-Range"))
+	if !ok || got.first != off {
+		return errors.New("the server answered with another range than was asked for")
+	}
+	etag := resp.Header.Get("ETag")
+	if (got.total >= 0 && got.total != u.pin.Length) || (u.pin.ETag != "" && etag != "" && etag != u.pin.ETag) {
+		return u.changed(resp, got.total)
+	}
+	if got.last != end-1 {
+		return errors.New("the server answered with another range than was asked for")
+	}
+	return nil
+}
+
+func (u *upstream) changed(resp *http.Response, length int64) error {
+	return fmt.Errorf("%w: it was %d bytes with ETag %s, and is %d bytes with ETag %s; release the machine, or put the image back",
+		ErrChanged, u.pin.Length, orNone(u.pin.ETag), length, orNone(clip(resp.Header.Get("ETag"), 80)))
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}
+
+func (u *upstream) drop() {
+	if u.body != nil {
+		_ = u.body.Close()
+		u.body = nil
+	}
+}
+
+// failed is what ended the reader early, if anything did.
+func (u *upstream) failed() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.failure
+}
+
+// Close ends a Read that is under way, too.
+func (u *upstream) Close() {
+	u.cancel()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.drop()
+	if u.failure == nil {
+		u.failure = errors.New("read from a closed image")
+	}
+}
