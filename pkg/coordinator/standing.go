@@ -1,8 +1,10 @@
 package coordinator
 
 import (
+	"fmt"
 	"time"
 
+	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -49,3 +51,110 @@ const (
 	// StandingOrphanBound: still so after the grace time, and bound: quarantine it, running, for a person to decide.
 	StandingOrphanBound Standing = "OrphanBound"
 )
+
+// Judge says what the host's claim is worth. It is pure. A machine that is being deleted without a mark still confirms its
+// claim: the machine controller marks. Before acting on an expired standing, read host, machine and Cluster live and judge
+// again: a stale cache must not cost a machine its host.
+func Judge(h Holding) Standing {
+	claim := h.Host.Spec.Claim
+	switch {
+	case h.paused():
+		return StandingPaused
+	case claim == nil:
+		return StandingNone
+	case claim.Release != nil:
+		return StandingReleasing
+	case h.Machine != nil && h.Host.ClaimedBy(h.Machine):
+		return StandingConfirmed
+	case h.Machine != nil && !h.touched():
+		if h.expired() {
+			return StandingUnconfirmedExpired
+		}
+		return StandingUnconfirmed
+	case !h.expired():
+		if h.Machine != nil {
+			return StandingUnconfirmed
+		}
+		return StandingOrphaned
+	case claim.Bound:
+		return StandingOrphanBound
+	case h.Cluster == nil:
+		return StandingOrphaned
+	}
+	return StandingOrphanExpired
+}
+
+// touched says whether hardware work may have begun for the claim. Then the machine, now of the same name only, does not own
+// the claim any more, and clearing it would leave a running server behind: it is treated like an orphan.
+func (h Holding) touched() bool {
+	claim := h.Host.Spec.Claim
+	booted := h.Host.Status.Booted
+	return claim.Bound || claim.Media != nil || claim.PhoneHome != nil || (booted != nil && booted.ClaimID == claim.ID)
+}
+
+func (h Holding) expired() bool { return h.Now.Sub(h.ClaimedSince) >= h.grace() }
+
+func (h Holding) grace() time.Duration {
+	if h.Grace <= 0 {
+		return DefaultGrace
+	}
+	return h.Grace
+}
+
+// paused says whether anyone asked to leave the host alone. Cluster and machine count only for a host with a claim.
+func (h Holding) paused() bool {
+	if h.Host.Spec.Paused || hasPausedAnnotation(h.Host.Annotations) {
+		return true
+	}
+	if h.Host.Spec.Claim == nil {
+		return false
+	}
+	return h.Machine != nil && hasPausedAnnotation(h.Machine.Annotations) ||
+		h.Cluster != nil && ptr.Deref(h.Cluster.Spec.Paused, false)
+}
+
+func hasPausedAnnotation(annotations map[string]string) bool {
+	_, found := annotations[clusterv1.PausedAnnotation]
+	return found
+}
+
+// Words say what the standing means for the host and what to do, in one sentence for a person.
+func (h Holding) Words(standing Standing) string {
+	if h.Host.Spec.Claim == nil {
+		if standing == StandingPaused {
+			return "paused: nothing is done to the host until it is unpaused"
+		}
+		return "not claimed"
+	}
+	claim := h.Host.Spec.Claim
+	grace := h.ClaimedSince.Add(h.grace()).UTC().Format(time.RFC3339)
+	switch standing {
+	case StandingPaused:
+		return fmt.Sprintf("paused: nothing is done to the host or its claim until host, machine %s and cluster %s are unpaused", claim.Machine, claim.Cluster)
+	case StandingConfirmed:
+		return "claimed by machine " + claim.Machine
+	case StandingUnconfirmed:
+		return fmt.Sprintf("machine %s does not name claim %s; nothing is done to the host; the claim expires at %s", claim.Machine, claim.ID, grace)
+	case StandingUnconfirmedExpired:
+		return fmt.Sprintf("machine %s did not confirm claim %s in time; the claim is cleared", claim.Machine, claim.ID)
+	case StandingReleasing:
+		return fmt.Sprintf("machine %s gave the host back (%s); it is being proven off, empty and disarmed", claim.Machine, claim.Release.Reason)
+	case StandingOrphaned:
+		return h.orphanWords(grace)
+	case StandingOrphanExpired:
+		return fmt.Sprintf("machine %s is gone, or names another claim, and its system was never seen running; the host is released", claim.Machine)
+	case StandingOrphanBound:
+		return fmt.Sprintf("machine %s is gone, or names another claim, and its system may still run: restore the machine, or power the server off and remove spec.quarantine", claim.Machine)
+	case StandingNone:
+	}
+	return "not claimed"
+}
+
+func (h Holding) orphanWords(grace string) string {
+	claim := h.Host.Spec.Claim
+	if h.expired() && h.Cluster == nil {
+		return fmt.Sprintf("machine %s and cluster %s are gone without a release; nothing is done to the host: restore them, or set spec.claim.release to release it",
+			claim.Machine, claim.Cluster)
+	}
+	return fmt.Sprintf("machine %s is gone without a release; nothing is done to the host before %s", claim.Machine, grace)
+}

@@ -15,6 +15,7 @@ func Rank(algorithm Algorithm, req Request, hosts []*v1beta1.PhysicalHost) Ranki
 	filters := chain(&req)
 	best := &selection{less: order(algorithm), limit: req.Limit}
 	seed := identity(req.Namespace, req.Machine)
+	var offered candidate // one for all hosts: it escapes
 	for _, host := range hosts {
 		if host.Namespace != req.Namespace {
 			continue
@@ -26,12 +27,13 @@ func Rank(algorithm Algorithm, req Request, hosts []*v1beta1.PhysicalHost) Ranki
 			continue
 		}
 		ranking.Diagnosis.Available++
-		best.offer(candidate{
+		offered = candidate{
 			host:      host,
 			preferred: host.Name == req.Preferred && req.Preferred != "",
 			score:     rendezvous(seed, host.Name),
 			waste:     wasteFor(algorithm, &req.Requirements, host),
-		})
+		}
+		best.offer(&offered)
 	}
 	ranking.Candidates = best.sorted()
 	return ranking
@@ -131,14 +133,14 @@ type selection struct {
 	kept  []candidate
 }
 
-func (s *selection) offer(c candidate) {
+func (s *selection) offer(c *candidate) {
 	switch {
 	case s.limit <= 0:
-		s.kept = append(s.kept, c)
+		s.kept = append(s.kept, *c)
 	case len(s.kept) < s.limit:
-		heap.Push(s, c)
-	case s.less(&c, &s.kept[0]) < 0:
-		s.kept[0] = c
+		heap.Push(s, *c)
+	case s.less(c, &s.kept[0]) < 0:
+		s.kept[0] = *c
 		heap.Fix(s, 0)
 	}
 }

@@ -1,0 +1,139 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/hostselection"
+)
+
+// Optimistic claims hosts without an arbiter: intent on the machine, then compare-and-set on the host. See the package.
+type Optimistic struct {
+	Options
+	assumed assumedHosts
+
+	mu sync.Mutex
+	// contended counts the passes in a row that each machine lost; its back-off grows with it.
+	contended map[types.UID]int
+}
+
+var _ Claimer = (*Optimistic)(nil)
+
+// NewOptimistic returns the optimistic mode.
+func NewOptimistic(options Options) *Optimistic {
+	if options.Observer == nil {
+		options.Observer = silent{}
+	}
+	return &Optimistic{
+		Options:   options,
+		assumed:   assumedHosts{hosts: map[types.NamespacedName]assumption{}},
+		contended: map[types.UID]int{},
+	}
+}
+
+type silent struct{}
+
+func (silent) ClaimAttempted(string, string, string) {}
+func (silent) ClaimTook(string, time.Duration)       {}
+func (silent) ClaimRetried(string)                   {}
+
+// Claim implements Claimer.
+func (o *Optimistic) Claim(ctx context.Context, req ClaimRequest) (ClaimResult, error) {
+	started := o.Clock.Now()
+	p, err := o.begin(req, started)
+	if err != nil {
+		return ClaimResult{}, err
+	}
+	result, err := p.run(ctx)
+	if err != nil {
+		o.Observer.ClaimAttempted(p.namespace, "error", "")
+		return ClaimResult{}, fmt.Errorf("claim a host for machine %s/%s: %w", p.namespace, req.Machine.Name, err)
+	}
+	switch result.Outcome {
+	case Claimed:
+		o.Observer.ClaimAttempted(p.namespace, "success", "")
+		o.Observer.ClaimTook(p.namespace, o.Clock.Since(started))
+	case NoHost:
+		o.Observer.ClaimAttempted(p.namespace, "no_host", "")
+	case Confirmed, Contended, IntentLost:
+	}
+	result.RetryAfter = o.retryAfter(p, result)
+	return result, nil
+}
+
+// retryAfter sets the back-off of a contended machine, and forgets it after any other outcome.
+func (o *Optimistic) retryAfter(p *pass, result ClaimResult) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if result.Outcome != Contended {
+		delete(o.contended, p.request.Machine.UID)
+		return result.RetryAfter
+	}
+	o.contended[p.request.Machine.UID]++
+	return hostselection.Backoff(o.contended[p.request.Machine.UID], p.settings.BackoffMultiplier, p.settings.MaxBackoffDelay)
+}
+
+// begin makes the pass of one call.
+func (o *Optimistic) begin(req ClaimRequest, now time.Time) (*pass, error) {
+	machine := req.Machine
+	p := &pass{Optimistic: o, request: req, settings: o.Settings(), namespace: machine.Namespace, now: now, lost: map[string]bool{}}
+	p.want = hostselection.Request{
+		Namespace: machine.Namespace, Machine: machine.Name, FailureDomain: req.FailureDomain,
+		Requirements: machine.Spec.HardwareRequirements, Now: now,
+	}
+	switch machine.Spec.Reuse {
+	case v1beta1.ReuseRequire:
+		// Without a predecessor there is nothing to wait for: the first machines of an owner take any host.
+		p.want.Preferred, p.want.Require = req.PreferredHost, req.PreferredHost != ""
+	case v1beta1.ReusePrefer:
+		p.want.Preferred = req.PreferredHost
+	case v1beta1.ReuseNone:
+	}
+	if machine.Spec.HostSelector != nil {
+		selector, err := metav1.LabelSelectorAsSelector(machine.Spec.HostSelector)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrSelector, err)
+		}
+		p.want.Selector = selector
+	} else {
+		p.want.Selector = labels.Everything()
+	}
+	return p, nil
+}
+
+// rank reads the hosts from the cache and orders those that fit.
+func (p *pass) rank(ctx context.Context) error {
+	var list v1beta1.PhysicalHostList
+	// The hosts are only read: copying ten thousand of them for every claim is what made others slow.
+	if err := p.Client.List(ctx, &list, client.InNamespace(p.namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list hosts: %w", err)
+	}
+	hosts := make([]*v1beta1.PhysicalHost, len(list.Items))
+	for i := range list.Items {
+		hosts[i] = &list.Items[i]
+	}
+	want := p.want
+	want.Avoid = map[string]bool{}
+	for name := range p.lost {
+		want.Avoid[name] = true
+	}
+	p.wake = p.assumed.avoid(want.Avoid, hosts, p.request.Machine.UID, p.now)
+	want.Limit = p.settings.RetryLimit + 1 + spareCandidates
+	ranking := hostselection.Rank(p.settings.Algorithm, want, hosts)
+	p.ranked, p.candidates, p.diagnosis = true, ranking.Candidates, ranking.Diagnosis
+	if p.wake.IsZero() || (!ranking.Retry.IsZero() && ranking.Retry.Before(p.wake)) {
+		p.wake = ranking.Retry
+	}
+	return nil
+}
+
+// spareCandidates are for hosts that another worker assumes between ranking and trying; skipping those costs no request.
+const spareCandidates = 8
