@@ -118,7 +118,7 @@ func (p *ControlPlane) run(ctx context.Context, binary string, input []byte, arg
 
 // Init runs "clusterctl init" with args, among them the infrastructure provider, and then starts the
 // three managers of Cluster API and waits until they are ready and every webhook is routed. The
-// infrastructure provider itself is the caller's to run, with RunProvider. ClusterTopology is enabled.
+// infrastructure provider itself is the caller's to run, with RunProvider. ClusterTopology is enabled. A later Init may add providers.
 func (p *ControlPlane) Init(ctx context.Context, args ...string) error {
 	fmt.Fprintf(p.opts.Progress, "clusterctl init %s\n", strings.Join(args, " "))
 	if _, err := p.Clusterctl(ctx, append([]string{"init"}, args...)...); err != nil {
@@ -127,6 +127,9 @@ func (p *ControlPlane) Init(ctx context.Context, args ...string) error {
 	var errs []error
 	var started []*Provider
 	for _, o := range p.capiProviders() {
+		if p.followed(o) {
+			continue
+		}
 		v, err := p.RunProvider(o)
 		if err != nil {
 			return err

@@ -138,7 +138,7 @@ func (p *ControlPlane) apiServerSpec() processSpec {
 
 func (p *ControlPlane) controllerManagerSpec(port int) processSpec {
 	return p.spec("kube-controller-manager", p.bin.ControllerManager, "https://"+loopback(port)+"/healthz",
-		"--kubeconfig="+p.Kubeconfig(), "--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(port),
+		"--kubeconfig="+p.pki.file("controllers"), "--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(port),
 		"--authentication-skip-lookup=true", "--authorization-always-allow-paths=/healthz",
 		"--service-account-private-key-file="+p.pki.file("sa.key"), "--root-ca-file="+p.pki.file("ca.crt"),
 		"--use-service-account-credentials=false", "--leader-elect=false",
@@ -160,9 +160,13 @@ func (p *ControlPlane) writeAuditPolicy() error {
 // writeKubeconfigs makes the clients of the administrator and of the stand-ins.
 func (p *ControlPlane) writeKubeconfigs(context.Context) error {
 	p.config, p.harness = p.restConfig(p.pki.admin), p.restConfig(p.pki.harness)
-	return p.writeKubeconfig(p.Kubeconfig(), &clientcmdapi.AuthInfo{
-		ClientCertificateData: p.pki.admin.certPEM, ClientKeyData: p.pki.admin.keyPEM,
-	})
+	for path, user := range map[string]keyPair{p.Kubeconfig(): p.pki.admin, p.pki.file("controllers"): p.pki.controllers} {
+		err := p.writeKubeconfig(path, &clientcmdapi.AuthInfo{ClientCertificateData: user.certPEM, ClientKeyData: user.keyPEM})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *ControlPlane) restConfig(user keyPair) *rest.Config {

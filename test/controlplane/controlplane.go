@@ -52,7 +52,9 @@ type ControlPlane struct {
 	sources   []ReleaseSource // for clusterctl.yaml
 	ports     []int
 	stopped   bool
-	stopErr   error
+
+	stopOnce sync.Once
+	stopErr  error // written inside stopOnce
 }
 
 // Start builds what is missing and starts etcd, kube-apiserver, kube-controller-manager and the
@@ -120,7 +122,8 @@ func (p *ControlPlane) Bin() *Bin { return p.bin }
 func (p *ControlPlane) Dir() string { return p.opts.Dir }
 
 // AuditLog is the path of the API server's audit log, one JSON event a line. Calls of the stand-ins
-// carry the user name "harness", those of a provider its ServiceAccount's.
+// carry the user name "harness", those of a provider its ServiceAccount's, those of clusterctl and
+// kubectl "admin", those of kube-controller-manager "system:kube-controller-manager".
 func (p *ControlPlane) AuditLog() string { return p.log("audit") }
 
 // CABundle returns the PEM of the authority that signs the API server's certificate.
@@ -167,11 +170,12 @@ func (p *ControlPlane) start(proc *Process) error {
 // Stop ends the stand-ins and then every process, the latest started first, and waits until they are
 // gone. It may be called more than once, and answers the same.
 func (p *ControlPlane) Stop() error {
+	p.stopOnce.Do(func() { p.stopErr = p.stop() })
+	return p.stopErr
+}
+
+func (p *ControlPlane) stop() error {
 	p.mu.Lock()
-	if p.stopped {
-		defer p.mu.Unlock()
-		return p.stopErr
-	}
 	p.stopped = true
 	processes, providers := p.processes, p.providers
 	p.mu.Unlock()
@@ -191,6 +195,5 @@ func (p *ControlPlane) Stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	releasePorts(p.ports...)
-	p.stopErr = errors.Join(errs...)
-	return p.stopErr
+	return errors.Join(errs...)
 }

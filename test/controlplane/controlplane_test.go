@@ -10,14 +10,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
+
+func TestMain(m *testing.M) {
+	// client-go's parts log through controller-runtime's global logger, which belongs to the program.
+	ctrl.SetLogger(logr.Discard())
+	os.Exit(m.Run())
+}
 
 // The infrastructure provider of these tests: a kind that core can reference, and nothing that runs.
 const fakeProvider = `

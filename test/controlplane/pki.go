@@ -21,9 +21,9 @@ type pki struct {
 	// ca signs the API server and its clients, hooks the webhook servers: two authorities, so that a
 	// caBundle in the wrong place cannot pass by accident.
 	ca, hooks *authority
-	// admin is the user of people and of the control plane itself; harness that of the stand-ins, so
-	// that the audit log tells their calls from everybody else's.
-	admin, harness keyPair
+	// admin is the user of people, harness that of the stand-ins, controllers that of
+	// kube-controller-manager: three, so that the audit log tells their calls apart.
+	admin, harness, controllers keyPair
 }
 
 type keyPair struct{ certPEM, keyPEM []byte }
@@ -65,6 +65,10 @@ func newPKI(dir string) (*pki, error) {
 		return nil, err
 	}
 	if p.harness, err = p.ca.issue(pkix.Name{CommonName: "harness", Organization: masters}, x509.ExtKeyUsageClientAuth, nil); err != nil {
+		return nil, err
+	}
+	controllers := pkix.Name{CommonName: "system:kube-controller-manager", Organization: masters}
+	if p.controllers, err = p.ca.issue(controllers, x509.ExtKeyUsageClientAuth, nil); err != nil {
 		return nil, err
 	}
 	saKey, saPub, err := newSigningKey()

@@ -90,7 +90,8 @@ const followInterval = 250 * time.Millisecond
 // crashDelay is the least time between two starts of a process that ends by itself.
 const crashDelay = 2 * time.Second
 
-// RunProvider follows a Deployment until Stop of the control plane. It returns at once; Ready waits.
+// RunProvider follows a Deployment until Stop of the control plane. It returns at once; Ready waits. It is
+// an error to follow the same replica twice.
 func (p *ControlPlane) RunProvider(o ProviderOptions) (*Provider, error) {
 	if o.Container == "" {
 		o.Container = "manager"
@@ -108,9 +109,24 @@ func (p *ControlPlane) RunProvider(o ProviderOptions) (*Provider, error) {
 	if p.stopped {
 		return nil, errors.New("running a provider: the control plane is stopped")
 	}
+	if p.followedLocked(o) {
+		return nil, fmt.Errorf("running a provider: %s is followed already", v.Name())
+	}
 	p.providers = append(p.providers, v)
 	go v.loop(p.life)
 	return v, nil
+}
+
+func (p *ControlPlane) followedLocked(o ProviderOptions) bool {
+	return slices.ContainsFunc(p.providers, func(v *Provider) bool {
+		return v.opts.Namespace == o.Namespace && v.opts.Deployment == o.Deployment && v.opts.Instance == o.Instance
+	})
+}
+
+func (p *ControlPlane) followed(o ProviderOptions) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.followedLocked(o)
 }
 
 // addresses returns the ports of a Deployment's replica, choosing them at the first call.
