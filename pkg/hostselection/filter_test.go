@@ -136,3 +136,12 @@ func TestWhatIsExactlyEnoughFits(t *testing.T) {
 		t.Error("a host of another namespace fits")
 	}
 }
+
+func TestMeets(t *testing.T) {
+	bare := free("h", func(h *v1beta1.PhysicalHost) { h.Status.Hardware = nil })
+	claimed := free("h", func(h *v1beta1.PhysicalHost) { h.Spec.Claim = &v1beta1.Claim{} })
+	big := v1beta1.HardwareRequirements{MinCores: 99}
+	if Meets(bare, v1beta1.HardwareRequirements{}) || !Meets(claimed, v1beta1.HardwareRequirements{MinCores: 16}) || Meets(claimed, big) {
+		t.Fatal("only the inventory may count, and one must be there")
+	}
+}
