@@ -47,11 +47,14 @@ var knownModules = []string{
 var played = []string{"write_files", "runcmd", "phone_home", "hostname", "fqdn", "preserve_hostname"}
 
 // parseCloudConfig reads user data (cloud-config, possibly a template) over
-// vendor data (cloud-config). Keys of the user data win as a whole, which is how
-// cloud-init merges vendor data.
+// vendor data (cloud-config, or a script that runs besides). Keys of the user
+// data win as a whole, which is how cloud-init merges vendor data.
 func parseCloudConfig(s *seed, meta *metadata) (*cloudConfig, error) {
 	modules := map[string]any{}
-	if len(bytes.TrimSpace(s.VendorData)) > 0 {
+	script := ""
+	if bytes.HasPrefix(s.VendorData, []byte("#!")) {
+		script = string(s.VendorData)
+	} else if len(bytes.TrimSpace(s.VendorData)) > 0 {
 		vendor, err := parseModules(s.VendorData, meta)
 		if err != nil {
 			return nil, fmt.Errorf("vendor-data: %w", err)
@@ -78,10 +81,18 @@ func parseCloudConfig(s *seed, meta *metadata) (*cloudConfig, error) {
 	if err := config.writeFiles(modules["write_files"]); err != nil {
 		return nil, err
 	}
-	if err := config.runCommands(modules["runcmd"]); err != nil {
+	if config.commands, err = commandList("runcmd", modules["runcmd"]); err != nil {
 		return nil, err
 	}
 	config.phoneHome, err = parsePhoneHome(modules["phone_home"])
+	if err != nil || config.phoneHome != nil {
+		return config, err
+	}
+	commands, err := commandList("bootcmd", modules["bootcmd"])
+	if err != nil {
+		return nil, err
+	}
+	config.phoneHome, err = findWatcher(strings.Join(append(commands, script), "\n"))
 	return config, err
 }
 
@@ -212,28 +223,30 @@ func decodeContent(content, encoding string) ([]byte, error) {
 	return data, nil
 }
 
-func (c *cloudConfig) runCommands(value any) error {
+// commandList reads a list of shell lines and argument lists.
+func commandList(module string, value any) ([]string, error) {
 	if value == nil {
-		return nil
+		return nil, nil
 	}
 	entries, ok := value.([]any)
 	if !ok {
-		return errors.New("runcmd is not a list")
+		return nil, fmt.Errorf("%s is not a list", module)
 	}
+	var commands []string
 	for i, entry := range entries {
 		switch command := entry.(type) {
 		case nil:
 		case string:
-			c.commands = append(c.commands, command)
+			commands = append(commands, command)
 		case []any:
 			words := make([]string, 0, len(command))
 			for _, word := range command {
 				words = append(words, fmt.Sprint(word))
 			}
-			c.commands = append(c.commands, strings.Join(words, " "))
+			commands = append(commands, strings.Join(words, " "))
 		default:
-			return fmt.Errorf("runcmd entry %d is neither text nor a list", i)
+			return nil, fmt.Errorf("%s entry %d is neither text nor a list", module, i)
 		}
 	}
-	return nil
+	return commands, nil
 }

@@ -21,6 +21,9 @@ import (
 	"sigs.k8s.io/cluster-api/util/secret"
 )
 
+// patience is how long a call may take that should succeed.
+const patience = 10 * time.Second
+
 // clientCertificate issues one from an authority of the site.
 func clientCertificate(t *testing.T, s *site, purpose secret.Purpose) tls.Certificate {
 	t.Helper()
@@ -49,7 +52,7 @@ func clientCertificate(t *testing.T, s *site, purpose secret.Purpose) tls.Certif
 
 // dialEtcd opens an etcd client the way the kubeadm control plane provider does:
 // through a port-forward of the API server.
-func dialEtcd(t *testing.T, s *site, config *rest.Config, node string, certificate tls.Certificate) (*etcd.Client, error) {
+func dialEtcd(t *testing.T, s *site, config *rest.Config, node string, certificate tls.Certificate, timeout time.Duration) (*etcd.Client, error) {
 	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.certs.GetByPurpose(secret.EtcdCA).KeyPair.Cert)
@@ -57,7 +60,7 @@ func dialEtcd(t *testing.T, s *site, config *rest.Config, node string, certifica
 		Endpoint:    "etcd-" + node,
 		Proxy:       proxy.Proxy{Kind: "pods", Namespace: metav1.NamespaceSystem, KubeConfig: rest.CopyConfig(config), Port: 2379},
 		TLSConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{certificate}},
-		DialTimeout: 2 * time.Second, CallTimeout: 2 * time.Second, Logger: zap.NewNop(),
+		DialTimeout: timeout, CallTimeout: timeout, Logger: zap.NewNop(),
 	})
 }
 
@@ -73,7 +76,7 @@ func TestEtcdThroughPortForward(t *testing.T) {
 	config := admin(t, w, s.endpoint)
 	certificate := clientCertificate(t, s, secret.EtcdCA)
 
-	client, err := dialEtcd(t, s, config, "cp2", certificate)
+	client, err := dialEtcd(t, s, config, "cp2", certificate, patience)
 	g.Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = client.Close() }()
 	members, err := client.Members(t.Context())
@@ -88,14 +91,14 @@ func TestEtcdThroughPortForward(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(alarms).To(BeEmpty())
 
-	_, err = dialEtcd(t, s, config, "cp2", clientCertificate(t, s, secret.ClusterCA))
+	_, err = dialEtcd(t, s, config, "cp2", clientCertificate(t, s, secret.ClusterCA), time.Second)
 	g.Expect(err).To(HaveOccurred(), "a client certificate of another authority")
 
 	g.Expect(client.MoveLeader(t.Context(), ids["cp2"])).To(Succeed())
 	cp1.off()
-	_, err = dialEtcd(t, s, config, "cp1", certificate)
+	_, err = dialEtcd(t, s, config, "cp1", certificate, time.Second)
 	g.Expect(err).To(HaveOccurred(), "a member whose server is off")
-	client2, err := dialEtcd(t, s, config, "cp3", certificate)
+	client2, err := dialEtcd(t, s, config, "cp3", certificate, patience)
 	g.Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = client2.Close() }()
 	g.Expect(client2.LeaderID).To(Equal(ids["cp2"]))
@@ -116,7 +119,7 @@ func TestLeaderIsElectedAgain(t *testing.T) {
 	newServer(t, w, "cp3").live("cp3", s.controlPlaneData())
 	ready(t, w, "cp2", "cp3")
 	cp1.off()
-	client, err := dialEtcd(t, s, admin(t, w, s.endpoint), "cp3", clientCertificate(t, s, secret.EtcdCA))
+	client, err := dialEtcd(t, s, admin(t, w, s.endpoint), "cp3", clientCertificate(t, s, secret.EtcdCA), patience)
 	g.Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = client.Close() }()
 	members, err := client.Members(t.Context())

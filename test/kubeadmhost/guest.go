@@ -71,7 +71,7 @@ func (g *guest) configure(ctx context.Context, boot emulator.Boot, found *seed) 
 	config, err := parseCloudConfig(found, meta)
 	if err != nil {
 		w.refuse(server, StageCloudInit, err)
-		return nil, "", nil
+		return nil, "", vendorReport(found, meta)
 	}
 	if len(config.ignored) > 0 {
 		w.say(server, "cloud-config modules not played: "+strings.Join(config.ignored, ", "))
@@ -94,9 +94,25 @@ func (g *guest) configure(ctx context.Context, boot emulator.Boot, found *seed) 
 		}
 		return nil, "", config.phoneHome
 	}
+	if config.phoneHome != nil {
+		config.phoneHome.succeeded = p.sentinel == successFile
+	}
 	if p.sentinel != "" {
 		boot.Disk.Put(strings.TrimPrefix(p.sentinel, "/"), []byte("success\n"))
 	}
 	w.say(server, fmt.Sprintf("node %s of %s is up, provider id %q", p.nodeName, p.endpoint, p.providerID))
 	return joined, p.nodeName, config.phoneHome
+}
+
+// vendorReport is the report that vendor data alone asks for: cloud-init plays
+// vendor data also when it cannot use the user data.
+func vendorReport(found *seed, meta *metadata) *phoneHome {
+	alone := *found
+	alone.UserData = []byte("#cloud-config\n{}\n")
+	config, err := parseCloudConfig(&alone, meta)
+	if err != nil || config.phoneHome == nil {
+		return nil
+	}
+	config.phoneHome.instanceID, config.phoneHome.hostname = meta.instanceID, meta.hostname
+	return config.phoneHome
 }

@@ -2,6 +2,9 @@ package kubeadmhost_test
 
 import (
 	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -9,6 +12,7 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
+	"sigs.k8s.io/yaml"
 
 	"github.com/beskar7/beskar7/test/kubeadmhost"
 )
@@ -62,4 +66,46 @@ func TestPhoneHomeIsNotTrusted(t *testing.T) {
 	g.Expect(failure.Reason).To(ContainSubstring("certificate"))
 	g.Expect(failure.Reason).NotTo(ContainSubstring("secret"))
 	g.Expect(node(w, "cp1").Ready).To(BeTrue(), "the node is up all the same")
+}
+
+// TestWatcher: vendor data may bring a script that reports the outcome, as
+// bootcmd or, where the user data has a bootcmd of its own, as a plain script.
+func TestWatcher(t *testing.T) {
+	for name, test := range map[string]struct {
+		data    func(*site) string
+		outcome string
+		plain   bool
+	}{
+		"success":       {(*site).initData, "succeeded", false},
+		"plain script":  {(*site).initData, "succeeded", true},
+		"failure":       {(*site).workerData, "failed", false},
+		"bad user data": {func(*site) string { return "#cloud-config\nnonsense: 1\n" }, "failed", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewWithT(t)
+			calls := make(chan map[string]string, 10)
+			receiver := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				var report map[string]string
+				if err := json.NewDecoder(r.Body).Decode(&report); err == nil {
+					calls <- report
+				}
+			}))
+			defer receiver.Close()
+			ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: receiver.Certificate().Raw})
+			script := fmt.Sprintf("cat >x <<'END'\nCA = %q\nURL = %q\nSENTINEL = \"/run/cluster-api/bootstrap-success.complete\"\nEND\n", ca, receiver.URL+"/p/key")
+			vendor := "#!/bin/sh\n" + script
+			if !test.plain {
+				blob, err := yaml.Marshal(map[string]any{"bootcmd": [][]string{{"sh", "-c", script}}})
+				g.Expect(err).NotTo(HaveOccurred())
+				vendor = "#cloud-config\n" + string(blob)
+			}
+			w, err := kubeadmhost.New(kubeadmhost.Options{JoinTimeout: 1})
+			g.Expect(err).NotTo(HaveOccurred())
+			defer func() { _ = w.Close() }()
+			newServer(t, w, "cp1").on("Cd", medium("CD1", bootImage(t, "")), medium("CD2", image(t, "cidata", map[string]string{
+				"user-data": test.data(newSite(t)), "meta-data": metaData("cp1"), "vendor-data": vendor,
+			})))
+			g.Expect(<-calls).To(HaveKeyWithValue("outcome", test.outcome))
+		})
+	}
 }

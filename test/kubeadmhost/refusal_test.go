@@ -10,63 +10,73 @@ import (
 	"github.com/beskar7/beskar7/test/kubeadmhost"
 )
 
-// TestRefusedInit holds one mistake per case; each must fail the boot of the
-// first server of a cluster with words, and leave no node.
-func TestRefusedInit(t *testing.T) {
-	drive := func(files map[string]string) func(*testing.T, string) []byte {
-		return func(t *testing.T, data string) []byte {
-			all := map[string]string{"user-data": data, "meta-data": metaData("cp1")}
-			for name, content := range files {
-				if content == "" {
-					delete(all, name)
-				} else {
-					all[name] = content
-				}
+// mistake is one thing wrong in the config drive of the first server.
+type mistake struct {
+	drive  func(t *testing.T, data string) []byte
+	stage  kubeadmhost.Stage
+	reason string
+}
+
+// withFiles makes a drive with files replaced, or left out where empty.
+func withFiles(files map[string]string) func(*testing.T, string) []byte {
+	return func(t *testing.T, data string) []byte {
+		all := map[string]string{"user-data": data, "meta-data": metaData("cp1")}
+		for name, content := range files {
+			if content == "" {
+				delete(all, name)
+			} else {
+				all[name] = content
 			}
-			return image(t, "cidata", all)
 		}
+		return image(t, "cidata", all)
 	}
-	edit := func(old, new string) func(*testing.T, string) []byte {
-		return func(t *testing.T, data string) []byte {
-			if !strings.Contains(data, old) {
-				t.Fatalf("the data does not contain %q", old)
-			}
-			return configDrive(t, "cp1", strings.Replace(data, old, new, 1))
+}
+
+// edited makes a drive whose user data has one piece replaced.
+func edited(old, new string) func(*testing.T, string) []byte {
+	return func(t *testing.T, data string) []byte {
+		if !strings.Contains(data, old) {
+			t.Fatalf("the data does not contain %q", old)
 		}
+		return configDrive(t, "cp1", strings.Replace(data, old, new, 1))
 	}
-	for name, test := range map[string]struct {
-		drive  func(t *testing.T, data string) []byte
-		stage  kubeadmhost.Stage
-		reason string
-	}{
-		"no meta-data":       {drive(map[string]string{"meta-data": ""}), kubeadmhost.StageMedium, "no meta-data"},
-		"no user-data":       {drive(map[string]string{"user-data": ""}), kubeadmhost.StageMedium, "no user-data"},
-		"meta-data not YAML": {drive(map[string]string{"meta-data": "a: b: c"}), kubeadmhost.StageCloudInit, "meta-data"},
-		"no instance id":     {drive(map[string]string{"meta-data": "local-hostname: x\n"}), kubeadmhost.StageCloudInit, "instance id"},
-		"no provider id":     {drive(map[string]string{"meta-data": "instance-id: x\nlocal-hostname: x\n"}), kubeadmhost.StageCloudInit, `"ds.meta_data.provider_id" is not defined`},
+}
+
+func mistakes() map[string]mistake {
+	return map[string]mistake{
+		"no meta-data":       {withFiles(map[string]string{"meta-data": ""}), kubeadmhost.StageMedium, "no meta-data"},
+		"no user-data":       {withFiles(map[string]string{"user-data": ""}), kubeadmhost.StageMedium, "no user-data"},
+		"meta-data not YAML": {withFiles(map[string]string{"meta-data": "a: b: c"}), kubeadmhost.StageCloudInit, "meta-data"},
+		"no instance id":     {withFiles(map[string]string{"meta-data": "local-hostname: x\n"}), kubeadmhost.StageCloudInit, "instance id"},
+		"no provider id":     {withFiles(map[string]string{"meta-data": "instance-id: x\nlocal-hostname: x\n"}), kubeadmhost.StageCloudInit, `"ds.meta_data.provider_id" is not defined`},
 		"wrong label": {func(t *testing.T, data string) []byte {
 			return image(t, "CONFIG", map[string]string{"user-data": data})
 		}, kubeadmhost.StageMedium, "no volume labelled"},
 		"truncated":           {func(t *testing.T, data string) []byte { d := configDrive(t, "cp1", data); return d[:len(d)-2048] }, kubeadmhost.StageMedium, "truncated"},
 		"no ISO":              {func(*testing.T, string) []byte { return make([]byte, 64<<10) }, kubeadmhost.StageMedium, "no iso 9660"},
 		"media server down":   {func(*testing.T, string) []byte { return nil }, kubeadmhost.StageMedium, "404"},
-		"unknown variable":    {edit("ds.meta_data.local_hostname", "ds.meta_data.nonsense"), kubeadmhost.StageCloudInit, `"ds.meta_data.nonsense" is not defined`},
-		"filter":              {edit("ds.meta_data.local_hostname", "ds.meta_data.local_hostname | upper"), kubeadmhost.StageCloudInit, "not a plain reference"},
-		"no header":           {edit("#cloud-config", "#cloud-confog"), kubeadmhost.StageCloudInit, "#cloud-config"},
-		"unknown module":      {edit("runcmd:", "runcmdd:"), kubeadmhost.StageCloudInit, `unknown key "runcmdd"`},
-		"not YAML":            {edit("write_files:", "write_files: ["), kubeadmhost.StageCloudInit, "not valid YAML"},
-		"no kubeadm":          {edit("kubeadm init --config", "echo"), kubeadmhost.StageCloudInit, "neither kubeadm init nor"},
-		"file not written":    {edit("--config /run/kubeadm/kubeadm.yaml", "--config /run/kubeadm/other.yaml"), kubeadmhost.StageCloudInit, "not among write_files"},
-		"permissions":         {edit("permissions: '0640'", "permissions: 'rw'"), kubeadmhost.StageCloudInit, "not octal"},
-		"kubeadm field":       {edit("controlPlaneEndpoint:", "controlPlaneEndpont:"), kubeadmhost.StageCloudInit, "unknown field"},
-		"kubeadm version":     {edit("kubeadm.k8s.io/v1beta4", "kubeadm.k8s.io/v1beta2"), kubeadmhost.StageCloudInit, "apiVersion"},
-		"endpoint elsewhere":  {edit("controlPlaneEndpoint: 127.", "controlPlaneEndpoint: 192."), kubeadmhost.StageCloudInit, "not a loopback"},
-		"no service accounts": {edit("path: /etc/kubernetes/pki/sa.pub", "path: /etc/kubernetes/pki/sa.pup"), kubeadmhost.StageCloudInit, "sa.pub"},
+		"unknown variable":    {edited("ds.meta_data.local_hostname", "ds.meta_data.nonsense"), kubeadmhost.StageCloudInit, `"ds.meta_data.nonsense" is not defined`},
+		"filter":              {edited("ds.meta_data.local_hostname", "ds.meta_data.local_hostname | upper"), kubeadmhost.StageCloudInit, "not a plain reference"},
+		"no header":           {edited("#cloud-config", "#cloud-confog"), kubeadmhost.StageCloudInit, "#cloud-config"},
+		"unknown module":      {edited("runcmd:", "runcmdd:"), kubeadmhost.StageCloudInit, `unknown key "runcmdd"`},
+		"not YAML":            {edited("write_files:", "write_files: ["), kubeadmhost.StageCloudInit, "not valid YAML"},
+		"no kubeadm":          {edited("kubeadm init --config", "echo"), kubeadmhost.StageCloudInit, "neither kubeadm init nor"},
+		"file not written":    {edited("--config /run/kubeadm/kubeadm.yaml", "--config /run/kubeadm/other.yaml"), kubeadmhost.StageCloudInit, "not among write_files"},
+		"permissions":         {edited("permissions: '0640'", "permissions: 'rw'"), kubeadmhost.StageCloudInit, "not octal"},
+		"kubeadm field":       {edited("controlPlaneEndpoint:", "controlPlaneEndpont:"), kubeadmhost.StageCloudInit, "unknown field"},
+		"kubeadm version":     {edited("kubeadm.k8s.io/v1beta4", "kubeadm.k8s.io/v1beta2"), kubeadmhost.StageCloudInit, "apiVersion"},
+		"endpoint elsewhere":  {edited("controlPlaneEndpoint: 127.", "controlPlaneEndpoint: 192."), kubeadmhost.StageCloudInit, "not a loopback"},
+		"no service accounts": {edited("path: /etc/kubernetes/pki/sa.pub", "path: /etc/kubernetes/pki/sa.pup"), kubeadmhost.StageCloudInit, "sa.pub"},
 		"keys swapped": {func(t *testing.T, data string) []byte {
 			swap := strings.NewReplacer("pki/ca.key", "pki/etcd/ca.key", "pki/etcd/ca.key", "pki/ca.key")
 			return configDrive(t, "cp1", swap.Replace(data))
 		}, kubeadmhost.StageCloudInit, "are not a pair"},
-	} {
+	}
+}
+
+// TestRefusedInit: every mistake fails the boot with words and leaves no node.
+func TestRefusedInit(t *testing.T) {
+	for name, test := range mistakes() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := NewWithT(t)
