@@ -23,7 +23,8 @@
 // listeners, and storing anything in Kubernetes. The package knows no
 // Kubernetes; controllers implement Source and Recorder.
 //
-// Locking: the image cache has one mutex for its index, never held during I/O
+// Locking: a stream has a mutex of its own, held while it reads upstream and
+// shared with nothing; the image cache has one mutex for its index, never held during I/O
 // on the network; every download runs in one goroutine that Server.Close ends.
 // The functions that build media hold no state.
 package bootmedia
