@@ -1,0 +1,195 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/ptr"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/util"
+	"sigs.k8s.io/cluster-api/util/annotations"
+	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/cluster-api/util/finalizers"
+	"sigs.k8s.io/cluster-api/util/patch"
+	"sigs.k8s.io/cluster-api/util/paused"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+)
+
+// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7clusters,verbs=get;list;watch;patch;update
+// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7clusters/status,verbs=get;patch;update
+
+// Beskar7ClusterReconciler publishes a cluster's endpoint and failure domains.
+type Beskar7ClusterReconciler struct {
+	Client      client.Client
+	WatchFilter string
+}
+
+var clusterOwned = []string{v1beta1.ReadyCondition, v1beta1.PausedCondition, v1beta1.EndpointReadyCondition, v1beta1.FailureDomainsCondition}
+
+// Reconcile looks at one cluster.
+func (r *Beskar7ClusterReconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Result, rerr error) {
+	bc := &v1beta1.Beskar7Cluster{}
+	if err := r.Client.Get(ctx, req.NamespacedName, bc); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if annotations.IsExternallyManaged(bc) {
+		return ctrl.Result{}, nil
+	}
+	cluster, err := util.GetOwnerCluster(ctx, r.Client, bc.ObjectMeta)
+	if client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, err
+	}
+	if cluster == nil {
+		return ctrl.Result{}, r.dropUnowned(ctx, bc)
+	}
+	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, bc, v1beta1.ClusterFinalizer); err != nil || added {
+		return ctrl.Result{}, err
+	}
+	if isPaused, requeue, err := paused.EnsurePausedCondition(ctx, r.Client, cluster, bc); err != nil || isPaused || requeue {
+		return ctrl.Result{RequeueAfter: requeueNow(requeue)}, err
+	}
+	helper, err := patch.NewHelper(bc, r.Client)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	defer func() {
+		if err := helper.Patch(ctx, bc, patch.WithOwnedConditions{Conditions: clusterOwned}); err != nil {
+			rerr = errors.Join(rerr, client.IgnoreNotFound(err))
+		}
+	}()
+	if !bc.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, r.reconcileDelete(ctx, bc, cluster)
+	}
+	return ctrl.Result{}, r.reconcileNormal(ctx, bc, cluster)
+}
+
+// dropUnowned lets a deleted object without a Cluster go: nothing of ours hangs on it.
+func (r *Beskar7ClusterReconciler) dropUnowned(ctx context.Context, bc *v1beta1.Beskar7Cluster) error {
+	if bc.DeletionTimestamp.IsZero() || !controllerutil.ContainsFinalizer(bc, v1beta1.ClusterFinalizer) {
+		return nil
+	}
+	base := bc.DeepCopy()
+	controllerutil.RemoveFinalizer(bc, v1beta1.ClusterFinalizer)
+	return client.IgnoreNotFound(r.Client.Patch(ctx, bc, client.MergeFrom(base)))
+}
+
+func (r *Beskar7ClusterReconciler) reconcileNormal(ctx context.Context, bc *v1beta1.Beskar7Cluster, cluster *clusterv1.Cluster) error {
+	if err := r.publishDomains(ctx, bc); err != nil {
+		return err
+	}
+	if !bc.Spec.ControlPlaneEndpoint.IsValid() && !cluster.Spec.ControlPlaneEndpoint.IsValid() {
+		message := "set spec.controlPlaneEndpoint (host and port) of this Beskar7Cluster or of the Cluster: Beskar7 does not make load balancers"
+		conditions.Set(bc, condition(v1beta1.EndpointReadyCondition, metav1.ConditionFalse, v1beta1.ReasonEndpointMissing, message))
+		conditions.Set(bc, condition(v1beta1.ReadyCondition, metav1.ConditionFalse, v1beta1.ReasonEndpointMissing, message))
+		return nil
+	}
+	bc.Status.Initialization.Provisioned = ptr.To(true)
+	conditions.Set(bc, condition(v1beta1.EndpointReadyCondition, metav1.ConditionTrue, v1beta1.ReasonEndpointKnown, ""))
+	conditions.Set(bc, condition(v1beta1.ReadyCondition, metav1.ConditionTrue, v1beta1.ReasonProvisioned, ""))
+	return nil
+}
+
+// publishDomains publishes the listed failure domains, else those of matching hosts. A domain in use is never taken back.
+func (r *Beskar7ClusterReconciler) publishDomains(ctx context.Context, bc *v1beta1.Beskar7Cluster) error {
+	names, reason := slices.Clone(bc.Spec.FailureDomains), v1beta1.ReasonDomainsListed
+	if len(names) == 0 {
+		reason = v1beta1.ReasonDomainsFromHosts
+		found, err := r.hostDomains(ctx, bc)
+		if err != nil {
+			return err
+		}
+		names = found
+	}
+	used, err := r.usedDomains(ctx, bc)
+	if err != nil {
+		return err
+	}
+	names = append(names, used...)
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) > maxFailureDomains {
+		names = names[:maxFailureDomains]
+	}
+	bc.Status.FailureDomains = nil
+	for _, n := range names {
+		bc.Status.FailureDomains = append(bc.Status.FailureDomains, clusterv1.FailureDomain{Name: n, ControlPlane: ptr.To(true)})
+	}
+	if len(names) == 0 {
+		reason = v1beta1.ReasonNoFailureDomains
+	}
+	conditions.Set(bc, condition(v1beta1.FailureDomainsCondition, metav1.ConditionTrue, reason, ""))
+	return nil
+}
+
+// maxFailureDomains is the contract's limit.
+const maxFailureDomains = 100
+
+func (r *Beskar7ClusterReconciler) hostDomains(ctx context.Context, bc *v1beta1.Beskar7Cluster) ([]string, error) {
+	selector := labels.Everything()
+	if bc.Spec.ControlPlaneHostSelector != nil {
+		parsed, err := metav1.LabelSelectorAsSelector(bc.Spec.ControlPlaneHostSelector)
+		if err != nil {
+			conditions.Set(bc, condition(v1beta1.FailureDomainsCondition, metav1.ConditionFalse, v1beta1.ReasonSelectorInvalid, "spec.controlPlaneHostSelector: "+err.Error()))
+			return nil, nil
+		}
+		selector = parsed
+	}
+	hosts := &v1beta1.PhysicalHostList{}
+	if err := r.Client.List(ctx, hosts, client.InNamespace(bc.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+		return nil, fmt.Errorf("list hosts: %w", err)
+	}
+	var names []string
+	for i := range hosts.Items {
+		h := &hosts.Items[i]
+		// A host that machines of others hold for long is no place to plan for; one that is only not ready yet is.
+		if h.Spec.FailureDomain != "" && h.DeletionTimestamp.IsZero() && !h.Spec.Maintenance && h.Spec.Quarantine == nil {
+			names = append(names, h.Spec.FailureDomain)
+		}
+	}
+	return names, nil
+}
+
+func (r *Beskar7ClusterReconciler) usedDomains(ctx context.Context, bc *v1beta1.Beskar7Cluster) ([]string, error) {
+	machines, err := r.machines(ctx, bc)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range machines.Items {
+		if d := machines.Items[i].Status.FailureDomain; d != "" {
+			names = append(names, d)
+		}
+	}
+	return names, nil
+}
+
+func (r *Beskar7ClusterReconciler) machines(ctx context.Context, bc *v1beta1.Beskar7Cluster) (*v1beta1.Beskar7MachineList, error) {
+	machines := &v1beta1.Beskar7MachineList{}
+	err := r.Client.List(ctx, machines, client.InNamespace(bc.Namespace), client.MatchingLabels{clusterv1.ClusterNameLabel: bc.Labels[clusterv1.ClusterNameLabel]})
+	if err != nil {
+		return nil, fmt.Errorf("list machines: %w", err)
+	}
+	return machines, nil
+}
+
+// reconcileDelete waits for the machines: they need the cluster to find out that they are unpaused and may go.
+func (r *Beskar7ClusterReconciler) reconcileDelete(ctx context.Context, bc *v1beta1.Beskar7Cluster, cluster *clusterv1.Cluster) error {
+	machines := &v1beta1.Beskar7MachineList{}
+	if err := r.Client.List(ctx, machines, client.InNamespace(bc.Namespace), client.MatchingLabels{clusterv1.ClusterNameLabel: cluster.Name}); err != nil {
+		return fmt.Errorf("list machines: %w", err)
+	}
+	if n := len(machines.Items); n > 0 {
+		conditions.Set(bc, condition(v1beta1.ReadyCondition, metav1.ConditionFalse, v1beta1.ReasonDeleting, fmt.Sprintf("waiting for %d machines to be deleted", n)))
+		return nil
+	}
+	controllerutil.RemoveFinalizer(bc, v1beta1.ClusterFinalizer)
+	return nil
+}

@@ -1,0 +1,105 @@
+package controllers
+
+import (
+	"maps"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/cluster-api/util/conditions"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"context"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+)
+
+type requestQueue = workqueue.TypedRateLimitingInterface[ctrl.Request]
+
+// Waker hands the names of hosts from the gate and the actuator to the host controller. Waking never blocks and is merged:
+// what waits is a set.
+type Waker struct {
+	mu      sync.Mutex
+	queue   requestQueue
+	pending map[types.NamespacedName]bool
+}
+
+// NewWaker makes a Waker.
+func NewWaker() *Waker { return &Waker{pending: map[types.NamespacedName]bool{}} }
+
+// Wake asks for a look at a host, "namespace/name". Before the controller runs, it is kept.
+func (w *Waker) Wake(host string) {
+	namespace, name, ok := strings.Cut(host, "/")
+	if !ok {
+		return
+	}
+	id := types.NamespacedName{Namespace: namespace, Name: name}
+	w.mu.Lock()
+	queue := w.queue
+	if queue == nil {
+		w.pending[id] = true
+	}
+	w.mu.Unlock()
+	if queue != nil {
+		queue.Add(ctrl.Request{NamespacedName: id})
+	}
+}
+
+// source starts with the controller and takes over its queue.
+func (w *Waker) source() source.Source {
+	return source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[ctrl.Request]) error {
+		w.mu.Lock()
+		w.queue = queue
+		pending := w.pending
+		w.pending = nil
+		w.mu.Unlock()
+		for id := range pending {
+			queue.Add(ctrl.Request{NamespacedName: id})
+		}
+		return nil
+	})
+}
+
+// offers says whether a host can be claimed now.
+func offers(h *v1beta1.PhysicalHost) bool {
+	return h.Spec.Claim == nil && conditions.IsTrue(h, v1beta1.AvailableCondition)
+}
+
+func sameLabels(a, b *v1beta1.PhysicalHost) bool { return maps.Equal(a.Labels, b.Labels) }
+
+func namespaceOf(hosts ...*v1beta1.PhysicalHost) string {
+	for _, h := range hosts {
+		if h != nil {
+			return h.Namespace
+		}
+	}
+	return ""
+}
+
+// refusalChanged says whether a host that is not on offer is so for another reason now: the machines that wait tell people why.
+func refusalChanged(before, after *v1beta1.PhysicalHost) bool {
+	if before == nil || after == nil {
+		return true
+	}
+	return (before.Spec.Claim == nil) != (after.Spec.Claim == nil) || before.Spec.Maintenance != after.Spec.Maintenance ||
+		(before.Spec.Quarantine == nil) != (after.Spec.Quarantine == nil) || before.Spec.FailureDomain != after.Spec.FailureDomain ||
+		!sameLabels(before, after) || conditions.GetReason(before, v1beta1.AvailableCondition) != conditions.GetReason(after, v1beta1.AvailableCondition)
+}
+
+// domainChanged lets through what can change the published failure domains.
+var domainChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, after := e.ObjectOld.(*v1beta1.PhysicalHost), e.ObjectNew.(*v1beta1.PhysicalHost)
+	return before.Spec.FailureDomain != after.Spec.FailureDomain || before.Spec.Maintenance != after.Spec.Maintenance ||
+		(before.Spec.Quarantine == nil) != (after.Spec.Quarantine == nil) || !sameLabels(before, after)
+}}
+
+// hardwareChanged lets through what can change the capacity of templates.
+var hardwareChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, after := e.ObjectOld.(*v1beta1.PhysicalHost), e.ObjectNew.(*v1beta1.PhysicalHost)
+	return !sameLabels(before, after) || !equality.Semantic.DeepEqual(before.Status.Hardware, after.Status.Hardware)
+}}

@@ -1,0 +1,164 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/cluster-api/controllers/clustercache"
+	"sigs.k8s.io/cluster-api/util/finalizers"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/actuator"
+	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/provision"
+)
+
+// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=physicalhosts,verbs=get;list;watch;patch;update
+// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=physicalhosts/status,verbs=get;patch;update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Preparer makes images ready to be inserted; see bootmedia.Server.
+type Preparer interface {
+	Prepare(ctx context.Context, imageURL, checksum string) (bootmedia.Prepared, error)
+}
+
+// PhysicalHostReconciler brings hosts from what they are to what spec says. It is the only writer of host status, the only one
+// that hands work to the BMC gate, and never waits for hardware.
+type PhysicalHostReconciler struct {
+	Client client.Client
+	// Reader reads live from the API server: Secrets, and facts right before something is changed at a BMC.
+	Reader client.Reader
+	// SecretReader reads bootstrap Secrets from a cache of the Secrets that belong to clusters.
+	SecretReader client.Reader
+	Actuator     *actuator.Actuator
+	Media        Preparer
+	Tokens       *Tokens
+	ClusterCache clustercache.ClusterCache
+	Events       events.EventRecorder
+	Clock        clock.PassiveClock
+	// BMC gives the present defaults of connections to BMCs.
+	BMC func() BMCSettings
+	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
+	MediaURL, PhoneHomeURL string
+	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.
+	ClaimGrace time.Duration
+	// WatchFilter is the value of the watch-filter label that objects must have; empty: all.
+	WatchFilter string
+
+	watcher clustercache.SourceWatcher[ctrl.Request]
+}
+
+// Reconcile looks at one host: gather, decide, act, report.
+func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	host := &v1beta1.PhysicalHost{}
+	if err := r.Client.Get(ctx, req.NamespacedName, host); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			r.Actuator.Forget(req.String())
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {
+		return ctrl.Result{}, err
+	}
+	if err := r.guardSecret(ctx, host); err != nil {
+		return ctrl.Result{}, err
+	}
+	connected, fault, err := r.track(ctx, host)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	g, err := r.gather(ctx, r.Client, host)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	g.connected, g.fault = connected, fault
+	if err := r.watchCluster(ctx, g); err != nil {
+		return ctrl.Result{}, err
+	}
+	decision := provision.Decide(g.facts)
+	if gone, err := r.act(ctx, host, g, decision); err != nil || gone {
+		return ctrl.Result{}, err
+	}
+	if err := r.report(ctx, host, g, decision); err != nil {
+		return ctrl.Result{}, err
+	}
+	return r.next(g), nil
+}
+
+// track makes the host known to the gate, unless a user's fault keeps it from being reached.
+func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.PhysicalHost) (*connection, *inputError, error) {
+	connected, err := connect(ctx, r.Reader, host, r.BMC())
+	var fault *inputError
+	if errors.As(err, &fault) {
+		r.Actuator.Forget(key(host))
+		return nil, fault, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Interval: r.pollInterval(client.ObjectKeyFromObject(host))}
+	if p := host.Status.ParkedCredential; p != nil && p.SecretUID == string(connected.secretUID) && p.SecretVersion == connected.secretVersion {
+		tracking.ParkedUntil = p.Since.Add(parkFor)
+	}
+	if err := r.Actuator.Track(tracking); err != nil {
+		return nil, &inputError{v1beta1.ReasonConnectionInvalid, "spec.redfishConnection cannot be used: " + err.Error()}, nil
+	}
+	if v := host.Annotations[v1beta1.RetryNowAnnotation]; v != "" && v != host.Status.RetryNow {
+		r.Actuator.RetryNow(key(host))
+	}
+	return &connected, nil, nil
+}
+
+// parkFor is how long a refused credential is left alone, unless it changes: BMCs lock accounts.
+const parkFor = time.Hour
+
+// Poll intervals. An idle host costs one request each; what is being worked on is read by its operations.
+const (
+	pollIdle    = 2 * time.Minute
+	pollClaimed = 30 * time.Second
+)
+
+// pollInterval is asked by the gate before each poll, so it looks the host up anew.
+func (r *PhysicalHostReconciler) pollInterval(name client.ObjectKey) func() time.Duration {
+	return func() time.Duration {
+		host := &v1beta1.PhysicalHost{}
+		if err := r.Client.Get(context.Background(), name, host); err == nil && (host.Spec.Claim != nil || host.Status.State == v1beta1.StatePoweredOn) {
+			return pollClaimed
+		}
+		return pollIdle
+	}
+}
+
+// watchCluster asks to be woken by the Nodes of a claimed host's cluster.
+func (r *PhysicalHostReconciler) watchCluster(ctx context.Context, g *gathered) error {
+	if g.cluster == nil || g.facts.Bound || r.watcher == nil {
+		return nil
+	}
+	return watchNodes(ctx, r.ClusterCache, client.ObjectKeyFromObject(g.cluster), "physicalhost-nodes", r.watcher,
+		func(namespace, host string) []ctrl.Request {
+			return []ctrl.Request{{NamespacedName: client.ObjectKey{Namespace: namespace, Name: host}}}
+		})
+}
+
+// next is when time alone changes something.
+func (r *PhysicalHostReconciler) next(g *gathered) ctrl.Result {
+	now, result := r.Clock.Now(), ctrl.Result{}
+	for _, at := range g.deadlines {
+		if wait := at.Sub(now); wait > 0 && (result.RequeueAfter == 0 || wait < result.RequeueAfter) {
+			result.RequeueAfter = wait
+		}
+	}
+	return result
+}
+
+// key is the host's name at the gate and the actuator.
+func key(host *v1beta1.PhysicalHost) string {
+	return fmt.Sprintf("%s/%s", host.Namespace, host.Name)
+}

@@ -1,0 +1,355 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/ptr"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/util"
+	"sigs.k8s.io/cluster-api/util/annotations"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/actuator"
+	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/coordinator"
+	"github.com/beskar7/beskar7/pkg/provision"
+)
+
+// gathered is everything that is known of a host at one moment, in the shape that decision, action and status need.
+type gathered struct {
+	brief       actuator.Brief
+	observation actuator.Observation
+	facts       provision.Facts
+	machine     *v1beta1.Beskar7Machine
+	cluster     *clusterv1.Cluster
+	standing    coordinator.Standing
+	// connected is what the Secret said; nil with fault set.
+	connected *connection
+	// fault in what a user wrote that keeps the BMC from being used.
+	fault *inputError
+	// contentReason and contentMessage say what the boot media wait for.
+	contentReason, contentMessage string
+	// image is what Prepare said, for the grant.
+	image bootmedia.Prepared
+	// duplicateOf is the other PhysicalHost of the same server.
+	duplicateOf string
+	// deadlines that have not passed yet: when to look again.
+	deadlines []time.Time
+}
+
+// gather collects the facts of a host. Reads come from the cache unless reader is the live one.
+func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHost) (*gathered, error) {
+	g := &gathered{}
+	if observed, ok := r.Actuator.Observed(key(host)); ok {
+		g.observation = observed
+	}
+	if err := r.gatherClaim(ctx, reader, host, g); err != nil {
+		return nil, err
+	}
+	f := &g.brief.Facts
+	f.Claim = claimOf(g.standing)
+	f.Paused = isPaused(host, g)
+	f.Quarantined = host.Spec.Quarantine != nil
+	f.Maintenance = host.Spec.Maintenance
+	f.Consent = host.Spec.ConsentToErase
+	f.KeepOn = host.Spec.PowerPolicy != v1beta1.PowerPolicyObserve
+	f.Deleting = !host.DeletionTimestamp.IsZero()
+	f.Inventoried = host.Status.Hardware != nil && host.Status.BMC != nil
+	g.brief.ClaimID = ""
+	if claim := host.Spec.Claim; claim != nil {
+		r.gatherTenancy(host, claim, g)
+		if err := r.gatherLife(ctx, host, g); err != nil {
+			return nil, err
+		}
+		if err := r.gatherContent(ctx, reader, host, g); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.gatherDuplicate(ctx, host, g); err != nil {
+		return nil, err
+	}
+	g.facts = actuator.Complete(g.brief, g.observation)
+	return g, nil
+}
+
+// gatherClaim reads who claims the host and judges it.
+func (r *PhysicalHostReconciler) gatherClaim(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHost, g *gathered) error {
+	claim := host.Spec.Claim
+	if claim == nil {
+		g.standing = coordinator.StandingNone
+		return nil
+	}
+	machine, cluster := &v1beta1.Beskar7Machine{}, &clusterv1.Cluster{}
+	err := reader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: claim.Machine}, machine)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read the claiming machine: %w", err)
+	}
+	if err == nil {
+		g.machine = machine
+	}
+	err = reader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: claim.Cluster}, cluster)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read the claiming cluster: %w", err)
+	}
+	if err == nil {
+		g.cluster = cluster
+	}
+	now, since := r.Clock.Now(), host.Status.StateSince.Time
+	if s := host.Status.State; since.IsZero() || (s != v1beta1.StateClaimed && s != v1beta1.StateOrphaned) {
+		since = now
+	}
+	g.standing = coordinator.Judge(coordinator.Holding{Host: host, Machine: g.machine, Cluster: g.cluster, Now: now, ClaimedSince: since, Grace: r.ClaimGrace})
+	switch g.standing {
+	case coordinator.StandingUnconfirmed, coordinator.StandingOrphaned:
+		g.deadlines = append(g.deadlines, since.Add(r.ClaimGrace))
+	case coordinator.StandingNone, coordinator.StandingPaused, coordinator.StandingConfirmed, coordinator.StandingUnconfirmedExpired,
+		coordinator.StandingReleasing, coordinator.StandingOrphanExpired, coordinator.StandingOrphanBound:
+	}
+	return nil
+}
+
+func claimOf(s coordinator.Standing) provision.Claim {
+	switch s {
+	case coordinator.StandingNone:
+		return provision.ClaimNone
+	case coordinator.StandingConfirmed:
+		return provision.ClaimHeld
+	case coordinator.StandingUnconfirmedExpired:
+		return provision.ClaimExpired
+	case coordinator.StandingReleasing, coordinator.StandingOrphanExpired:
+		return provision.ClaimReleasing
+	case coordinator.StandingOrphaned:
+		return provision.ClaimOrphaned
+	case coordinator.StandingOrphanBound:
+		return provision.ClaimOrphanBound
+	case coordinator.StandingUnconfirmed, coordinator.StandingPaused:
+	}
+	return provision.ClaimUnconfirmed
+}
+
+// isPaused: by the machine controller's mark, by a person's annotation, by the cluster, or because clusterctl is removing the
+// object after it moved.
+func isPaused(host *v1beta1.PhysicalHost, g *gathered) bool {
+	_, moving := host.Annotations[clusterctlDeleteForMove]
+	return moving || host.Spec.Paused || annotations.HasPaused(host) || g.standing == coordinator.StandingPaused
+}
+
+// clusterctlDeleteForMove is set by `clusterctl move` on what it deletes from the source cluster.
+const clusterctlDeleteForMove = "clusterctl.cluster.x-k8s.io/delete-for-move"
+
+// gatherTenancy fills what spec and status say of the claim.
+func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim *v1beta1.Claim, g *gathered) {
+	f, now := &g.brief.Facts, r.Clock.Now()
+	g.brief.ClaimID = claim.ID
+	f.Bound = claim.Bound
+	f.GiveUp = host.Annotations[v1beta1.ReleaseUnverifiedAnnotation] == claim.ID
+	if boot := host.Spec.Boot; boot != nil {
+		f.Install = boot.BootMode == v1beta1.BootModeInstall
+		g.brief.Family = bootmedia.Family(boot.OSFamily)
+	}
+	if m := claim.Media; m != nil {
+		f.Granted = true
+		if m.Expires == nil || m.Expires.After(now) {
+			g.brief.Hash = m.TokenHash
+			g.brief.URLs = r.Tokens.urls(m.TokenHash, r.mediaBase(host))
+		}
+	}
+	f.Report = provision.ReportNone
+	if p := claim.PhoneHome; p != nil {
+		f.Report = provision.ReportFailed
+		if p.Outcome == v1beta1.PhoneHomeSucceeded {
+			f.Report = provision.ReportSucceeded
+		}
+	}
+	if b := host.Status.Booted; b != nil && b.ClaimID == claim.ID {
+		f.Booted = true
+	}
+	since := r.releaseSince(host, claim)
+	if due := since.Add(releaseTimeout(host)); !since.IsZero() {
+		f.ReleaseOverdue = !now.Before(due)
+		g.deadlines = append(g.deadlines, due)
+	}
+}
+
+// releaseSince is when the release was asked for; for an expired orphan, when it was found to be one.
+func (r *PhysicalHostReconciler) releaseSince(host *v1beta1.PhysicalHost, claim *v1beta1.Claim) time.Time {
+	switch {
+	case claim.Release != nil:
+		return claim.Release.RequestedAt.Time
+	case host.Status.State == v1beta1.StateReleasing || host.Status.State == v1beta1.StateReleaseBlocked:
+		return host.Status.StateSince.Time
+	}
+	return time.Time{}
+}
+
+// gatherLife looks for a sign of life of what was booted.
+func (r *PhysicalHostReconciler) gatherLife(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
+	f, claim := &g.brief.Facts, host.Spec.Claim
+	if claim.Bound || g.machine == nil || g.cluster == nil {
+		return nil
+	}
+	providerID := v1beta1.ProviderID(host.Namespace, host.Name, claim.ID)
+	sight, err := findNode(ctx, r.ClusterCache, client.ObjectKeyFromObject(g.cluster), providerID)
+	if err != nil {
+		return err
+	}
+	owner, err := util.GetOwnerMachine(ctx, r.Client, g.machine.ObjectMeta)
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	f.NodeSeen = sight.node != nil || (owner != nil && owner.Spec.ProviderID == providerID && owner.Status.NodeRef.IsDefined())
+	booted := bootedAt(host, g.observation)
+	if booted.IsZero() || f.NodeSeen {
+		return nil
+	}
+	due := booted.Add(bootTimeout(host))
+	// A Node that cannot be looked for is not a missing Node: once the control plane was up, only its answer counts.
+	certain := sight.known || !ptr.Deref(g.cluster.Status.Initialization.ControlPlaneInitialized, false)
+	f.BootOverdue = certain && !r.Clock.Now().Before(due)
+	g.deadlines = append(g.deadlines, due)
+	return nil
+}
+
+func bootedAt(host *v1beta1.PhysicalHost, o actuator.Observation) time.Time {
+	id := host.Spec.Claim.ID
+	if at, ok := o.Boots[id]; ok {
+		return at
+	}
+	if b := host.Status.Booted; b != nil && b.ClaimID == id {
+		return b.At.Time
+	}
+	return time.Time{}
+}
+
+// gatherContent says whether our media could be inserted now.
+func (r *PhysicalHostReconciler) gatherContent(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHost, g *gathered) error {
+	f := &g.brief.Facts
+	f.Content = provision.ContentWaiting
+	if g.standing != coordinator.StandingConfirmed || host.Spec.Boot == nil || f.Install && f.Bound {
+		return nil
+	}
+	fault, err := r.contentFault(ctx, reader, host, g)
+	if err != nil {
+		return err
+	}
+	if fault != nil {
+		g.contentReason, g.contentMessage = fault.reason, fault.message
+		return nil
+	}
+	f.Content = provision.ContentNoToken
+	if g.brief.Hash != "" && g.brief.URLs != nil {
+		f.Content = provision.ContentReady
+	}
+	return nil
+}
+
+// contentFault is what keeps our media from being inserted, or nil.
+func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHost, g *gathered) (*inputError, error) {
+	base := r.mediaBase(host)
+	if base == "" {
+		return &inputError{v1beta1.ReasonMediaNotReady, "the manager knows no media URL for BMCs: set --media-advertise-url, or spec.mediaURL of this host"}, nil
+	}
+	if strings.HasPrefix(base, "http://") && !host.Spec.AllowPlainMedia {
+		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-cert-dir), or set spec.allowPlainMedia of this host"}, nil
+	}
+	secret := &corev1.Secret{}
+	err := r.SecretReader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Spec.Boot.BootstrapSecret}, secret)
+	switch {
+	case apierrors.IsNotFound(err) || (err == nil && len(secret.Data["value"]) == 0):
+		return &inputError{v1beta1.ReasonBootstrapDataMissing, fmt.Sprintf("bootstrap Secret %q is not there (yet), or has no data", host.Spec.Boot.BootstrapSecret)}, nil
+	case err != nil:
+		return nil, fmt.Errorf("read bootstrap Secret: %w", err)
+	}
+	if len(g.observation.Slots) > 0 {
+		if _, err := actuator.Plan(g.brief.Family, g.observation.Slots); err != nil {
+			return &inputError{v1beta1.ReasonUnsupported, err.Error()}, nil
+		}
+	}
+	if g.brief.Hash != "" && g.brief.URLs != nil {
+		return nil, nil // granted: the image was prepared before
+	}
+	prepared, err := r.Media.Prepare(ctx, host.Spec.Boot.ImageURL, host.Spec.Boot.Checksum)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return nil, err
+	case err != nil:
+		g.deadlines = append(g.deadlines, r.Clock.Now().Add(imageRetry))
+		return &inputError{v1beta1.ReasonImageUnusable, err.Error()}, nil
+	case !prepared.Ready:
+		g.deadlines = append(g.deadlines, r.Clock.Now().Add(imageRetry))
+		return &inputError{v1beta1.ReasonMediaNotReady, "image: " + prepared.Progress}, nil
+	}
+	g.image = prepared
+	return nil, nil
+}
+
+// gatherDuplicate finds another PhysicalHost that is the same server and has the better right to it: a claimed one before an
+// unclaimed one, then the older one.
+func (r *PhysicalHostReconciler) gatherDuplicate(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
+	for _, id := range serverIdentities(host) {
+		others := &v1beta1.PhysicalHostList{}
+		if err := r.Client.List(ctx, others, client.MatchingFields{hostByServer: id}); err != nil {
+			return fmt.Errorf("look for duplicates: %w", err)
+		}
+		for i := range others.Items {
+			if other := &others.Items[i]; other.UID != host.UID && betterRight(other, host) {
+				g.duplicateOf = other.Namespace + "/" + other.Name
+				g.brief.Facts.Duplicate = true
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+func betterRight(a, b *v1beta1.PhysicalHost) bool {
+	if (a.Spec.Claim != nil) != (b.Spec.Claim != nil) {
+		return a.Spec.Claim != nil
+	}
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
+}
+
+// mediaBase is the URL under which this host's BMC reaches the media server.
+func (r *PhysicalHostReconciler) mediaBase(host *v1beta1.PhysicalHost) string {
+	if host.Spec.MediaURL != "" {
+		return host.Spec.MediaURL
+	}
+	return r.MediaURL
+}
+
+// Defaults of the per-host times in Tuning.
+const (
+	defaultBootTimeout     = 30 * time.Minute
+	defaultShutdownTimeout = 3 * time.Minute
+	defaultReleaseTimeout  = 10 * time.Minute
+	// settleTimeout bounds the wait for the effect of any other operation: Ironic waits as long for media.
+	settleTimeout = 90 * time.Second
+	// imageRetry is when an image that could not be prepared is looked at again.
+	imageRetry = 15 * time.Second
+)
+
+func bootTimeout(h *v1beta1.PhysicalHost) time.Duration {
+	return tuned(tuning(h).BootTimeout, defaultBootTimeout)
+}
+
+func shutdownTimeout(h *v1beta1.PhysicalHost) time.Duration {
+	return tuned(tuning(h).ShutdownTimeout, defaultShutdownTimeout)
+}
+
+func releaseTimeout(h *v1beta1.PhysicalHost) time.Duration {
+	return tuned(tuning(h).ReleaseTimeout, defaultReleaseTimeout)
+}
+
+func tuning(h *v1beta1.PhysicalHost) v1beta1.Tuning {
+	return ptr.Deref(h.Spec.RedfishConnection.Tuning, v1beta1.Tuning{})
+}

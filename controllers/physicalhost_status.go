@@ -1,0 +1,206 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/actuator"
+	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/redfish"
+)
+
+// report writes the status of a host: one patch, and none if nothing changed.
+func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) error {
+	before := host.DeepCopy()
+	now := metav1.NewTime(r.Clock.Now().Truncate(time.Second))
+	s := &host.Status
+	state := v1beta1.HostState(d.State)
+	if s.State != state {
+		s.State, s.StateSince = state, now
+	}
+	s.ObservedGeneration = host.Generation
+	if v := host.Annotations[v1beta1.RetryNowAnnotation]; v != "" {
+		s.RetryNow = v
+	}
+	if g.facts.Observed {
+		s.Power = string(g.facts.Power)
+	}
+	reportInventory(s, g.observation)
+	reportOperation(s, r.Actuator.Status(key(host)), g)
+	r.reportTenancy(host, g, now)
+	reportParked(s, g, now)
+	hostConditions(host, g, d)
+	if equality.Semantic.DeepEqual(before.Status, host.Status) {
+		return nil
+	}
+	if err := r.Client.Status().Patch(ctx, host, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("write status: %w", client.IgnoreNotFound(err))
+	}
+	if before.Status.State != state {
+		note := fmt.Sprintf("%s: %s", state, conditions.GetMessage(host, v1beta1.ReadyCondition))
+		r.event(host, eventKind(state), string(state), "Reconcile", strings.TrimSuffix(note, ": "))
+	}
+	return nil
+}
+
+func eventKind(s v1beta1.HostState) string {
+	if slices.Contains([]v1beta1.HostState{v1beta1.StateQuarantined, v1beta1.StateReleaseBlocked, v1beta1.StateOrphaned, v1beta1.StateDuplicate}, s) {
+		return "Warning"
+	}
+	return "Normal"
+}
+
+// reportInventory keeps the last good inventory: an observation without one changes nothing.
+func reportInventory(s *v1beta1.PhysicalHostStatus, o actuator.Observation) {
+	if o.Identity == nil || o.Hardware == nil {
+		return
+	}
+	id, hw := o.Identity, o.Hardware
+	s.BMC = &v1beta1.BMCReport{Vendor: id.Vendor, Product: id.Product, FirmwareVersion: id.FirmwareVersion, RedfishVersion: id.RedfishVersion,
+		SystemID: id.SystemID, ResetTypes: id.ResetTypes, BootTargets: id.BootTargets, Capabilities: id.Capabilities, Problems: id.Problems}
+	for _, slot := range id.MediaSlots {
+		s.BMC.MediaSlots = append(s.BMC.MediaSlots, v1beta1.MediaSlot{ID: slot.ID, Types: slot.Types, CanInsert: slot.CanInsert})
+	}
+	s.Hardware = &v1beta1.Hardware{Manufacturer: id.Manufacturer, Model: id.Model, SerialNumber: id.SerialNumber, SystemUUID: strings.ToLower(id.SystemUUID),
+		CPU: v1beta1.CPU{Model: hw.CPU.Model, Architecture: hw.CPU.Architecture, Sockets: int32(hw.CPU.Sockets), Cores: int32(hw.CPU.Cores), Threads: int32(hw.CPU.Threads)},
+	}
+	s.Hardware.Memory = *resource.NewQuantity(hw.MemoryBytes, resource.BinarySI)
+	for _, d := range hw.Disks {
+		s.Hardware.Disks = append(s.Hardware.Disks, v1beta1.Disk{Name: d.Name, Model: d.Model, SerialNumber: d.Serial, Type: d.Type, Size: *resource.NewQuantity(d.Bytes, resource.BinarySI)})
+	}
+	for _, n := range hw.NICs {
+		s.Hardware.NICs = append(s.Hardware.NICs, v1beta1.NIC{Name: n.Name, MAC: n.MAC, SpeedMbps: int32(n.SpeedMbps), LinkUp: n.LinkUp})
+	}
+}
+
+// reportOperation shows what the gate does for the host. Times are whole seconds, so that they do not churn.
+func reportOperation(s *v1beta1.PhysicalHostStatus, q bmcqueue.Status, g *gathered) {
+	before := s.Operation
+	s.Operation, s.Attempts, s.NextAttempt = nil, 0, nil
+	if g.fault != nil || (q.State == bmcqueue.StateIdle && q.Kind == "") {
+		return
+	}
+	s.Attempts = int32(q.Attempts)
+	if q.Kind != "" {
+		s.Operation = &v1beta1.HostOperation{Kind: q.Kind, Phase: phase(q.State), LastError: q.LastError, Since: metav1.NewTime(q.Since.Truncate(time.Second))}
+		if before != nil && before.Kind == q.Kind {
+			s.Operation.Since = before.Since
+		}
+	}
+	if q.State == bmcqueue.StateBackOff || q.State == bmcqueue.StateParked {
+		s.NextAttempt = ptr.To(metav1.NewTime(q.NextAttempt.Truncate(time.Second)))
+	}
+}
+
+func phase(s bmcqueue.State) string {
+	switch s {
+	case bmcqueue.StateRunning, bmcqueue.StateSettling, bmcqueue.StateWaiting:
+		// One word for all of them: an operation changes between them many times a second, and nobody should write that.
+		return "InProgress"
+	case bmcqueue.StateBackOff:
+		return "BackingOff"
+	case bmcqueue.StateParked:
+		return "Parked"
+	case bmcqueue.StateIdle:
+	}
+	return ""
+}
+
+// reportTenancy keeps what was observed for the present claim.
+func (r *PhysicalHostReconciler) reportTenancy(host *v1beta1.PhysicalHost, g *gathered, now metav1.Time) {
+	s, claim := &host.Status, host.Spec.Claim
+	if claim == nil {
+		s.Booted = nil
+		return
+	}
+	at, ok := g.observation.Boots[claim.ID]
+	if !ok {
+		if g.facts.Media == provision.MediaOurs && g.facts.Power == provision.PowerStateOn && !g.facts.Armed && s.Booted == nil {
+			s.Booted = &v1beta1.BootRecord{ClaimID: claim.ID, At: now, Count: 1}
+			s.LastUsed = ptr.To(now)
+		}
+		return
+	}
+	seen := metav1.NewTime(at.Truncate(time.Second))
+	switch b := s.Booted; {
+	case b == nil || b.ClaimID != claim.ID:
+		s.Booted = &v1beta1.BootRecord{ClaimID: claim.ID, At: seen, Count: 1}
+		s.LastUsed = ptr.To(now)
+	case seen.After(b.At.Time):
+		s.Booted = &v1beta1.BootRecord{ClaimID: claim.ID, At: seen, Count: b.Count + 1}
+	}
+}
+
+// reportParked keeps a refused credential, so that a restart does not try it again.
+func reportParked(s *v1beta1.PhysicalHostStatus, g *gathered, now metav1.Time) {
+	if g.connected == nil {
+		return
+	}
+	failure, p := g.observation.Failure, s.ParkedCredential
+	uid, version := string(g.connected.secretUID), g.connected.secretVersion
+	switch {
+	case failure != nil && failure.LoginFailed:
+		if p == nil || p.SecretUID != uid || p.SecretVersion != version {
+			s.ParkedCredential = &v1beta1.ParkedCredential{SecretUID: uid, SecretVersion: version, Since: now}
+		}
+	case p != nil && (p.SecretUID != uid || p.SecretVersion != version || (failure == nil && g.facts.Observed && g.observation.At.After(p.Since.Time))):
+		s.ParkedCredential = nil
+	}
+}
+
+// reachability turns the last failure into words.
+func reachability(host *v1beta1.PhysicalHost, g *gathered) metav1.Condition {
+	c := metav1.Condition{Type: v1beta1.BMCReachableCondition, Status: metav1.ConditionFalse}
+	failure := g.observation.Failure
+	switch {
+	case g.fault != nil:
+		c.Reason, c.Message = g.fault.reason, g.fault.message
+	case failure == nil && g.facts.Observed:
+		c.Status, c.Reason = metav1.ConditionTrue, v1beta1.ReasonReachable
+	case failure == nil && host.Status.ParkedCredential != nil:
+		c.Reason, c.Message = v1beta1.ReasonLoginRefused, parkedMessage(host)
+	case failure == nil:
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1beta1.ReasonNotYetContacted, "the BMC was not contacted yet"
+	case failure.LoginFailed:
+		c.Reason, c.Message = v1beta1.ReasonLoginRefused, parkedMessage(host)
+	default:
+		c.Reason, c.Message = failureReason(failure.Kind), failure.Message
+	}
+	return c
+}
+
+func parkedMessage(host *v1beta1.PhysicalHost) string {
+	return fmt.Sprintf("the BMC refused user name or password: mend Secret %q; it is not tried again until the Secret changes (one probe an hour), as BMCs lock accounts. To try now: kubectl -n %s annotate ph %s %s=\"$(date +%%s)\" --overwrite",
+		host.Spec.RedfishConnection.CredentialsSecretRef.Name, host.Namespace, host.Name, v1beta1.RetryNowAnnotation)
+}
+
+func failureReason(k redfish.Kind) string {
+	switch k {
+	case redfish.KindUnreachable:
+		return v1beta1.ReasonUnreachable
+	case redfish.KindBusy:
+		return v1beta1.ReasonBusy
+	case redfish.KindUnauthorized:
+		return v1beta1.ReasonLoginRefused
+	case redfish.KindCertificate:
+		return v1beta1.ReasonCertificateRefused
+	case redfish.KindNotFound:
+		return v1beta1.ReasonSystemNotFound
+	case redfish.KindUnsupported:
+		return v1beta1.ReasonUnsupported
+	default:
+		return v1beta1.ReasonProtocolError
+	}
+}

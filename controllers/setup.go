@@ -1,0 +1,247 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/util"
+	capicontroller "sigs.k8s.io/cluster-api/util/controller"
+	"sigs.k8s.io/cluster-api/util/predicates"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/coordinator"
+)
+
+// Reconcilers are all controllers.
+type Reconcilers struct {
+	Host     *PhysicalHostReconciler
+	Machine  *Beskar7MachineReconciler
+	Cluster  *Beskar7ClusterReconciler
+	Template *Beskar7MachineTemplateReconciler
+}
+
+// SetupOptions of the controllers.
+type SetupOptions struct {
+	MaxConcurrentReconciles int
+	// Timeout bounds one reconcile.
+	Timeout time.Duration
+	// Wake carries the hosts that the gate and the actuator ask to be looked at.
+	Wake *Waker
+}
+
+// SetupAll registers indexes, watches and controllers with the manager.
+func SetupAll(ctx context.Context, mgr ctrl.Manager, r Reconcilers, o SetupOptions) error {
+	if err := indexHosts(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	options := controller.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles, ReconciliationTimeout: o.Timeout}
+	for name, setup := range map[string]func(context.Context, ctrl.Manager, controller.Options) error{
+		"PhysicalHost": func(ctx context.Context, m ctrl.Manager, c controller.Options) error {
+			return r.Host.setup(m, c, o.Wake)
+		},
+		"Beskar7Machine":  r.Machine.setup,
+		"Beskar7Cluster":  r.Cluster.setup,
+		"MachineTemplate": r.Template.setup,
+	} {
+		if err := setup(ctx, mgr, options); err != nil {
+			return fmt.Errorf("set up the %s controller: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (r *PhysicalHostReconciler) setup(mgr ctrl.Manager, o controller.Options, wake *Waker) error {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	log := mgr.GetLogger().WithName("physicalhost")
+	// Not CAPI's builder: it looks at each object at most once a second, and a host takes a step as soon as its BMC allows.
+	c, err := ctrl.NewControllerManagedBy(mgr).
+		For(&v1beta1.PhysicalHost{}, builder.WithPredicates(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter), specOrMetadataChanged)).
+		WithOptions(o).
+		Watches(&v1beta1.Beskar7Machine{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMachine), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
+		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfCluster), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
+		WatchesMetadata(secret, handler.EnqueueRequestsFromMapFunc(r.hostsOfSecret), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
+		WatchesRawSource(wake.source()).
+		WatchesRawSource(r.ClusterCache.GetClusterSource("physicalhost", r.hostsOfCluster)).
+		Build(r)
+	if err != nil {
+		return err
+	}
+	r.watcher = c
+	return nil
+}
+
+// specOrMetadataChanged keeps a host's own status writes from waking its reconciler: whatever changes status is an event of
+// its own already. The conditions other controllers wait for are seen by their own watches.
+var specOrMetadataChanged = predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
+	predicate.LabelChangedPredicate{}, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := e.ObjectOld, e.ObjectNew
+		return before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero() ||
+			len(before.GetFinalizers()) != len(after.GetFinalizers()) || inventoryAppeared(before, after)
+	}, CreateFunc: func(event.CreateEvent) bool { return true }, DeleteFunc: func(event.DeleteEvent) bool { return true }, GenericFunc: func(event.GenericEvent) bool { return true }})
+
+// inventoryAppeared: what else is decided from status of this very object must be looked at once it is in the cache.
+func inventoryAppeared(before, after client.Object) bool {
+	b, ok1 := before.(*v1beta1.PhysicalHost)
+	a, ok2 := after.(*v1beta1.PhysicalHost)
+	return ok1 && ok2 && ((b.Status.Hardware == nil) != (a.Status.Hardware == nil) || b.Status.State != a.Status.State)
+}
+
+func (r *PhysicalHostReconciler) hostsOfMachine(ctx context.Context, o client.Object) []ctrl.Request {
+	requests := r.hostsWith(ctx, o.GetNamespace(), coordinator.HostByClaimMachine, o.GetName())
+	if m, ok := o.(*v1beta1.Beskar7Machine); ok && m.Spec.HostRef != nil {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKey{Namespace: m.Namespace, Name: m.Spec.HostRef.Name}})
+	}
+	return requests
+}
+
+func (r *PhysicalHostReconciler) hostsOfCluster(ctx context.Context, o client.Object) []ctrl.Request {
+	return r.hostsWith(ctx, o.GetNamespace(), hostByCluster, o.GetName())
+}
+
+func (r *PhysicalHostReconciler) hostsOfSecret(ctx context.Context, o client.Object) []ctrl.Request {
+	return append(r.hostsWith(ctx, o.GetNamespace(), hostBySecret, o.GetName()), r.hostsWith(ctx, o.GetNamespace(), hostByBootstrap, o.GetName())...)
+}
+
+func (r *PhysicalHostReconciler) hostsWith(ctx context.Context, namespace, field, value string) []ctrl.Request {
+	hosts := &v1beta1.PhysicalHostList{}
+	if err := r.Client.List(ctx, hosts, client.InNamespace(namespace), client.MatchingFields{field: value}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to hosts", "field", field)
+		return nil
+	}
+	requests := make([]ctrl.Request, 0, len(hosts.Items))
+	for i := range hosts.Items {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&hosts.Items[i])})
+	}
+	return requests
+}
+
+func (r *Beskar7MachineReconciler) setup(ctx context.Context, mgr ctrl.Manager, o controller.Options) error {
+	log := mgr.GetLogger().WithName("beskar7machine")
+	ofCluster, err := util.ClusterToTypedObjectsMapper(r.Client, &v1beta1.Beskar7MachineList{}, mgr.GetScheme())
+	if err != nil {
+		return err
+	}
+	c, err := capicontroller.NewControllerManagedBy(mgr, log).
+		For(&v1beta1.Beskar7Machine{}).
+		WithOptions(o).
+		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
+		Watches(&clusterv1.Machine{}, handler.EnqueueRequestsFromMapFunc(util.MachineToInfrastructureMapFunc(v1beta1.GroupVersion.WithKind("Beskar7Machine")))).
+		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(ofCluster), predicates.ClusterPausedTransitionsOrInfrastructureProvisioned(mgr.GetScheme(), log)).
+		Watches(&v1beta1.PhysicalHost{}, r.hostEvents()).
+		WatchesRawSource(r.ClusterCache.GetClusterSource("beskar7machine", ofCluster)).
+		Build(ctx, r)
+	if err != nil {
+		return err
+	}
+	r.watcher = c
+	return nil
+}
+
+// hostEvents wakes the machine of a host, its former one when a claim ended, and, when a host became available or changed what
+// it offers, the machines that wait for one.
+func (r *Beskar7MachineReconciler) hostEvents() handler.EventHandler {
+	return handler.TypedFuncs[client.Object, ctrl.Request]{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q requestQueue) { r.hostEvent(ctx, nil, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requestQueue) {
+			r.hostEvent(ctx, e.ObjectOld, e.ObjectNew, q)
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q requestQueue) { r.hostEvent(ctx, e.Object, nil, q) },
+	}
+}
+
+func (r *Beskar7MachineReconciler) hostEvent(ctx context.Context, before, after client.Object, q requestQueue) {
+	b, _ := before.(*v1beta1.PhysicalHost)
+	a, _ := after.(*v1beta1.PhysicalHost)
+	for _, h := range []*v1beta1.PhysicalHost{b, a} {
+		if h != nil && h.Spec.Claim != nil {
+			q.Add(ctrl.Request{NamespacedName: client.ObjectKey{Namespace: h.Namespace, Name: h.Spec.Claim.Machine}})
+		}
+	}
+	if a != nil && offers(a) && (b == nil || !offers(b) || b.Generation != a.Generation || !sameLabels(b, a)) {
+		r.wakeWaiting(ctx, a.Namespace, q)
+	} else if refusalChanged(b, a) {
+		r.wakeWaiting(ctx, namespaceOf(b, a), q)
+	}
+}
+
+func (r *Beskar7MachineReconciler) wakeWaiting(ctx context.Context, namespace string, q requestQueue) {
+	machines := &v1beta1.Beskar7MachineList{}
+	if err := r.Client.List(ctx, machines, client.InNamespace(namespace)); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot wake the machines that wait for a host")
+		return
+	}
+	for i := range machines.Items {
+		if m := &machines.Items[i]; m.Spec.HostRef == nil {
+			q.Add(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(m)})
+		}
+	}
+}
+
+func (r *Beskar7ClusterReconciler) setup(ctx context.Context, mgr ctrl.Manager, o controller.Options) error {
+	log := mgr.GetLogger().WithName("beskar7cluster")
+	return capicontroller.NewControllerManagedBy(mgr, log).
+		For(&v1beta1.Beskar7Cluster{}).
+		WithOptions(o).
+		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
+		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(util.ClusterToInfrastructureMapFunc(ctx, v1beta1.GroupVersion.WithKind("Beskar7Cluster"), mgr.GetClient(), &v1beta1.Beskar7Cluster{})),
+			predicates.ResourceIsChanged(mgr.GetScheme(), log)).
+		Watches(&v1beta1.PhysicalHost{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfNamespace), domainChanged).
+		Watches(&v1beta1.Beskar7Machine{}, handler.EnqueueRequestsFromMapFunc(r.clusterOfMachine), predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}).
+		Complete(ctx, r)
+}
+
+func (r *Beskar7ClusterReconciler) clustersOfNamespace(ctx context.Context, o client.Object) []ctrl.Request {
+	return r.list(ctx, client.InNamespace(o.GetNamespace()))
+}
+
+func (r *Beskar7ClusterReconciler) clusterOfMachine(ctx context.Context, o client.Object) []ctrl.Request {
+	return r.list(ctx, client.InNamespace(o.GetNamespace()), client.MatchingLabels{clusterv1.ClusterNameLabel: o.GetLabels()[clusterv1.ClusterNameLabel]})
+}
+
+func (r *Beskar7ClusterReconciler) list(ctx context.Context, opts ...client.ListOption) []ctrl.Request {
+	clusters := &v1beta1.Beskar7ClusterList{}
+	if err := r.Client.List(ctx, clusters, opts...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to clusters")
+		return nil
+	}
+	requests := make([]ctrl.Request, 0, len(clusters.Items))
+	for i := range clusters.Items {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&clusters.Items[i])})
+	}
+	return requests
+}
+
+func (r *Beskar7MachineTemplateReconciler) setup(ctx context.Context, mgr ctrl.Manager, o controller.Options) error {
+	log := mgr.GetLogger().WithName("beskar7machinetemplate")
+	return capicontroller.NewControllerManagedBy(mgr, log).
+		For(&v1beta1.Beskar7MachineTemplate{}).
+		WithOptions(o).
+		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
+		Watches(&v1beta1.PhysicalHost{}, handler.EnqueueRequestsFromMapFunc(r.templatesOfNamespace), hardwareChanged).
+		Complete(ctx, r)
+}
+
+func (r *Beskar7MachineTemplateReconciler) templatesOfNamespace(ctx context.Context, o client.Object) []ctrl.Request {
+	templates := &v1beta1.Beskar7MachineTemplateList{}
+	if err := r.Client.List(ctx, templates, client.InNamespace(o.GetNamespace())); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to templates")
+		return nil
+	}
+	requests := make([]ctrl.Request, 0, len(templates.Items))
+	for i := range templates.Items {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&templates.Items[i])})
+	}
+	return requests
+}

@@ -1,0 +1,335 @@
+// Command manager is Beskar7: a Cluster API infrastructure provider for bare metal over Redfish.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/controllers/clustercache"
+	"sigs.k8s.io/cluster-api/controllers/remote"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/pkg/actuator"
+	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/coordinator"
+	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/metrics"
+	"github.com/beskar7/beskar7/pkg/redfish"
+)
+
+// version is set by the linker.
+var version = "v0.0.0-dev"
+
+func main() {
+	if err := run(ctrl.SetupSignalHandler()); err != nil {
+		fmt.Fprintln(os.Stderr, "manager:", err)
+		os.Exit(1)
+	}
+}
+
+// run loads the settings, wires everything up and serves until the context ends.
+func run(ctx context.Context) error {
+	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
+	config.Bind(flags)
+	showVersion := flags.Bool("version", false, "print the version and end")
+	flags.AddGoFlagSet(flag.CommandLine) // controller-runtime's --kubeconfig
+	if err := flags.Parse(os.Args[1:]); err != nil {
+		return err
+	}
+	if *showVersion {
+		fmt.Println(version)
+		return nil
+	}
+	scheme := clientgoscheme.Scheme
+	for _, add := range []func() error{
+		func() error { return clusterv1.AddToScheme(scheme) },
+		func() error { return v1beta1.AddToScheme(scheme) },
+	} {
+		if err := add(); err != nil {
+			return fmt.Errorf("build the scheme: %w", err)
+		}
+	}
+	rest, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the API server: %w", err)
+	}
+	sources, err := controllers.ReadSources(ctx, rest, flags)
+	if err != nil {
+		return err
+	}
+	settings, findings := config.Load(sources)
+	if len(findings.Errors) > 0 {
+		return controllers.SettingsError(findings)
+	}
+	process, err := newProcess(ctx, rest, scheme, settings, sources)
+	if err != nil {
+		return err
+	}
+	for _, w := range findings.Warnings {
+		process.log.Info("Setting", "key", w.Key, "warning", w.Message)
+	}
+	process.log.Info("Starting", "version", version)
+	return process.manager.Start(ctx)
+}
+
+// process is the manager with everything that hangs on it.
+type process struct {
+	manager ctrl.Manager
+	log     logr.Logger
+}
+
+// newProcess builds the manager and all its parts. Who runs where (D5): webhooks, media and the settings watch on every
+// replica; the controllers and the BMC gate in the one that holds the driver lease.
+func newProcess(ctx context.Context, config *rest.Config, scheme *runtime.Scheme, s config.Settings, sources config.Sources) (*process, error) {
+	live, err := controllers.NewLiveSettings(s, sources)
+	if err != nil {
+		return nil, err
+	}
+	ctrl.SetLogger(live.Logger())
+	log := live.Logger().WithName("setup")
+	config.QPS, config.Burst = float32(s.KubeAPI.QPS), s.KubeAPI.Burst
+	config.UserAgent = remote.DefaultClusterAPIUserAgent("beskar7-controller-manager")
+	lease, err := controllers.NewDriverLease(config, leaseNamespace(s), identity(s), s.LeaderElection.RenewDeadline, clock.RealClock{})
+	if err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.NewManager(config, managerOptions(s, scheme, lease))
+	if err != nil {
+		return nil, fmt.Errorf("make the manager: %w", err)
+	}
+	recorder, err := metrics.New(ctrlmetrics.Registry)
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{mgr: mgr, settings: s, live: live, lease: lease, metrics: recorder, wake: controllers.NewWaker()}
+	if err := p.assemble(ctx); err != nil {
+		return nil, err
+	}
+	return &process{manager: mgr, log: log}, nil
+}
+
+// managerOptions: Secrets of clusters are cached for ClusterCache and the media server; all others are read live.
+func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controllers.DriverLease) ctrl.Options {
+	ofClusters, _ := labels.NewRequirement(clusterv1.ClusterNameLabel, selection.Exists, nil)
+	o := ctrl.Options{
+		Scheme:         scheme,
+		LeaderElection: true, LeaderElectionResourceLockInterface: lease, LeaderElectionReleaseOnCancel: true,
+		LeaseDuration: &s.LeaderElection.LeaseDuration, RenewDeadline: &s.LeaderElection.RenewDeadline, RetryPeriod: &s.LeaderElection.RetryPeriod,
+		HealthProbeBindAddress: s.Metrics.ProbeAddress,
+		Metrics:                metricsserver.Options{BindAddress: s.Metrics.BindAddress},
+		WebhookServer:          webhook.NewServer(webhook.Options{Port: s.Webhook.Port, CertDir: s.Webhook.CertDir}),
+		Client:                 client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}}}},
+		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}: {Label: labels.NewSelector().Add(*ofClusters)},
+		}},
+	}
+	if s.Metrics.EnableProfiling {
+		o.PprofBindAddress = s.Metrics.ProfilingAddress
+	}
+	if s.Scope.Namespace != "" {
+		o.Cache.DefaultNamespaces = map[string]cache.Config{s.Scope.Namespace: {}}
+	}
+	return o
+}
+
+func leaseNamespace(s config.Settings) string {
+	if s.LeaderElection.Namespace != "" {
+		return s.LeaderElection.Namespace
+	}
+	if s.Pod.Namespace != "" {
+		return s.Pod.Namespace
+	}
+	return "beskar7-system"
+}
+
+// identity tells this process from every other, also from an earlier one of the same Pod.
+func identity(s config.Settings) string {
+	name := s.Pod.Name
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	return name + "_" + string(uuid.NewUUID())
+}
+
+// parts are what the pieces of the process share while they are put together.
+type parts struct {
+	mgr      ctrl.Manager
+	settings config.Settings
+	live     *controllers.LiveSettings
+	lease    *controllers.DriverLease
+	metrics  *metrics.Recorder
+	wake     *controllers.Waker
+}
+
+func (p *parts) assemble(ctx context.Context) error {
+	secrets, err := client.New(p.mgr.GetConfig(), client.Options{HTTPClient: p.mgr.GetHTTPClient(), Scheme: p.mgr.GetScheme(), Cache: &client.CacheOptions{Reader: p.mgr.GetCache()}})
+	if err != nil {
+		return fmt.Errorf("make the client of cached Secrets: %w", err)
+	}
+	clusters, err := clustercache.SetupWithManager(ctx, p.mgr, clustercache.Options{
+		SecretClient: secrets, WatchFilterValue: p.settings.Scope.WatchFilter,
+		Cache:  clustercache.CacheOptions{Indexes: []clustercache.CacheOptionsIndex{clustercache.NodeProviderIDIndex}},
+		Client: clustercache.ClientOptions{UserAgent: remote.DefaultClusterAPIUserAgent("beskar7"), Cache: clustercache.ClientCacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}}}},
+	}, controller.Options{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles})
+	if err != nil {
+		return fmt.Errorf("set up the workload cluster cache: %w", err)
+	}
+	media, err := p.addMedia(secrets)
+	if err != nil {
+		return err
+	}
+	hands, err := p.addGate()
+	if err != nil {
+		return err
+	}
+	if err := p.addControllers(ctx, secrets, clusters, media, hands); err != nil {
+		return err
+	}
+	return p.addChecks()
+}
+
+// addGate adds the BMC gate, which runs only under the driver lease.
+func (p *parts) addGate() (*actuator.Actuator, error) {
+	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics})
+	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
+	pool := redfish.NewPool(redfish.Options{})
+	err := p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		if s := p.live.Settings(); !p.lease.CleanHandOver() {
+			queue.SetQuietTime(max(s.Provisioning.BMCCooldownPeriod, s.BMC.RequestTimeout))
+		}
+		err := queue.Run(ctx)
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = pool.Close(closing) // logs out; what cannot be reached ends its sessions by itself
+		return err
+	}))
+	return actuator.New(actuator.Options{Gate: queue, Driver: pool, Clock: clock.RealClock{}, Changed: p.wake.Wake}), err
+}
+
+func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clusters clustercache.ClusterCache, media *bootmedia.Server, hands *actuator.Actuator) error {
+	c, real := p.mgr.GetClient(), clock.RealClock{}
+	filter := p.settings.Scope.WatchFilter
+	return controllers.SetupAll(ctx, p.mgr, controllers.Reconcilers{
+		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, Actuator: hands, Media: media,
+			Tokens: controllers.NewTokens(), ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Clock: real, BMC: p.live.BMC,
+			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
+		Machine: &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter,
+			Claims: coordinator.NewOptimistic(coordinator.Options{Client: c, Reader: p.mgr.GetAPIReader(), Fence: p.lease.Fence, Settings: p.live.Selection,
+				Clock: real, Random: controllers.Random, Observer: p.metrics})},
+		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
+		Template: &controllers.Beskar7MachineTemplateReconciler{Client: c, WatchFilter: filter},
+	}, controllers.SetupOptions{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles, Timeout: p.settings.Reconcile.Timeout, Wake: p.wake})
+}
+
+// addMedia adds the media server to every replica.
+func (p *parts) addMedia(secrets client.Reader) (*bootmedia.Server, error) {
+	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
+	server := bootmedia.New(bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")})
+	return server, p.mgr.Add(everywhere{func(ctx context.Context) error { return p.serveMedia(ctx, server.Handler()) }})
+}
+
+// serveMedia serves until the context ends: over https with certificates that are read again when they change, or, without
+// --media-cert-dir, over http for hosts that consent to it.
+func (p *parts) serveMedia(ctx context.Context, handler http.Handler) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.settings.Media.BindAddress)
+	if err != nil {
+		return fmt.Errorf("listen for media: %w", err)
+	}
+	if dir := p.settings.Media.CertDir; dir != "" {
+		certs, err := certwatcher.New(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+		if err != nil {
+			return fmt.Errorf("read the media certificate: %w", err)
+		}
+		go func() { _ = certs.Start(ctx) }()
+		listener = tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.GetCertificate})
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
+	go func() {
+		<-ctx.Done()
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = server.Shutdown(closing)
+	}()
+	if err := server.Serve(listener); err != nil && err != http.ErrServerClosed { //nolint:errorlint // Serve returns it bare
+		return fmt.Errorf("serve media: %w", err)
+	}
+	return nil
+}
+
+// mediaURL is what BMCs are given: as set, else this Pod's own address.
+func (p *parts) mediaURL() string {
+	if u := p.settings.Media.AdvertiseURL; u != "" {
+		return u
+	}
+	_, port, err := net.SplitHostPort(p.settings.Media.BindAddress)
+	if err != nil || p.settings.Pod.IP == "" {
+		return ""
+	}
+	scheme := "http"
+	if p.settings.Media.CertDir != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + net.JoinHostPort(p.settings.Pod.IP, port)
+}
+
+func (p *parts) phoneHomeURL() string {
+	if u := p.settings.Media.PhoneHomeAdvertiseURL; u != "" {
+		return u
+	}
+	return p.mediaURL()
+}
+
+// addChecks makes /healthz and /readyz mean something, and adds webhooks and the settings watch to every replica.
+func (p *parts) addChecks() error {
+	if err := p.mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	if p.settings.Webhook.CertDir != "" {
+		if err := controllers.SetupWebhooks(p.mgr); err != nil {
+			return err
+		}
+		if err := p.mgr.AddReadyzCheck("webhook", p.mgr.GetWebhookServer().StartedChecker()); err != nil {
+			return err
+		}
+	}
+	if err := p.mgr.AddReadyzCheck("caches", controllers.CachesSynced(p.mgr.GetCache())); err != nil {
+		return err
+	}
+	return p.mgr.Add(everywhere{func(ctx context.Context) error { return p.live.Watch(ctx, p.mgr, p.metrics) }})
+}
+
+// everywhere runs on every replica, leader or not.
+type everywhere struct{ run func(context.Context) error }
+
+func (e everywhere) Start(ctx context.Context) error { return e.run(ctx) }
+func (everywhere) NeedLeaderElection() bool          { return false }

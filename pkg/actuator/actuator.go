@@ -1,0 +1,204 @@
+package actuator
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/redfish"
+)
+
+// Gate is the part of the BMC gate that the actuator uses.
+type Gate interface {
+	Submit(bmcqueue.Op) bmcqueue.Ticket
+	Withdraw(host string)
+	Register(bmcqueue.Poll)
+	Unregister(host string)
+	PollNow(host string)
+	Status(host string) bmcqueue.Status
+	Reset(endpoint string)
+	Park(endpoint string, until time.Time)
+}
+
+// Driver opens BMCs; opening makes no request. A client whose log-in was refused stays refused until it is forgotten.
+type Driver interface {
+	BMC(redfish.Target) (redfish.BMC, error)
+	Forget(address string)
+}
+
+// Options configure an Actuator.
+type Options struct {
+	Gate   Gate
+	Driver Driver
+	Clock  clock.PassiveClock
+	// Changed is told, without locks held, when an observation of a host differs from the one before.
+	Changed func(host string)
+}
+
+// Actuator carries out decisions and keeps the newest observation of each host.
+type Actuator struct {
+	gate    Gate
+	driver  Driver
+	clock   clock.PassiveClock
+	changed func(string)
+
+	mu    sync.Mutex // guards hosts and everything below it; never held while calling out
+	hosts map[string]*tracked
+}
+
+// tracked is what is kept of one host.
+type tracked struct {
+	target      redfish.Target
+	endpoint    string
+	observation Observation
+}
+
+// New makes an Actuator.
+func New(o Options) *Actuator {
+	return &Actuator{gate: o.Gate, driver: o.Driver, clock: o.Clock, changed: o.Changed, hosts: map[string]*tracked{}}
+}
+
+// Tracking is how a host is watched.
+type Tracking struct {
+	// Host is "namespace/name".
+	Host, Namespace string
+	Target          redfish.Target
+	// Interval between polls, asked before each.
+	Interval func() time.Duration
+	// ParkedUntil, if set, holds back log-ins: this credential was refused before a restart.
+	ParkedUntil time.Time
+}
+
+// Track polls a host and makes it known. A changed address or system starts from nothing; changed credentials or trust keep
+// what was observed and try at once. It is cheap and meant to be called at every reconcile.
+func (a *Actuator) Track(t Tracking) error {
+	if err := t.Target.Validate(); err != nil {
+		return err
+	}
+	endpoint, err := redfish.EndpointKey(t.Target.Address)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	old, known := a.hosts[t.Host]
+	moved := known && (old.endpoint != endpoint || old.target.SystemID != t.Target.SystemID)
+	same := known && !moved && reflect.DeepEqual(old.target, t.Target)
+	if !known || moved {
+		a.hosts[t.Host] = &tracked{target: t.Target, endpoint: endpoint}
+	} else {
+		old.target = t.Target
+	}
+	a.mu.Unlock()
+	if same {
+		return nil
+	}
+	if known && !moved {
+		a.gate.Reset(endpoint)
+		return nil
+	}
+	if !t.ParkedUntil.IsZero() {
+		a.gate.Park(endpoint, t.ParkedUntil)
+	}
+	a.gate.Withdraw(t.Host)
+	a.gate.Unregister(t.Host)
+	a.gate.Register(bmcqueue.Poll{Endpoint: endpoint, Host: t.Host, Namespace: t.Namespace, Interval: t.Interval,
+		Run: func(ctx context.Context) bmcqueue.Result { return a.poll(ctx, t.Host) }})
+	return nil
+}
+
+// Forget drops a host.
+func (a *Actuator) Forget(host string) {
+	a.gate.Withdraw(host)
+	a.gate.Unregister(host)
+	a.mu.Lock()
+	delete(a.hosts, host)
+	a.mu.Unlock()
+}
+
+// Observed is the newest observation of a host, and whether it is tracked.
+func (a *Actuator) Observed(host string) (Observation, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t, ok := a.hosts[host]
+	if !ok {
+		return Observation{}, false
+	}
+	return t.observation.clone(), true
+}
+
+// Status is what the gate knows of a host.
+func (a *Actuator) Status(host string) bmcqueue.Status { return a.gate.Status(host) }
+
+// RetryNow clears back-off and parking of the host's endpoint and reads it soon.
+func (a *Actuator) RetryNow(host string) {
+	a.mu.Lock()
+	t, ok := a.hosts[host]
+	a.mu.Unlock()
+	if ok {
+		a.gate.Reset(t.endpoint)
+		a.gate.PollNow(host)
+	}
+}
+
+// Withdraw takes back a waiting operation: the newest decision needs none.
+func (a *Actuator) Withdraw(host string) { a.gate.Withdraw(host) }
+
+// Order is a decided action with what is needed to decide it again.
+type Order struct {
+	Host, Namespace string
+	Action          provision.Action
+	// Class of the operation at the gate.
+	Class bmcqueue.Class
+	// ClaimID keeps the wishes of different tenancies apart.
+	ClaimID string
+	// Brief reads the facts again, from the API server itself, when the operation has its turn.
+	Brief func(context.Context) (Brief, error)
+	// Cooldown and Timeout override the settings; 0 keeps them.
+	Cooldown, Timeout time.Duration
+	// Shutdown bounds a graceful shutdown, Settle every other effect.
+	Shutdown, Settle time.Duration
+}
+
+// Submit puts the order into the gate. It never waits. Submitting the same order again is free.
+func (a *Actuator) Submit(o Order) bmcqueue.Ticket {
+	a.mu.Lock()
+	t, ok := a.hosts[o.Host]
+	a.mu.Unlock()
+	if !ok {
+		return bmcqueue.Ticket{Reason: bmcqueue.ReasonInvalid}
+	}
+	run := &run{actuator: a, order: o}
+	return a.gate.Submit(bmcqueue.Op{Endpoint: t.endpoint, Host: o.Host, Namespace: o.Namespace, Class: o.Class,
+		Kind: string(o.Action), ID: o.ClaimID + "/" + string(o.Action), ReadOnly: o.Action.Reads(),
+		Cooldown: o.Cooldown, Timeout: o.Timeout, Run: run.step})
+}
+
+// update changes the stored observation under the lock and says whether a host is still tracked.
+func (a *Actuator) update(host string, change func(*Observation)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t, ok := a.hosts[host]; ok {
+		change(&t.observation)
+	}
+}
+
+func (a *Actuator) open(host string) (redfish.BMC, error) {
+	a.mu.Lock()
+	t, ok := a.hosts[host]
+	if !ok {
+		a.mu.Unlock()
+		return nil, errForgotten
+	}
+	target, refused := t.target, t.observation.Failure != nil && t.observation.Failure.LoginFailed
+	a.mu.Unlock()
+	if refused {
+		// The gate lets an endpoint with a refused log-in through for one probe only, or because something changed.
+		a.driver.Forget(target.Address)
+	}
+	return a.driver.BMC(target)
+}

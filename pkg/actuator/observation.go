@@ -1,0 +1,139 @@
+package actuator
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/redfish"
+)
+
+// Observation is the newest that was read of one host.
+type Observation struct {
+	// At is when power and override were last read; zero if never.
+	At    time.Time
+	State redfish.State
+	// Slots are nil until they were read. Polls do not read them.
+	Slots []redfish.Slot
+	// Identity and Hardware are nil until the host was inspected.
+	Identity *redfish.Identity
+	Hardware *redfish.Hardware
+	// Boots maps claim ids to the last time power On was observed after an armed boot for that claim.
+	Boots map[string]time.Time
+	// DeafSince maps claim ids to when a graceful shutdown for them was given up.
+	DeafSince map[string]time.Time
+	// Failure is the last failure to read or change the BMC; nil once a later try succeeded.
+	Failure *Failure
+}
+
+// Failure says what went wrong at a BMC, in words without secrets.
+type Failure struct {
+	Kind        redfish.Kind
+	LoginFailed bool
+	Message     string
+	At          time.Time
+}
+
+// Brief is everything about a host but what its BMC says: what the gathered facts, and what our media would be.
+type Brief struct {
+	// Facts holds the durable and claim parts; the observed part is empty.
+	Facts provision.Facts
+	// ClaimID is the present claim, or "".
+	ClaimID string
+	// Hash is the recorded hash of the claim's media token, or "".
+	Hash string
+	// Family decides which media are needed.
+	Family bootmedia.Family
+	// URLs are where our media are, by medium; nil while the token is not known to this process.
+	URLs map[bootmedia.Medium]string
+}
+
+// Complete adds what was observed to a brief.
+func Complete(b Brief, o Observation) provision.Facts {
+	f := b.Facts
+	f.Observed = !o.At.IsZero()
+	f.Inventoried = f.Inventoried || (o.Identity != nil && o.Hardware != nil)
+	f.Power = power(o.State.Power)
+	f.Armed = o.State.Boot.Armed()
+	f.ArmedOurs = o.State.Boot.OnceFrom(redfish.BootCD)
+	f.Media = media(b, o.Slots)
+	if b.ClaimID != "" {
+		_, booted := o.Boots[b.ClaimID]
+		f.Booted = f.Booted || booted
+		_, deaf := o.DeafSince[b.ClaimID]
+		f.ShutdownOverdue = f.ShutdownOverdue || deaf
+	}
+	return f
+}
+
+func power(p redfish.PowerState) provision.Power {
+	switch p {
+	case redfish.PowerOn:
+		return provision.PowerStateOn
+	case redfish.PowerOff:
+		return provision.PowerStateOff
+	case redfish.PowerPoweringOn:
+		return provision.PowerStatePoweringOn
+	case redfish.PowerPoweringOff:
+		return provision.PowerStatePoweringOff
+	case redfish.PowerUnknown:
+	}
+	return provision.PowerStateUnknown
+}
+
+// media judges the slots against the capability that is recorded for the claim.
+func media(b Brief, slots []redfish.Slot) provision.Media {
+	if slots == nil {
+		return provision.MediaUnknown
+	}
+	placements, err := Plan(b.Family, slots)
+	want := map[string]bootmedia.Medium{}
+	if err == nil && b.ClaimID != "" {
+		for _, p := range placements {
+			want[p.SlotID] = p.Medium
+		}
+	}
+	ours := 0
+	for _, s := range slots {
+		switch medium, wanted := want[s.ID]; {
+		case s.Empty():
+		case wanted && isOurs(s, medium, b.Hash):
+			ours++
+		default:
+			return provision.MediaOther
+		}
+	}
+	switch {
+	case ours == 0:
+		return provision.MediaNone
+	case ours < len(want):
+		return provision.MediaPartial
+	}
+	return provision.MediaOurs
+}
+
+// isOurs says whether the slot holds this medium under the recorded capability.
+func isOurs(s redfish.Slot, medium bootmedia.Medium, hash string) bool {
+	got, file, ok := bootmedia.HashFromURL(s.Image)
+	return ok && hash != "" && got == hash && file == bootmedia.FileOf(medium)
+}
+
+// Plan says which of our media goes into which slot. The error is for people.
+func Plan(family bootmedia.Family, slots []redfish.Slot) ([]bootmedia.Placement, error) {
+	infos := make([]bootmedia.SlotInfo, 0, len(slots))
+	for _, s := range slots {
+		if s.CanInsert {
+			infos = append(infos, bootmedia.SlotInfo{ID: s.ID, Types: s.Types})
+		}
+	}
+	return bootmedia.Plan(family, infos, bootmedia.ImageLooksLike{})
+}
+
+func (o Observation) clone() Observation {
+	o.Slots = slices.Clone(o.Slots)
+	o.Boots = maps.Clone(o.Boots)
+	o.DeafSince = maps.Clone(o.DeafSince)
+	return o
+}
