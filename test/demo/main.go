@@ -1,0 +1,50 @@
+// Command demo shows the main job on one machine: unmodified Cluster API and clusterctl, our manager from its release, and six
+// emulated servers that boot what the manager gives them. It ends with one line and exit code 0, or with the reason and 1.
+//
+//	demo            run the story and end
+//	demo up         start the site and leave it running; prints the KUBECONFIG line
+//	demo down       end what `demo up` left running
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+func main() {
+	dir := flag.String("dir", "", "folder for all that the demo writes (default: out/demo beside the release)")
+	hosts := flag.Int("hosts", 6, "number of emulated servers")
+	plain := flag.Bool("plain", false, "print plain lines even on a terminal")
+	limit := flag.Duration("timeout", 25*time.Minute, "give up after this time; the first build of Kubernetes and Cluster API is not counted")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	d := &demo{dir: *dir, hosts: *hosts, out: newScreen(os.Stdout, *plain), limit: *limit}
+	if d.dir == "" {
+		d.dir = defaultDir()
+	}
+	commands := map[string]func(context.Context) error{"": d.story, "up": d.up, "serve": d.serve, "down": d.down}
+	run, ok := commands[flag.Arg(0)]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "demo: unknown command %q\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	if err := run(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "\ndemo: failed: %v\ndemo: logs are in %s\n", err, d.dir)
+		os.Exit(1)
+	}
+}
+
+func defaultDir() string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "demo-out"
+	}
+	return filepath.Join(filepath.Dir(wd), "out", "demo")
+}

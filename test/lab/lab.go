@@ -1,0 +1,227 @@
+package lab
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	bootstrapv1 "sigs.k8s.io/cluster-api/api/bootstrap/kubeadm/v1beta2"
+	controlplanev1 "sigs.k8s.io/cluster-api/api/controlplane/kubeadm/v1beta2"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/test/controlplane"
+	"github.com/beskar7/beskar7/test/emulator"
+	"github.com/beskar7/beskar7/test/kubeadmhost"
+)
+
+// KubernetesVersion is what the workload clusters of the lab run.
+const KubernetesVersion = "v1.36.1"
+
+// Version is the release of Beskar7 that the lab installs.
+const Version = "v0.1.0"
+
+// Options of a Lab.
+type Options struct {
+	// Dir holds everything the lab writes. Empty or absent; left behind.
+	Dir string
+	// Root is the repository; default: found from the working folder upwards.
+	Root string
+	// Progress gets a line for each step.
+	Progress io.Writer
+	// Settings are the data of the ConfigMap beskar7-config; nil means QuickSettings.
+	Settings map[string]string
+	// ExtraArgs of the manager.
+	ExtraArgs []string
+	// Detach lets the processes of the control plane outlive this one.
+	Detach bool
+	// Share makes the servers, workload clusters and images of another lab visible to this one, as for `clusterctl move`.
+	Share *Lab
+}
+
+// QuickSettings make the manager as quick as the guide's ranges allow: emulated BMCs need no rest.
+func QuickSettings() map[string]string {
+	return map[string]string{
+		"provisioning.bmcCooldownPeriod": "1s", "provisioning.maxConcurrentOps": "10", "provisioning.workerCount": "10",
+		"bmc.requestTimeout": "10s", "bmc.connectionTimeout": "5s", "bmc.retryDelay": "1s", "hostSelection.maxBackoffDelay": "5s",
+	}
+}
+
+// Lab is a running site.
+type Lab struct {
+	Plane   *controlplane.ControlPlane
+	Fleet   *emulator.Fleet
+	World   *kubeadmhost.World
+	Manager *controlplane.Provider
+	Client  client.Client
+	Image   string
+
+	options Options
+	images  *imageServer
+	owned   []io.Closer
+}
+
+// Start starts a site up to a ready manager. The caller must call Stop, also after an error.
+func Start(ctx context.Context, o Options) (*Lab, error) {
+	l := &Lab{options: o}
+	if o.Progress == nil {
+		l.options.Progress = io.Discard
+	}
+	root, err := findRoot(o.Root)
+	if err != nil {
+		return l, err
+	}
+	l.options.Root = root
+	for _, step := range []func(context.Context) error{l.startPlane, l.startServers, l.install, l.startManager} {
+		if err := step(ctx); err != nil {
+			return l, err
+		}
+	}
+	return l, nil
+}
+
+// findRoot is the folder with PROJECT's go.mod and templates, from the working folder upwards.
+func findRoot(given string) (string, error) {
+	if given != "" {
+		return filepath.Abs(given)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "metadata.yaml")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", errors.New("the repository's root (with metadata.yaml) is not above the working folder")
+}
+
+func (l *Lab) startPlane(ctx context.Context) error {
+	plane, err := controlplane.Start(ctx, controlplane.Options{Dir: filepath.Join(l.options.Dir, "plane"), Progress: l.options.Progress, AuditRequests: true, Detach: l.options.Detach})
+	if err != nil {
+		return err
+	}
+	l.Plane = plane
+	scheme, err := Scheme()
+	if err != nil {
+		return err
+	}
+	config := plane.Config()
+	config.QPS, config.Burst = 200, 400
+	l.Client, err = client.New(config, client.Options{Scheme: scheme})
+	return err
+}
+
+// Scheme knows every kind that the lab's clients use.
+func Scheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	return s, errors.Join(clientgoscheme.AddToScheme(s), clusterv1.AddToScheme(s), controlplanev1.AddToScheme(s), bootstrapv1.AddToScheme(s),
+		v1beta1.AddToScheme(s), apiextensionsv1.AddToScheme(s))
+}
+
+// startServers starts what stands for hardware, or takes over another lab's.
+func (l *Lab) startServers(context.Context) error {
+	trust := x509.NewCertPool()
+	trust.AppendCertsFromPEM(l.Plane.CABundle())
+	if s := l.options.Share; s != nil {
+		l.Fleet, l.World, l.images, l.Image = s.Fleet, s.World, s.images, s.Image
+		trust.AppendCertsFromPEM(s.Plane.CABundle())
+		l.Fleet.SetMediaTrust(trust)
+		return nil
+	}
+	consoles := filepath.Join(l.options.Dir, "consoles")
+	if err := os.MkdirAll(consoles, 0o755); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(filepath.Join(l.options.Dir, "servers.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	l.owned = append(l.owned, log)
+	if l.World, err = kubeadmhost.New(kubeadmhost.Options{Log: logger, Dir: consoles, KubernetesVersion: KubernetesVersion, Trust: trust}); err != nil {
+		return err
+	}
+	if l.Fleet, err = emulator.New(emulator.Options{Log: logger, MediaTrust: trust, Guest: l.World.Guest}); err != nil {
+		return err
+	}
+	if l.images, err = serveImages(); err != nil {
+		return err
+	}
+	l.Image = l.images.url("base.iso")
+	l.owned = append([]io.Closer{l.Fleet, l.World, l.images}, l.owned...)
+	return nil
+}
+
+// install puts our release in: a ConfigMap of settings, then clusterctl init.
+func (l *Lab) install(ctx context.Context) error {
+	components := filepath.Join(l.options.Root, "out", "release", "infrastructure-beskar7", Version, "infrastructure-components.yaml")
+	if _, err := os.Stat(components); err != nil {
+		return fmt.Errorf("the release is not built (make release): %w", err)
+	}
+	if err := l.Plane.AddSource(controlplane.ReleaseSource{Name: "beskar7", Type: "InfrastructureProvider", URL: components}); err != nil {
+		return err
+	}
+	if err := l.Plane.Init(ctx, "--infrastructure", "beskar7:"+Version); err != nil {
+		return err
+	}
+	settings := l.options.Settings
+	if settings == nil {
+		settings = QuickSettings()
+	}
+	return l.Client.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "beskar7-system", Name: "beskar7-config"}, Data: settings})
+}
+
+// startManager runs our Deployment's container as a process, with its own ServiceAccount's rights.
+func (l *Lab) startManager(ctx context.Context) error {
+	binary := filepath.Join(l.options.Root, "bin", "manager")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
+	build.Dir = l.options.Root // the flags of `go test`, so that both share what is compiled
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the manager: %w\n%s", err, out)
+	}
+	fmt.Fprintln(l.options.Progress, "starting the manager under its ServiceAccount")
+	manager, err := l.Plane.RunProvider(controlplane.ProviderOptions{Namespace: "beskar7-system", Deployment: "beskar7-controller-manager", Binary: binary,
+		Args: func(a controlplane.Addresses) []string {
+			return append(controlplane.Beskar7Args(a), "--media-cert-dir="+a.CertDir, "--media-cache-dir="+filepath.Join(l.options.Dir, "media-cache"))
+		}, ExtraArgs: l.options.ExtraArgs})
+	if err != nil {
+		return err
+	}
+	l.Manager = manager
+	ready, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	if err := manager.Ready(ready); err != nil {
+		return err
+	}
+	return l.Plane.Routed(ready)
+}
+
+// Stop ends everything that this lab started, in order.
+func (l *Lab) Stop() error {
+	var errs []error
+	if l.Plane != nil {
+		errs = append(errs, l.Plane.Stop())
+	}
+	for _, c := range l.owned {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Logs is the folder with the logs of all processes.
+func (l *Lab) Logs() string { return l.Plane.Logs() }

@@ -1,0 +1,107 @@
+package lab
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// interval is a time during which something was true of a host.
+type interval struct {
+	opened, closed span
+	// open: it was still true at the end; closed is not set.
+	open bool
+	// host as it was when the interval opened: its address, claim id and boot mode stay for the whole interval.
+	host *hostVersion
+}
+
+// may says whether it can have been true at t.
+func (i interval) may(t time.Time) bool {
+	return !t.Before(i.opened.from.Add(-clockSlack)) && (i.open || !t.After(i.closed.to.Add(clockSlack)))
+}
+
+// must says whether it was certainly true at t.
+func (i interval) must(t time.Time) bool {
+	return t.After(i.opened.to.Add(clockSlack)) && (i.open || t.Before(i.closed.from.Add(-clockSlack)))
+}
+
+// track is when something was true, oldest first.
+type track []interval
+
+// set says what is true of a host from a write on; nil: it is not true.
+func (t *track) set(host *hostVersion, at span) {
+	if n := len(*t); n > 0 && (*t)[n-1].open {
+		last := &(*t)[n-1]
+		if host != nil && host.address == last.host.address && host.claimID() == last.host.claimID() && host.mode == last.host.mode {
+			return
+		}
+		last.open, last.closed = false, at
+	}
+	if host != nil {
+		*t = append(*t, interval{opened: at, open: true, host: host})
+	}
+}
+
+// tenure is one claim on one host, from its first to its last version.
+type tenure struct {
+	interval
+	key types.NamespacedName
+	// confirmed, marked: at some time, by the machine's hostRef and by a release mark.
+	confirmed, marked bool
+	// cleared: the claim was taken away and the host stayed; quarantined in that write or before.
+	cleared, quarantined bool
+}
+
+// life is all that the API's history says of one PhysicalHost name.
+type life struct {
+	key types.NamespacedName
+	uid types.UID
+	now *hostVersion
+	// permitted: hardware work is: the claim is confirmed or being released, or nobody's with consent to erase.
+	permitted track
+	// orphaned: an unbound claim without a release mark whose machine does not exist.
+	orphaned track
+	// bound: claimed and bound, and no release was asked for.
+	bound track
+	// offered: Available, and no claim.
+	offered track
+	tenures []*tenure
+}
+
+// refresh derives the tracks from the present host and its machine.
+func (l *life) refresh(machine *machineVersion, at span) {
+	v := l.now
+	when := func(is bool) *hostVersion {
+		if is {
+			return v
+		}
+		return nil
+	}
+	there := v != nil
+	claimed := there && v.claim != nil
+	marked := claimed && v.claim.Release != nil
+	confirmed := claimed && machine.confirms(l.key.Name, v.claim.ID)
+	l.permitted.set(when(marked || confirmed || there && !claimed && v.consent), at)
+	l.orphaned.set(when(claimed && machine == nil && !marked && !v.claim.Bound), at)
+	l.bound.set(when(claimed && v.claim.Bound && !marked), at)
+	l.offered.set(when(there && !claimed && v.available), at)
+	if claimed {
+		t := l.tenures[len(l.tenures)-1]
+		t.confirmed, t.marked = t.confirmed || confirmed, t.marked || marked
+	}
+}
+
+// permits says whether hardware work at t can have been legitimate for the server at an address.
+func (l *life) permits(address string, t time.Time, grace time.Duration) bool {
+	for _, i := range l.permitted {
+		if i.host.address == address && i.may(t) {
+			return true
+		}
+	}
+	for _, i := range l.orphaned {
+		if grace > 0 && i.host.address == address && i.may(t) && !t.Before(i.opened.from.Add(grace-clockSlack)) {
+			return true
+		}
+	}
+	return false
+}
