@@ -2,7 +2,7 @@ package config
 
 import "time"
 
-// Settings are the effective values of all settings. It is a plain value: copies share nothing but ConfigMaps.
+// Settings are the effective values of all settings. It is a plain value: copies share nothing.
 type Settings struct {
 	Provisioning     Provisioning
 	HostSelection    HostSelection
@@ -132,7 +132,8 @@ type Media struct {
 
 // Webhook shapes the admission server. It needs a restart.
 type Webhook struct {
-	Port    int
+	Port int
+	// CertDir holds tls.crt and tls.key; empty means that no webhooks are served.
 	CertDir string
 }
 
@@ -144,8 +145,6 @@ type Scope struct {
 	WatchFilter string
 	// ConfigFile is the settings file.
 	ConfigFile string
-	// ConfigMaps with live settings, in the manager's namespace; a later one wins.
-	ConfigMaps []string
 }
 
 // Pod is what the Deployment tells the process about itself through its environment; each may be empty.

@@ -96,6 +96,8 @@ func build() (*Recorder, *builder) {
 	}, b
 }
 
+//go:generate go run ./internal/reference ../../docs/metrics.md
+
 // Descriptions lists every metric in the order of declaration.
 func Descriptions() []Description {
 	_, b := build()

@@ -1,0 +1,223 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+func parsed(t testing.TB, args ...string) *pflag.FlagSet {
+	t.Helper()
+	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
+	Bind(flags)
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return flags
+}
+
+// other is a valid value of the setting that is not its default, nor equal to any other n.
+func other(s *Setting, n int) string {
+	switch s.Type {
+	case Integer:
+		least, _ := s.parse(s.Min)
+		return fmt.Sprint(least.(int) + n)
+	case Number:
+		return fmt.Sprintf("2.%d", n)
+	case Duration:
+		least, _ := s.parse(s.Min)
+		return (least.(time.Duration) + time.Duration(n)*time.Millisecond).String()
+	case Boolean:
+		return map[bool]string{true: "false", false: "true"}[s.Default == "true"]
+	case Choice:
+		return s.Options[n%len(s.Options)]
+	case Address:
+		return fmt.Sprintf("127.0.0.1:%d", 1000+n)
+	case URL:
+		return fmt.Sprintf("https://example.com/%d", n)
+	case Text:
+	}
+	return fmt.Sprint("text-", n)
+}
+
+// leasesAside keeps settings whose neighbours would contradict them out of one-by-one tests.
+func leasesAside(s *Setting) ConfigMapData {
+	if !strings.HasPrefix(s.Key, "leaderElection.") && !strings.HasPrefix(s.Key, "claimCoordinator.") || s.Type != Duration {
+		return ConfigMapData{}
+	}
+	group, _, _ := strings.Cut(s.Key, ".")
+	data := ConfigMapData{group + ".leaseDuration": "50s", group + ".renewDeadline": "40s", group + ".retryPeriod": "1s"}
+	if strings.HasSuffix(s.Key, "leaseDuration") {
+		data[group+".renewDeadline"] = "3s"
+	}
+	delete(data, s.Key)
+	return data
+}
+
+// ConfigMapData is the data of a ConfigMap.
+type ConfigMapData = map[string]string
+
+func TestDefaultsAreThoseOfTheTableWithoutAFinding(t *testing.T) {
+	settings, findings := Load(Sources{})
+	if len(findings.Errors)+len(findings.Warnings) > 0 {
+		t.Fatalf("findings %+v", findings)
+	}
+	if settings != Defaults() {
+		t.Fatal("Load without sources differs from Defaults")
+	}
+	if settings.Provisioning.MaxConcurrentOps != 5 || settings.HostSelection.BackoffMultiplier != 1.5 || settings.BMC.RequestTimeout != time.Minute ||
+		settings.Reconcile.MaxConcurrentReconciles != 10 || settings.KubeAPI.Burst != 30 || settings.Log.Format != "json" || settings.Media.BindAddress != ":8090" {
+		t.Fatalf("defaults %+v", settings)
+	}
+}
+
+// Every setting is read from each of its sources, lands in a field of its own, and obeys its order of sources.
+func TestEverySettingFromEverySource(t *testing.T) {
+	for _, s := range Table() {
+		t.Run(s.Key, func(t *testing.T) {
+			base := leasesAside(&s)
+			want := func(source Source, sources Sources, value string) {
+				t.Helper()
+				settings, findings := Load(sources)
+				if len(findings.Errors) > 0 {
+					t.Fatalf("from %s: %+v", source, findings.Errors)
+				}
+				expected, err := s.parse(value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := s.value(&settings); got != expected {
+					t.Fatalf("from %s: %v, want %v", source, got, expected)
+				}
+				for _, e := range Explain(sources) {
+					if e.Setting.Key == s.Key && (e.Source != source || e.Value != value) {
+						t.Fatalf("explained as %q from %s, want %q from %s", e.Value, e.Source, value, source)
+					}
+				}
+			}
+			sources := Sources{ConfigMap: base, File: []byte(fmt.Sprintf("%s: %q\n", s.Key, other(&s, 1)))}
+			want(SourceFile, sources, other(&s, 1))
+			sources.Env = []string{s.Env + "=" + other(&s, 2)}
+			want(SourceEnvironment, sources, other(&s, 2))
+			top := other(&s, 2)
+			if s.Flag != "" {
+				top = other(&s, 3)
+				sources.Flags = parsed(t, "--"+s.Flag+"="+top)
+				want(SourceFlag, sources, top)
+			}
+			sources.ConfigMap = map[string]string{s.Key: other(&s, 4)}
+			for key, value := range base {
+				sources.ConfigMap[key] = value
+			}
+			switch {
+			case s.Live:
+				want(SourceConfigMap, sources, other(&s, 4))
+			case s.Flag != "":
+				want(SourceFlag, sources, top)
+			default:
+				want(SourceEnvironment, sources, top)
+			}
+		})
+	}
+}
+
+func TestTableIsSound(t *testing.T) {
+	keys, flags, envs, fields := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[any]bool{}
+	var settings Settings
+	for _, s := range Table() {
+		field := s.field(&settings)
+		if keys[s.Key] || (s.Flag != "" && flags[s.Flag]) || envs[s.Env] || fields[field] || s.Help == "" || !strings.HasSuffix(s.Help, ".") {
+			t.Errorf("%s: key, flag, variable or field is used twice, or there is no help", s.Key)
+		}
+		keys[s.Key], flags[s.Flag], envs[s.Env], fields[field] = true, true, true, true
+		for _, text := range []string{s.Default, s.Min, s.Max} {
+			if _, err := s.parse(text); err != nil && text != "" {
+				t.Errorf("%s: %q of the table: %v", s.Key, text, err)
+			}
+		}
+		if _, err := s.parse(s.Default); err != nil {
+			t.Errorf("%s: default: %v", s.Key, err)
+		}
+		if (s.Type == Integer || s.Type == Number || s.Type == Duration) && (s.Min == "" || s.Max == "") {
+			t.Errorf("%s has no range", s.Key)
+		}
+	}
+	if n := leaves(reflect.TypeFor[Settings]()); n != len(Table()) {
+		t.Errorf("%d fields for %d settings", n, len(Table()))
+	}
+}
+
+func leaves(of reflect.Type) int {
+	if of.Kind() != reflect.Struct {
+		return 1
+	}
+	n := 0
+	for i := range of.NumField() {
+		n += leaves(of.Field(i).Type)
+	}
+	return n
+}
+
+// What the guide lists must exist under exactly these names.
+func TestNamesOfTheGuide(t *testing.T) {
+	want := strings.Fields(`provisioning.maxConcurrentOps provisioning.maxQueueSize provisioning.operationTimeout
+		provisioning.bmcCooldownPeriod provisioning.workerCount provisioning.retryAttempts provisioning.exponentialBackoff
+		provisioning.maxRetryDelay hostSelection.algorithm hostSelection.retryLimit hostSelection.backoffMultiplier
+		hostSelection.maxBackoffDelay bmc.connectionTimeout bmc.requestTimeout bmc.maxRetries bmc.retryDelay reconcile.syncPeriod
+		reconcile.timeout reconcile.maxConcurrentReconciles leaderElection.leaseDuration leaderElection.renewDeadline
+		leaderElection.retryPeriod metrics.interval metrics.enableProfiling log.level log.stacktraceLevel log.format log.timeEncoding
+		--leader-elect --leader-elect-lease-duration --leader-elect-renew-deadline --leader-elect-retry-period
+		--leader-elect-resource-namespace --enable-claim-coordinator-leader-election --claim-coordinator-lease-duration
+		--claim-coordinator-renew-deadline --claim-coordinator-retry-period --max-concurrent-reconciles --kube-api-qps
+		--kube-api-burst --metrics-bind-address --health-probe-bind-address --enable-pprof --pprof-bind-address
+		--media-bind-address --media-advertise-url --phone-home-advertise-url --media-cert-dir --media-cache-dir --webhook-port
+		--webhook-cert-dir --namespace --watch-filter --config BESKAR7_LOG_LEVEL POD_NAME POD_NAMESPACE POD_IP NODE_NAME`)
+	var have []string
+	for _, s := range Table() {
+		have = append(have, s.Key, "--"+s.Flag, s.Env)
+	}
+	for _, name := range want {
+		if !slices.Contains(have, name) {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+func TestAllErrorsAtOnceAndNothingTakesEffect(t *testing.T) {
+	settings, findings := Load(Sources{
+		Flags: parsed(t, "--max-concurrent-reconciles=0", "--metrics-bind-address=nowhere", "--media-advertise-url=https://u:p@x/?a"),
+		Env:   []string{"BESKAR7_LOG_LEVEL=loud", "POD_NAME=pod-1", "BESKAR7_KUBE_API_QPS=101"},
+		File:  []byte("bmc:\n  retryDelay: 5\nreconcile: {timeout: 31m}\n"),
+		ConfigMap: map[string]string{
+			"provisioning.workerCount": "many", "hostSelection.backoffMultiplier": "NaN", "provisioning.exponentialBackoff": "perhaps",
+			"hostSelection.algorithm": "best", "provisioning.maxQueueSize": "80",
+		},
+	})
+	var keys []string
+	for _, e := range findings.Errors {
+		keys = append(keys, fmt.Sprintf("%s/%s", e.Key, e.Source))
+	}
+	want := []string{
+		"provisioning.workerCount/configmap", "provisioning.exponentialBackoff/configmap", "hostSelection.algorithm/configmap",
+		"hostSelection.backoffMultiplier/configmap", "bmc.retryDelay/file", "reconcile.timeout/file", "reconcile.maxConcurrentReconciles/flag",
+		"kubeAPI.qps/environment", "metrics.bindAddress/flag", "log.level/environment", "media.advertiseURL/flag",
+	}
+	if !slices.Equal(keys, want) {
+		t.Fatalf("errors of\n%v, want\n%v", keys, want)
+	}
+	expected := Defaults()
+	expected.Pod.Name = "pod-1"
+	if settings != expected {
+		t.Fatalf("settings %+v", settings)
+	}
+	for _, e := range findings.Errors {
+		if strings.Contains(e.Message, "u:p") {
+			t.Errorf("a message holds a password: %s", e.Message)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// leaseJitter is by how much the election library may stretch a retry period; a renew deadline within it never succeeds.
+const leaseJitter = 1.2
+
+// relate checks settings against each other. Leases that contradict themselves are errors: the manager could not run. All else
+// is a warning, and only where someone chose the values: defaults do not complain about themselves.
+func relate(s *Settings, from map[string]Source, findings *Findings) {
+	chosen := func(keys ...string) bool {
+		for _, key := range keys {
+			if from[key] != SourceDefault {
+				return true
+			}
+		}
+		return false
+	}
+	p := &s.Provisioning
+	if p.WorkerCount < p.MaxConcurrentOps && chosen("provisioning.workerCount", "provisioning.maxConcurrentOps") {
+		findings.warn("provisioning.workerCount", "", fmt.Sprintf(
+			"%d workers run at most %d of %d concurrent operations: set it to at least 1.5 times provisioning.maxConcurrentOps", p.WorkerCount, p.WorkerCount, p.MaxConcurrentOps))
+	}
+	if p.MaxQueueSize < 5*p.MaxConcurrentOps && chosen("provisioning.maxQueueSize", "provisioning.maxConcurrentOps") {
+		findings.warn("provisioning.maxQueueSize", "", fmt.Sprintf(
+			"%d is less than 5 times provisioning.maxConcurrentOps (%d): a burst will be refused", p.MaxQueueSize, p.MaxConcurrentOps))
+	}
+	if p.OperationTimeout < s.BMC.RequestTimeout {
+		findings.warn("provisioning.operationTimeout", "", fmt.Sprintf(
+			"%v ends an operation before bmc.requestTimeout (%v) ends one request of it", p.OperationTimeout, s.BMC.RequestTimeout))
+	}
+	if s.BMC.RequestTimeout < s.BMC.ConnectionTimeout {
+		findings.warn("bmc.connectionTimeout", "", fmt.Sprintf(
+			"%v never ends: bmc.requestTimeout (%v) ends the request first", s.BMC.ConnectionTimeout, s.BMC.RequestTimeout))
+	}
+	if s.KubeAPI.Burst < s.KubeAPI.QPS {
+		findings.warn("kubeAPI.burst", "", fmt.Sprintf("%d is less than kubeAPI.qps (%d): set it to 1.5 times that", s.KubeAPI.Burst, s.KubeAPI.QPS))
+	}
+	l, c := &s.LeaderElection, &s.ClaimCoordinator
+	relateLease("leaderElection", l.LeaseDuration, l.RenewDeadline, l.RetryPeriod, findings)
+	relateLease("claimCoordinator", c.LeaseDuration, c.RenewDeadline, c.RetryPeriod, findings)
+}
+
+func relateLease(group string, lease, renew, retry time.Duration, findings *Findings) {
+	if renew >= lease {
+		findings.fail(group+".renewDeadline", "", fmt.Sprintf("%v must be less than %s.leaseDuration (%v)", renew, group, lease))
+	} else if share := float64(renew) / float64(lease); share < .6 || share > .8 {
+		findings.warn(group+".renewDeadline", "", fmt.Sprintf(
+			"%v is %.0f %% of %s.leaseDuration (%v); 60 to 80 %% are recommended", renew, 100*share, group, lease))
+	}
+	if float64(renew) <= leaseJitter*float64(retry) {
+		findings.fail(group+".retryPeriod", "", fmt.Sprintf("%v must be less than %s.renewDeadline (%v) by more than a fifth", retry, group, renew))
+	}
+}

@@ -1,0 +1,173 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Type is how the text of a value is read.
+type Type string
+
+// The types of settings.
+const (
+	Integer  Type = "integer"
+	Number   Type = "number"
+	Duration Type = "duration"
+	Boolean  Type = "boolean"
+	Choice   Type = "choice"
+	Text     Type = "text"
+	// Address is host:port, or 0 to turn an endpoint off.
+	Address Type = "address"
+	// URL is an http(s) base URL without query and fragment: boot media URLs are made by appending to it.
+	URL Type = "url"
+)
+
+// Setting is one row of the table: everything that is to be known of a setting.
+type Setting struct {
+	// Key in files and ConfigMaps.
+	Key string
+	// Flag without dashes; empty if there is none.
+	Flag string
+	// Env is the environment variable.
+	Env  string
+	Type Type
+	// Default, Min and Max as text of the type; no Min and Max means no range.
+	Default, Min, Max string
+	// Options of a Choice.
+	Options []string
+	// Unit of an Integer, for people.
+	Unit string
+	// Live settings take effect from the ConfigMap without a restart.
+	Live bool
+	// Help says what it does, Recommendation what to choose.
+	Help, Recommendation string
+	// field is where the value goes.
+	field func(*Settings) any
+}
+
+// Range is the allowed values in words; empty if everything of the type is allowed.
+func (s *Setting) Range() string {
+	switch {
+	case len(s.Options) > 0:
+		return strings.Join(s.Options, ", ")
+	case s.Min != "" || s.Max != "":
+		return s.Min + " to " + s.Max
+	}
+	return ""
+}
+
+// parse reads a value and checks its range. It returns what the setting's field holds.
+func (s *Setting) parse(text string) (any, error) {
+	text = strings.TrimSpace(text)
+	switch s.Type {
+	case Integer:
+		return ranged(s, text, "a whole number", strconv.Atoi)
+	case Number:
+		return ranged(s, text, "a number", func(text string) (float64, error) { return strconv.ParseFloat(text, 64) })
+	case Duration:
+		return ranged(s, text, "a duration such as 30s, 5m or 1h30m", time.ParseDuration)
+	case Boolean:
+		value, err := strconv.ParseBool(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not true or false", text)
+		}
+		return value, nil
+	case Choice:
+		if !slices.Contains(s.Options, text) {
+			return nil, fmt.Errorf("%q is none of %s", text, strings.Join(s.Options, ", "))
+		}
+		return text, nil
+	case Address:
+		return text, checkAddress(text)
+	case URL:
+		return text, checkURL(text)
+	case Text:
+	}
+	return text, nil
+}
+
+func ranged[T int | float64 | time.Duration](s *Setting, text, what string, parse func(string) (T, error)) (any, error) {
+	value, err := parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not %s", text, what)
+	}
+	if s.Min == "" && s.Max == "" {
+		return value, nil
+	}
+	// The table's own limits parse: a test says so.
+	least, _ := parse(s.Min)
+	most, _ := parse(s.Max)
+	if !(value >= least && value <= most) { // not the other way round: NaN is in no range
+		return nil, fmt.Errorf("%s is outside the range %s", text, s.Range())
+	}
+	return value, nil
+}
+
+func checkAddress(text string) error {
+	if text == "0" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not an address such as :8080 or 127.0.0.1:8080, nor 0 for none", text)
+	}
+	return nil
+}
+
+func checkURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	parsed, err := url.Parse(text)
+	switch {
+	case err != nil || (parsed.Scheme != "http" && parsed.Scheme != "https") || parsed.Host == "":
+		return fmt.Errorf("%q is not a URL such as https://media.example.com:8090", text)
+	case parsed.User != nil:
+		return errors.New("a URL with a user or password is not allowed")
+	case strings.ContainsAny(text, "?&#"):
+		return fmt.Errorf("%q must not contain ?, & or #: many BMCs cannot handle them", text)
+	}
+	return nil
+}
+
+// store puts a parsed value into its field.
+func (s *Setting) store(settings *Settings, value any) {
+	switch field := s.field(settings).(type) {
+	case *int:
+		*field = value.(int)
+	case *float64:
+		*field = value.(float64)
+	case *time.Duration:
+		*field = value.(time.Duration)
+	case *bool:
+		*field = value.(bool)
+	case *string:
+		*field = value.(string)
+	}
+}
+
+// value reads the setting's field.
+func (s *Setting) value(settings *Settings) any {
+	switch field := s.field(settings).(type) {
+	case *int:
+		return *field
+	case *float64:
+		return *field
+	case *time.Duration:
+		return *field
+	case *bool:
+		return *field
+	case *string:
+		return *field
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+)
+
+// Sources are where settings come from. Reading them is the caller's: this package does no I/O.
+type Sources struct {
+	// Flags that Bind declared, parsed. nil: none.
+	Flags *pflag.FlagSet
+	// Env as os.Environ gives it.
+	Env []string
+	// File is the content of --config, in YAML: nested maps and dotted keys are understood, in any case.
+	File []byte
+	// ConfigMap is the data of beskar7-config; nil if there is none.
+	ConfigMap map[string]string
+}
+
+// Bind declares the flags of all settings that have one. Their values are checked by Load, not while they are parsed, so that
+// all errors are seen at once.
+func Bind(flags *pflag.FlagSet) {
+	for _, s := range table {
+		if s.Flag == "" {
+			continue
+		}
+		help := strings.TrimSuffix(s.Help, ".")
+		if limits := s.Range(); limits != "" {
+			help += " (" + limits + ")"
+		}
+		flag := flags.VarPF(&raw{text: s.Default, kind: s.Type}, s.Flag, "", help)
+		if s.Type == Boolean {
+			flag.NoOptDefVal = "true" // --leader-elect alone means true
+		}
+	}
+}
+
+// raw is a flag that keeps its text.
+type raw struct {
+	text string
+	kind Type
+}
+
+func (r *raw) String() string        { return r.text }
+func (r *raw) Set(text string) error { r.text = text; return nil }
+func (r *raw) Type() string          { return string(r.kind) }
+
+// layers are raw values by source and key.
+type layers map[Source]map[string]string
+
+// collect reads every source. What cannot be read or is not known goes to the findings.
+func collect(sources Sources, findings *Findings) layers {
+	all := layers{
+		SourceDefault:     {},
+		SourceFlag:        {},
+		SourceEnvironment: {},
+		SourceConfigMap:   sources.ConfigMap,
+		SourceFile:        readFile(sources.File, findings),
+	}
+	env := environment(sources.Env)
+	keys := map[string]bool{}
+	for i := range table {
+		s := &table[i]
+		keys[s.Key] = true
+		all[SourceDefault][s.Key] = s.Default
+		if value, found := env[s.Env]; found {
+			all[SourceEnvironment][s.Key] = value
+			delete(env, s.Env)
+		}
+		if sources.Flags == nil || s.Flag == "" {
+			continue
+		}
+		if flag := sources.Flags.Lookup(s.Flag); flag != nil && flag.Changed {
+			all[SourceFlag][s.Key] = flag.Value.String()
+		}
+	}
+	for _, source := range []Source{SourceFile, SourceConfigMap} {
+		for _, key := range slices.Sorted(maps.Keys(all[source])) {
+			if !keys[key] {
+				findings.warn(key, source, "there is no such setting"+suggest(key, func(s *Setting) string { return s.Key }))
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if strings.HasPrefix(name, "BESKAR7_") {
+			findings.warn(name, SourceEnvironment, "there is no such setting"+suggest(name, func(s *Setting) string { return s.Env }))
+		}
+	}
+	return all
+}
+
+// serviceLink matches what Kubernetes sets for every Service of the namespace: BESKAR7_WEBHOOK_SERVICE_PORT_443_TCP_ADDR.
+var serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)$`)
+
+// environment reads NAME=value lines; a later one wins. Service links are left out: a Service named beskar7-webhook would
+// otherwise set webhook.port to tcp://10.96.0.7:443.
+func environment(lines []string) map[string]string {
+	env := map[string]string{}
+	for _, line := range lines {
+		name, value, found := strings.Cut(line, "=")
+		if !found || serviceLink.MatchString(name) || (strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")) {
+			continue
+		}
+		env[name] = value
+	}
+	return env
+}
+
+// readFile flattens a YAML file. The parser has panicked on hostile input before, so it is fenced in.
+func readFile(file []byte, findings *Findings) (values map[string]string) {
+	values = map[string]string{}
+	if len(bytes.TrimSpace(file)) == 0 {
+		return values
+	}
+	defer func() {
+		if recover() != nil {
+			findings.fail("config", SourceFile, "the file cannot be read as YAML")
+		}
+	}()
+	parser := viper.New()
+	parser.SetConfigType("yaml")
+	if err := parser.ReadConfig(bytes.NewReader(file)); err != nil {
+		findings.fail("config", SourceFile, "the file cannot be read as YAML: "+firstLine(err.Error()))
+		return values
+	}
+	spelled := map[string]string{} // viper folds the case of keys
+	for i := range table {
+		spelled[strings.ToLower(table[i].Key)] = table[i].Key
+	}
+	for _, key := range parser.AllKeys() {
+		name, known := spelled[key]
+		if !known {
+			name = key
+		}
+		values[name] = textOf(parser.Get(key))
+	}
+	return values
+}
+
+// textOf writes a YAML value as a ConfigMap would hold it; what is no scalar stays recognisable in the error that follows.
+func textOf(value any) string {
+	if value == nil {
+		return ""
+	}
+	return fmt.Sprint(value)
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
+// suggest names the setting that was probably meant; empty if none is near.
+func suggest(written string, name func(*Setting) string) string {
+	const farthest = 4
+	best, distance := "", farthest
+	for i := range table {
+		if d := editDistance(strings.ToLower(written), strings.ToLower(name(&table[i])), farthest); d < distance {
+			best, distance = name(&table[i]), d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + best + "?"
+}
+
+// editDistance is Levenshtein's; texts whose lengths differ by limit or more are as far apart as limit.
+func editDistance(a, b string, limit int) int {
+	if max(len(a)-len(b), len(b)-len(a)) >= limit {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
