@@ -8,8 +8,8 @@ import (
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 )
 
-// Recorder holds every metric of the product. Its methods satisfy the observer interfaces of coordinator, bmcqueue and
-// bootmedia; all are safe for concurrent use and never block.
+// Recorder holds every metric of the product. It satisfies the observer interfaces of coordinator and bmcqueue; its methods
+// are safe for concurrent use and never block.
 type Recorder struct {
 	queueLength, inFlight, configValid, isDriver  prometheus.Gauge
 	cooldownWaits                                 prometheus.Counter
@@ -36,7 +36,7 @@ func (r *Recorder) ClaimTook(namespace string, took time.Duration) {
 // ClaimRetried counts that another host was tried in the same call.
 func (r *Recorder) ClaimRetried(namespace string) { r.claimRetries.WithLabelValues(namespace).Inc() }
 
-// SetHosts replaces the number of hosts by state; states that are absent become 0.
+// SetHosts replaces the number of hosts by state; states that are absent are not shown any more.
 func (r *Recorder) SetHosts(byState map[string]int) {
 	r.hosts.Reset()
 	for state, count := range byState {
