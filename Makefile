@@ -1,0 +1,133 @@
+# Beskar7. "make help" lists what can be done. Needs Go (see go.mod), make and git; everything else is built from Go modules.
+
+VERSION ?= v0.1.0
+IMAGE   ?= beskar7/controller:$(VERSION)
+ARCH    ?= $(shell go env GOARCH)
+
+# Tools are built once into bin/, which git ignores. A stamp file carries the version, so that a new pin builds anew.
+BIN                    := $(CURDIR)/bin
+CONTROLLER_GEN_VERSION := v0.21.0
+KUSTOMIZE_VERSION      := v5.8.1
+GOLANGCI_LINT_VERSION  := v2.12.2
+CONTROLLER_GEN         := $(BIN)/controller-gen
+KUSTOMIZE              := $(BIN)/kustomize
+GOLANGCI_LINT          := $(BIN)/golangci-lint
+CONTROLLER_GEN_STAMP   := $(BIN)/.controller-gen-$(CONTROLLER_GEN_VERSION)
+KUSTOMIZE_STAMP        := $(BIN)/.kustomize-$(KUSTOMIZE_VERSION)
+GOLANGCI_LINT_STAMP    := $(BIN)/.golangci-lint-$(GOLANGCI_LINT_VERSION)
+
+RELEASE := out/release/infrastructure-beskar7/$(VERSION)
+# What "make generate manifests" writes; "make verify" wants it committed as it is.
+GENERATED := api config/crd/bases config/rbac/role.yaml config/webhook/manifests.yaml docs
+
+export CGO_ENABLED ?= 0
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# A failing kustomize must fail the release, although its output goes through a pipe.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+.DEFAULT_GOAL := help
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Code
+
+generate: $(CONTROLLER_GEN_STAMP) ## Write deepcopy functions and generated documentation
+	$(CONTROLLER_GEN) object paths=./api/...
+	go run ./pkg/config/internal/reference docs/configuration.md
+
+manifests: $(CONTROLLER_GEN_STAMP) ## Write CRDs, the manager's role and the webhook configuration
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=system-manager-role webhook paths=./controllers/... \
+		output:rbac:dir=config/rbac output:webhook:dir=config/webhook
+
+verify: generate manifests ## Check that generated files, format, vet and the rules of the house hold
+	@git diff --exit-code -- $(GENERATED) || { echo "verify: generated files are stale: commit what make generate manifests wrote"; exit 1; }
+	@stray=$$(git ls-files --others --exclude-standard -- $(GENERATED)); \
+		if [ -n "$$stray" ]; then echo "verify: not committed: $$stray"; exit 1; fi
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+		if [ -n "$$unformatted" ]; then echo "verify: run gofmt -w on: $$unformatted"; exit 1; fi
+	go vet ./...
+	cd test && go vet ./... && go vet -tags e2e ./...
+	cd hack/image && go vet ./...
+	cd test && go test -count=1 ./house
+
+format: ## Format the Go code
+	gofmt -w $$(git ls-files '*.go')
+
+lint: $(GOLANGCI_LINT_STAMP) ## Run the linters of .golangci.yml
+	$(GOLANGCI_LINT) run ./...
+	cd test && $(GOLANGCI_LINT) run --build-tags e2e ./...
+	cd hack/image && $(GOLANGCI_LINT) run ./...
+
+##@ Tests
+
+# The test module reads files of the other module, which Go's test cache does not see: hence -count=1.
+test: release binaries ## Run all tests but the end-to-end ones
+	go test ./...
+	cd hack/image && go test ./...
+	cd test && go test -count=1 -timeout 30m ./...
+
+test-race: ## Run the product's tests with the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race ./...
+
+binaries: ## Build etcd, Kubernetes and Cluster API from their modules, for the tests (about 10 minutes the first time)
+	@cd test && go run ./controlplane/cmd/binaries
+
+demo: release binaries ## Build, scale and delete a cluster on emulated servers
+	cd test && go run ./demo
+
+demo-up: release binaries ## Start the demo, leave it running, and print how to look around
+	cd test && go run ./demo up
+
+demo-down: ## End what demo-up started
+	cd test && go run ./demo down
+
+e2e: release binaries ## Run the end-to-end tests, among them those of Cluster API
+	cd test && go test -count=1 -tags e2e -timeout 120m -v ./e2e/...
+
+##@ Product
+
+build: ## Build bin/manager
+	go build -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/manager .
+
+run: build ## Run the manager against the cluster of the current kubeconfig
+	bin/manager --leader-elect=false
+
+# Written beside and moved into place, so that whoever reads it never sees half a release.
+release: $(KUSTOMIZE_STAMP) ## Write out/release, a local clusterctl repository
+	@mkdir -p $(dir $(RELEASE)) && new=$$(mktemp -d out/release.XXXXXX) && chmod 755 $$new && \
+	$(KUSTOMIZE) build config/clusterctl | sed 's|image: beskar7/controller:.*|image: $(IMAGE)|' >$$new/infrastructure-components.yaml && \
+	$(KUSTOMIZE) build --load-restrictor LoadRestrictionsNone templates/kube-vip >$$new/cluster-template-kube-vip.yaml && \
+	cp metadata.yaml templates/cluster-template.yaml templates/cluster-template-topology.yaml templates/clusterclass-beskar7.yaml $$new/ && \
+	rm -rf $(RELEASE) && mv $$new $(RELEASE)
+	@echo "release: $(RELEASE)"
+
+image: ## Write out/image, a container image, without a daemon (ARCH=amd64 or arm64)
+	GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o out/image/manager-$(ARCH) .
+	cd hack/image && go run . -binary ../../out/image/manager-$(ARCH) -name $(IMAGE) -arch $(ARCH) -out ../../out/image/controller-$(VERSION)-$(ARCH).tar
+
+clean: ## Remove build outputs (not the cache of the binaries target)
+	rm -rf bin out
+
+##@ Tools
+
+define install-tool
+	@echo "building $(1) into bin/"
+	@mkdir -p $(BIN) && rm -f $(BIN)/.$(2)-v*
+	@GOBIN=$(BIN) go install $(1)
+	@touch $@
+endef
+
+$(CONTROLLER_GEN_STAMP):
+	$(call install-tool,sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN_VERSION),controller-gen)
+
+$(KUSTOMIZE_STAMP):
+	$(call install-tool,sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION),kustomize)
+
+$(GOLANGCI_LINT_STAMP):
+	@echo "golangci-lint is large: its first build takes several minutes"
+	$(call install-tool,github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION),golangci-lint)
