@@ -255,3 +255,15 @@ func TestInstalledSystemBootsFromDisk(t *testing.T) {
 	machine.on("Hdd")
 	ready(t, w, "cp1")
 }
+
+func TestCloseFreesPorts(t *testing.T) {
+	g := NewWithT(t)
+	w, s := newWorld(t), newSite(t)
+	newServer(t, w, "cp1").live("cp1", s.initData())
+	ready(t, w, "cp1")
+	g.Expect(w.Close()).To(Succeed())
+	listener, err := net.Listen("tcp", s.endpoint)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(listener.Close()).To(Succeed())
+	g.Expect(w.Clusters()).To(BeEmpty())
+}
