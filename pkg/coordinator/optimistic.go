@@ -18,6 +18,11 @@ import (
 // Optimistic claims hosts without an arbiter: intent on the machine, then compare-and-set on the host. See the package.
 type Optimistic struct {
 	Options
+	*process
+}
+
+// process is what one process remembers between calls. Losing it costs requests and time, never correctness.
+type process struct {
 	assumed assumedHosts
 
 	mu sync.Mutex
@@ -32,11 +37,10 @@ func NewOptimistic(options Options) *Optimistic {
 	if options.Observer == nil {
 		options.Observer = silent{}
 	}
-	return &Optimistic{
-		Options:   options,
+	return &Optimistic{Options: options, process: &process{
 		assumed:   assumedHosts{hosts: map[types.NamespacedName]assumption{}},
 		contended: map[types.UID]int{},
-	}
+	}}
 }
 
 type silent struct{}
