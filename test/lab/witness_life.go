@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -57,6 +58,8 @@ type life struct {
 	key types.NamespacedName
 	uid types.UID
 	now *hostVersion
+	// addresses that it ever had.
+	addresses []string
 	// permitted: hardware work is: the claim is confirmed or being released, or nobody's with consent to erase.
 	permitted track
 	// orphaned: an unbound claim without a release mark whose machine does not exist.
@@ -78,6 +81,9 @@ func (l *life) refresh(machine *machineVersion, at span) {
 		return nil
 	}
 	there := v != nil
+	if there && !slices.Contains(l.addresses, v.address) {
+		l.addresses = append(l.addresses, v.address)
+	}
 	claimed := there && v.claim != nil
 	marked := claimed && v.claim.Release != nil
 	confirmed := claimed && machine.confirms(l.key.Name, v.claim.ID)
@@ -90,6 +96,9 @@ func (l *life) refresh(machine *machineVersion, at span) {
 		t.confirmed, t.marked = t.confirmed || confirmed, t.marked || marked
 	}
 }
+
+// had says whether the host ever had an address.
+func (l *life) had(address string) bool { return slices.Contains(l.addresses, address) }
 
 // permits says whether hardware work at t can have been legitimate for the server at an address.
 func (l *life) permits(address string, t time.Time, grace time.Duration) bool {

@@ -35,10 +35,14 @@ type condition struct {
 }
 
 // clean: off, empty, disarmed.
-func (c condition) clean() bool { return c.power == string(emulator.Off) && len(c.slots) == 0 && disarmed(c.override) }
+func (c condition) clean() bool {
+	return c.power == string(emulator.Off) && len(c.slots) == 0 && disarmed(c.override)
+}
 
 // lostPower: off, and not because Redfish was asked for it.
-func (c condition) lostPower() bool { return c.power == string(emulator.Off) && c.offBy != emulator.ByRedfish }
+func (c condition) lostPower() bool {
+	return c.power == string(emulator.Off) && c.offBy != emulator.ByRedfish
+}
 
 func (c condition) String() string {
 	text := "power " + c.power
