@@ -406,8 +406,29 @@ func TestNoInterleavingBreaksOwnership(t *testing.T) {
 	}
 }
 
-// Each mutant takes one guard away; the same schedules must find it. Mutants of the code itself that were tried by hand, and
-// which of the tests in this package fails: see mutants.md.
+// Each mutant takes one guard away; the same schedules must find it. These mutants of the code were tried by hand, one at a
+// time; behind each is the test that failed:
+//
+//	a deleting machine claims                       TestMachinesThatMustNotClaim
+//	UID of the machine ignored                      TestResume
+//	provider id ignored, with or without hostRef    TestResume
+//	an error of unknown outcome taken for a loss    TestClaimResumesAfterAFaultAtAnyRequest
+//	live host not judged before the write           TestNoInterleavingBreaksOwnership
+//	intent kept after a lost race                   TestNoInterleavingBreaksOwnership
+//	host write without precondition                 TestNoInterleavingBreaksOwnership
+//	machine write without precondition              TestClaimResumesAfterAFaultAtAnyRequest
+//	machine not read again after a conflict         TestAnIntentThatWasReplacedMeanwhileClaimsNothing
+//	no lease asked for                              TestNothingIsClaimedWithoutALease
+//	assumptions not honoured                        TestAssumedHosts
+//	release mark without precondition               TestAClaimThatWasReplacedMeanwhileIsNotMarked
+//	a former machine's bound claim marked           TestWhichClaimsAMachineReleases
+//	claims not found by the machine's name          TestWhichClaimsAMachineReleases
+//	done said while a host is held                  TestMarkReleaseSurvivesAFaultAtAnyRequest
+//	intent left on a released machine               TestMarkReleaseSurvivesAFaultAtAnyRequest
+//	touched hardware cleared, bound orphan released,
+//	restore releases, pause or grace ignored        TestJudge
+//
+// One survives and should: looking at the live host before the intent is written only saves writes.
 func TestTheModelFindsMissingGuards(t *testing.T) {
 	for _, mutant := range []string{"no precondition on hosts", "no precondition on machines", "intent is not written"} {
 		t.Run(mutant, func(t *testing.T) {
