@@ -64,22 +64,34 @@ const (
 	absent   state = iota // perhaps with a partial download on disk
 	fetching              // one goroutine downloads it
 	ready                 // verified, under its final name
-	failed                // until retryAt
 )
 
 // entry is one image, by its checksum. All fields are guarded by cache.mu.
 type entry struct {
-	sum      checksum
-	state    state
-	size     int64 // bytes it takes or has reserved
-	got      int64 // of which downloaded
-	refs     int   // open readers
-	used     time.Time
-	looks    ImageLooksLike
-	urls     map[string]struct{} // whom to tell
+	sum   checksum
+	state state
+	size  int64 // bytes it takes or has reserved
+	got   int64 // of which downloaded
+	refs  int   // open readers
+	used  time.Time
+	looks ImageLooksLike
+	urls  map[string]struct{} // whom to tell
+	// failures are kept per URL: users who name one image by several URLs must
+	// neither see nor wait for what is wrong with the URL of another.
+	failures map[string]failure
+}
+
+func newEntry(sum checksum) *entry {
+	return &entry{sum: sum, urls: map[string]struct{}{}, failures: map[string]failure{}}
+}
+
+// failure is how the attempts at one URL have ended so far.
+type failure struct {
 	attempts int
 	err      error
 	retryAt  time.Time
+	// refusedTag is the tag under which the URL had what is not the image.
+	refusedTag string
 }
 
 // cache is the index of the images on disk.
@@ -125,7 +137,8 @@ func (c *cache) load() error {
 		if err != nil || statErr != nil || (suffix != doneSuffix && suffix != partSuffix) {
 			continue
 		}
-		e := &entry{sum: sum, size: info.Size(), used: info.ModTime(), urls: map[string]struct{}{}}
+		e := newEntry(sum)
+		e.size, e.used = info.Size(), info.ModTime()
 		if suffix == doneSuffix {
 			if e.looks, err = lookInto(c.path(sum, doneSuffix)); err != nil {
 				_ = os.Remove(c.path(sum, doneSuffix)) // not counted, so not kept
@@ -163,7 +176,7 @@ func (c *cache) find(sum checksum) (*entry, error) {
 	}
 	e := c.by[sum]
 	if e == nil {
-		e = &entry{sum: sum, urls: map[string]struct{}{}}
+		e = newEntry(sum)
 		c.by[sum] = e
 	}
 	if e.state == ready {

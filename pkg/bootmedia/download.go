@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
 // chunk is the buffer of a download, and the step of its progress.
@@ -32,24 +33,26 @@ func (s *Server) ensure(imageURL string, sum checksum) (Prepared, error) {
 	case e.state == ready:
 		e.used = now
 		return Prepared{Ready: true, Pin: Pin{Length: e.size}, Progress: "verified and cached", Looks: e.looks}, nil
-	case e.state == failed && now.Before(e.retryAt):
-		return Prepared{}, e.err
-	case e.state != fetching:
-		e.state = fetching
-		e.attempts++
-		s.tasks.Go(func() { s.fetch(e, imageURL) })
+	case e.state == fetching:
+	case now.Before(e.failures[imageURL].retryAt):
+		return Prepared{}, e.failures[imageURL].err
+	default:
+		if err := s.start(func() { s.fetch(e, imageURL) }); err != nil {
+			return Prepared{}, err
+		}
+		e.state, e.got = fetching, 0
 	}
 	e.urls[imageURL] = struct{}{}
-	return Prepared{Progress: e.progress()}, nil
+	return Prepared{Progress: e.progress(imageURL)}, nil
 }
 
-func (e *entry) progress() string {
+func (e *entry) progress(imageURL string) string {
 	text := "waiting for the image server"
 	if e.got > 0 {
 		text = "downloading " + mib(e.got) + " of " + mib(e.size) + " MiB"
 	}
-	if e.err != nil {
-		text += fmt.Sprintf(" (attempt %d; the last one: %v)", e.attempts, e.err)
+	if f := e.failures[imageURL]; f.err != nil {
+		text += fmt.Sprintf(" (attempt %d; the last one: %v)", f.attempts+1, f.err)
 	}
 	return text
 }
@@ -57,20 +60,22 @@ func (e *entry) progress() string {
 // fetch runs one attempt and records how it ended.
 func (s *Server) fetch(e *entry, imageURL string) {
 	c := s.cache
-	looks, size, err := s.attempt(e, imageURL)
+	c.mu.Lock()
+	last := e.failures[imageURL]
+	c.mu.Unlock()
+	d, err := s.attempt(e, imageURL, last)
 	c.mu.Lock()
 	urls := e.urls
 	e.urls = map[string]struct{}{}
 	e.used = c.now()
 	switch {
 	case err == nil:
-		e.state, e.size, e.looks, e.err, e.attempts = ready, size, looks, nil, 0
+		e.state, e.size, e.looks, e.failures = ready, d.have, d.looks, map[string]failure{}
 	case s.ctx.Err() != nil:
 		e.state = absent
 	default:
-		e.state, e.err = failed, fmt.Errorf("image %s: %w", displayURL(imageURL), err)
-		e.retryAt = c.now().Add(min(retryFirst<<min(e.attempts-1, 10), retryMost))
-		e.size = max(partSize(c.path(e.sum, partSuffix)), 0)
+		e.state, e.size = absent, partSize(c.path(e.sum, partSuffix))
+		e.fail(c.now(), imageURL, d.refusedTag, err)
 	}
 	c.mu.Unlock()
 	if err != nil && s.ctx.Err() == nil {
@@ -81,6 +86,23 @@ func (s *Server) fetch(e *entry, imageURL string) {
 	}
 }
 
+// fail records a failed attempt. Failures of URLs that nobody asks for any more
+// are dropped, so that the map stays small.
+func (e *entry) fail(now time.Time, imageURL, refusedTag string, err error) {
+	for u, f := range e.failures {
+		if u != imageURL && now.Sub(f.retryAt) > time.Hour {
+			delete(e.failures, u)
+		}
+	}
+	f := e.failures[imageURL]
+	f.attempts++
+	if !errors.Is(err, errSameRefused) {
+		f.err, f.refusedTag = fmt.Errorf("image %s: %w", displayURL(imageURL), err), refusedTag
+	}
+	f.retryAt = now.Add(min(retryFirst<<min(f.attempts-1, 10), retryMost))
+	e.failures[imageURL] = f
+}
+
 func partSize(path string) int64 {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -89,23 +111,24 @@ func partSize(path string) int64 {
 	return info.Size()
 }
 
-func (s *Server) attempt(e *entry, imageURL string) (ImageLooksLike, int64, error) {
+// attempt makes one download. The result is never nil.
+func (s *Server) attempt(e *entry, imageURL string, last failure) (*download, error) {
+	d := &download{cache: s.cache, entry: e, url: imageURL, client: s.client, hash: e.sum.hash(), lastRefused: last.refusedTag}
 	select {
 	case s.cache.slots <- struct{}{}:
 		defer func() { <-s.cache.slots }()
 	case <-s.ctx.Done():
-		return ImageLooksLike{}, 0, s.ctx.Err()
+		return d, s.ctx.Err()
 	}
-	part, err := os.OpenFile(s.cache.path(e.sum, partSuffix), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return ImageLooksLike{}, 0, fmt.Errorf("write image cache: %w", err)
+	var err error
+	if d.part, err = s.cache.openPart(e.sum); err != nil {
+		return d, err
 	}
-	defer part.Close()
-	d := &download{cache: s.cache, entry: e, url: imageURL, client: s.client, part: part, hash: e.sum.hash()}
-	if err := d.run(s.ctx); err != nil {
-		return ImageLooksLike{}, 0, err
+	defer d.part.Close()
+	if d.adopt() {
+		return d, nil
 	}
-	return d.looks, d.have, nil
+	return d, d.run(s.ctx)
 }
 
 // download is one attempt at an image. It goes on where the last one stopped if
@@ -120,7 +143,15 @@ type download struct {
 	have   int64 // bytes written and hashed
 	looks  ImageLooksLike
 	looked bool
+
+	tag string // of the answer that is being read
+	// lastRefused and refusedTag: content that was refused under a tag is not
+	// fetched again until the tag is another.
+	lastRefused, refusedTag string
 }
+
+// errSameRefused: the server still has what was refused last time.
+var errSameRefused = errors.New("the server still has the file that was refused")
 
 // resumeNote is kept beside a partial download.
 type resumeNote struct {
@@ -168,12 +199,19 @@ func (d *download) request(ctx context.Context) (*http.Response, error) {
 			return nil, statusError(resp.StatusCode)
 		}
 	}
-	resp, err := get(ctx, d.client, d.url, nil)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		_ = resp.Body.Close()
-		err = statusError(resp.StatusCode)
+	header := http.Header{}
+	if d.lastRefused != "" {
+		header.Set("If-None-Match", d.lastRefused)
 	}
-	return resp, err
+	resp, err := get(ctx, d.client, d.url, header)
+	if err != nil || resp.StatusCode == http.StatusOK {
+		return resp, err
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode == http.StatusNotModified {
+		return nil, errSameRefused
+	}
+	return nil, statusError(resp.StatusCode)
 }
 
 func (d *download) resumable() (etag string, size int64) {
@@ -204,6 +242,7 @@ func (d *download) rehash(size int64) error {
 // begin prepares file and room for what the answer brings; total is -1 when the
 // server does not say how much that is.
 func (d *download) begin(resp *http.Response) (int64, error) {
+	d.tag = resp.Header.Get("ETag")
 	total := resp.ContentLength
 	if total >= 0 {
 		total += d.have
@@ -220,7 +259,7 @@ func (d *download) begin(resp *http.Response) (int64, error) {
 	if _, err := d.part.Seek(0, io.SeekStart); err != nil {
 		return 0, fmt.Errorf("write image cache: %w", err)
 	}
-	note, err := json.Marshal(resumeNote{URL: d.url, ETag: resp.Header.Get("ETag")})
+	note, err := json.Marshal(resumeNote{URL: d.url, ETag: d.tag})
 	if err != nil {
 		return 0, fmt.Errorf("write image cache: %w", err)
 	}
@@ -286,17 +325,21 @@ func (d *download) look() error {
 	}
 	var err error
 	if d.looks, err = look(window); err != nil {
-		d.discard()
-		return err
+		return d.refuse(err)
 	}
 	d.looked = true
 	return nil
 }
 
-// discard forgets the partial download: what is wrong is not to be resumed.
-func (d *download) discard() {
+// refuse forgets the partial download, as what is wrong is not to be resumed,
+// and notes under which tag it was found.
+func (d *download) refuse(err error) error {
 	_ = os.Remove(d.cache.path(d.entry.sum, metaSuffix))
 	_ = d.part.Truncate(0)
+	if strong(d.tag) {
+		d.refusedTag = d.tag
+	}
+	return err
 }
 
 // finish verifies the image and gives it its final name, which is the proof that
@@ -306,8 +349,7 @@ func (d *download) finish() error {
 		return err
 	}
 	if got := hex.EncodeToString(d.hash.Sum(nil)); !bytes.Equal([]byte(got), []byte(d.entry.sum.digest)) {
-		d.discard()
-		return fmt.Errorf("checksum mismatch: %s was asked for, and the file has %s:%s", d.entry.sum, d.entry.sum.algorithm, got)
+		return d.refuse(fmt.Errorf("checksum mismatch: %s was asked for, and the file has %s:%s", d.entry.sum, d.entry.sum.algorithm, got))
 	}
 	if err := d.part.Sync(); err != nil {
 		return fmt.Errorf("write image cache: %w", err)

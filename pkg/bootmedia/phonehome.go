@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -18,6 +19,9 @@ const (
 	// maxDetail bounds what is kept of its detail, in bytes; it is shown to
 	// people in a condition.
 	maxDetail = 512
+	// reportWait is how long a report may take to arrive. Whoever sends it is
+	// not known before it is read, so it must not hold a connection for long.
+	reportWait = 30 * time.Second
 )
 
 var errNoOutcome = errors.New(`the report does not say how the bootstrap ended: send outcome "succeeded" or "failed"`)
@@ -32,7 +36,10 @@ func (s *Server) servePhoneHome(w http.ResponseWriter, r *http.Request, key stri
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(s.waits.report)) // not every connection has deadlines
 	outcome, detail, err := readReport(w, r)
+	_ = conn.SetReadDeadline(time.Time{})
 	if err != nil {
 		status := http.StatusBadRequest
 		if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
@@ -57,8 +64,10 @@ func (s *Server) servePhoneHome(w http.ResponseWriter, r *http.Request, key stri
 
 func readReport(w http.ResponseWriter, r *http.Request) (Outcome, string, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
-	if err != nil {
-		return "", "", fmt.Errorf("read report: %w", err)
+	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
+		return "", "", fmt.Errorf("the report is too long: %w", err)
+	} else if err != nil { // which may name addresses
+		return "", "", errors.New("the report did not arrive whole")
 	}
 	var report struct {
 		Outcome string `json:"outcome"`

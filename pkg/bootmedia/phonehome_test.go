@@ -2,10 +2,12 @@ package bootmedia
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func (r *rig) report(t *testing.T, method, u, kind, body string) int {
@@ -85,6 +87,25 @@ func TestPhoneHomeIsAnsweredAfterItIsRecorded(t *testing.T) {
 	}
 	if got := r.report(t, "POST", r.web.URL+"/p/"+token.text(), js, body); got != 404 {
 		t.Errorf("the media token is not the phone-home capability: %d", got)
+	}
+}
+
+func TestSlowReportDoesNotHoldAConnection(t *testing.T) {
+	r := newRig(t, testImage(40_000, 1))
+	r.waits.report = 50 * time.Millisecond
+	slow, feed := io.Pipe()
+	defer feed.Close()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", PhoneHomeURL(r.web.URL, newToken(t)), slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return // cut off before the answer was read
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestTimeout && resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("status %d", resp.StatusCode)
 	}
 }
 

@@ -92,17 +92,10 @@ func (v *probe) stale(now time.Time) bool {
 func (s *Server) probe(ctx context.Context, imageURL string) (Prepared, error) {
 	v, fresh := s.probes.join(imageURL)
 	if fresh {
-		s.tasks.Go(func() {
-			ctx, cancel := context.WithTimeout(s.ctx, probeLimit)
-			defer cancel()
-			v.res, v.err = lookAt(ctx, s.client, imageURL)
-			if v.err != nil {
-				v.err = fmt.Errorf("image %s: %w", displayURL(imageURL), v.err)
-			}
-			v.at = s.now()
+		if err := s.start(func() { s.run(v, imageURL) }); err != nil {
+			v.at, v.err = s.now(), err
 			close(v.done)
-			s.tell(imageURL)
-		})
+		}
 	}
 	timer := time.NewTimer(probeWait)
 	defer timer.Stop()
@@ -114,6 +107,18 @@ func (s *Server) probe(ctx context.Context, imageURL string) (Prepared, error) {
 	case <-timer.C:
 		return Prepared{Progress: "waiting for the answer of the image server"}, nil
 	}
+}
+
+func (s *Server) run(v *probe, imageURL string) {
+	ctx, cancel := context.WithTimeout(s.ctx, probeLimit)
+	defer cancel()
+	v.res, v.err = lookAt(ctx, s.client, imageURL)
+	if v.err != nil {
+		v.err = fmt.Errorf("image %s: %w", displayURL(imageURL), v.err)
+	}
+	v.at = s.now()
+	close(v.done)
+	s.tell(imageURL)
 }
 
 // lookAt asks for the window of an image: one request that shows existence,

@@ -50,7 +50,13 @@ func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {
 		return fmt.Errorf("serve image %s: no length was pinned when the claim was made", displayURL(image))
 	}
 	ctx, cancel := context.WithCancel(r.Context())
-	up := &upstream{ctx: ctx, cancel: cancel, client: s.client, url: image, pin: pin, ranges: hintRanges(r.Header.Get("Range"), pin.Length)}
+	conn := http.NewResponseController(w)
+	up := &upstream{
+		ctx: ctx, cancel: cancel, client: s.client, url: image, pin: pin, ranges: hintRanges(r.Header.Get("Range"), pin.Length), pause: s.waits.resume,
+		// Not every connection has deadlines; then the stall is not limited.
+		// net/http takes the deadline away when the request is finished.
+		progress: func() { _ = conn.SetWriteDeadline(time.Now().Add(s.waits.reader)) },
+	}
 	defer up.Close()
 	if r.Method == http.MethodGet {
 		if !s.takeStream(r) {

@@ -34,6 +34,7 @@ type Server struct {
 	now      func() time.Time
 	failed   func(host, imageURL string, err error)
 
+	waits      waits
 	misses     *rate.Limiter
 	suppressed atomic.Int64 // misses not logged since the last one that was
 	streams    chan struct{}
@@ -45,7 +46,11 @@ type Server struct {
 	ctx    context.Context // of background work; ended by Close
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
+	gate   sync.Mutex // between start and Close
 }
+
+// waits are time limits that tests shorten.
+type waits struct{ resume, reader, report time.Duration }
 
 // New makes a server. It starts nothing; Prepare and requests start downloads.
 func New(o Options) *Server {
@@ -70,6 +75,7 @@ func New(o Options) *Server {
 	s := &Server{
 		source: o.Source, recorder: o.Recorder, client: imageClient(o.Client), log: o.Log, now: o.Now, failed: o.StreamFailed,
 		misses: rate.NewLimiter(missRate, missBurst), streams: make(chan struct{}, o.MaxStreams),
+		waits: waits{resume: resumePause, reader: readerStall, report: reportWait},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cache = newCache(o.CacheDir, o.CacheBytes, o.Now)
@@ -78,10 +84,23 @@ func New(o Options) *Server {
 }
 
 // Close ends background work and waits for it. Partial downloads stay on disk
-// and are resumed by the next process. Prepare must not be called after it.
+// and are resumed by the next process. Prepare fails after it.
 func (s *Server) Close() {
+	s.gate.Lock()
 	s.cancel()
+	s.gate.Unlock()
 	s.tasks.Wait()
+}
+
+// start runs background work, unless Close was called.
+func (s *Server) start(task func()) error {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if s.ctx.Err() != nil {
+		return errors.New("the media server is closed")
+	}
+	s.tasks.Go(task)
+	return nil
 }
 
 // Notify sets who is called, with the image's URL, when background work on an

@@ -10,11 +10,23 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 )
 
-// maxResumes bounds how often one request of a BMC outlives a connection that
-// its image server broke.
-const maxResumes = 5
+const (
+	// maxResumes bounds how often in a row a request of a BMC outlives a
+	// connection that its image server broke. A slow drive keeps one request
+	// open for hours, in which every server breaks it now and then, so
+	// resumeCredit bytes of progress start the count again.
+	maxResumes   = 5
+	resumeCredit = 1 << 20
+	// resumePause is doubled from the second resume on: 7.5 s in all bridge the
+	// restart of an image server and stay below the patience of BMCs (15 s).
+	resumePause = 500 * time.Millisecond
+	// readerStall is how long a BMC may take nothing from its connection before
+	// the stream is given to another. Drives do pause, so it is long.
+	readerStall = 10 * time.Minute
+)
 
 // etag is our own tag for a streamed image: a constant of the grant.
 func (p Pin) etag(imageURL string) string {
@@ -33,12 +45,16 @@ type upstream struct {
 	url    string
 	pin    Pin
 	ranges [][2]int64 // what will be read, as far as known
+	pause  time.Duration
+	// progress is called before every read: what was read before was taken.
+	progress func()
 
 	mu      sync.Mutex
 	off     int64
 	body    io.ReadCloser
 	at, end int64 // where the body stands, and where it ends
 	resumes int
+	gained  int64 // bytes since the last resume
 	failure error // the first; it ends the reader
 }
 
@@ -50,7 +66,10 @@ func (u *upstream) open() error {
 	if len(u.ranges) > 0 {
 		start = u.ranges[0][0]
 	}
-	return u.openAt(start)
+	if _, err := u.openAt(start); err != nil {
+		u.failure = u.wrap(err)
+	}
+	return u.failure
 }
 
 func (u *upstream) Seek(offset int64, whence int) (int64, error) {
@@ -76,17 +95,21 @@ func (u *upstream) Read(p []byte) (int, error) {
 		if u.failure != nil {
 			return 0, u.failure
 		}
+		u.progress()
 		if u.off >= u.pin.Length {
 			return 0, io.EOF
 		}
-		if u.body == nil || u.at != u.off {
-			if err := u.openAt(u.off); err != nil {
-				return 0, err
-			}
+		if passing, err := u.openAt(u.off); passing {
+			u.broken(err)
+			continue
+		} else if err != nil {
+			u.failure = u.wrap(err)
+			continue
 		}
 		n, err := u.body.Read(p[:min(int64(len(p)), u.end-u.at)])
 		u.off += int64(n)
 		u.at += int64(n)
+		u.gained += int64(n)
 		if err != nil || u.at == u.end {
 			u.drop()
 		}
@@ -99,13 +122,27 @@ func (u *upstream) Read(p []byte) (int, error) {
 	}
 }
 
-// broken decides whether a body that ended early is asked for again.
+// broken decides whether what ended early is asked for again, and waits before.
 func (u *upstream) broken(err error) {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
+	if u.gained >= resumeCredit {
+		u.resumes = 0
+	}
+	u.gained = 0
 	if u.resumes++; u.resumes > maxResumes || u.ctx.Err() != nil {
 		u.failure = u.wrap(err)
+		return
+	}
+	if u.resumes == 1 {
+		return
+	}
+	timer := time.NewTimer(u.pause << (u.resumes - 2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-u.ctx.Done():
 	}
 }
 
@@ -113,10 +150,12 @@ func (u *upstream) wrap(err error) error {
 	return fmt.Errorf("stream image %s: %w", displayURL(u.url), err)
 }
 
-// openAt makes body stand at off. A failure is final for this reader.
-func (u *upstream) openAt(off int64) error {
+// openAt makes body stand at off. An error is passing when a later attempt may
+// succeed: the connection or the server failed, and nothing is known to be wrong
+// with the image.
+func (u *upstream) openAt(off int64) (passing bool, err error) {
 	if u.body != nil && u.at == off {
-		return nil
+		return false, nil
 	}
 	u.drop()
 	end := u.pin.Length
@@ -131,21 +170,20 @@ func (u *upstream) openAt(off int64) error {
 		header.Set("If-Range", u.pin.ETag)
 	}
 	resp, err := get(u.ctx, u.client, u.url, header)
-	if err == nil {
-		if err = u.check(resp, off, end); err != nil {
-			_ = resp.Body.Close()
-		}
-	}
 	if err != nil {
-		u.failure = u.wrap(err)
-		return u.failure
+		return true, err
+	}
+	if err := u.check(resp, off, end); err != nil {
+		_ = resp.Body.Close()
+		return resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests, err
 	}
 	u.body, u.at, u.end = resp.Body, off, end
-	return nil
+	return false, nil
 }
 
 // check compares an answer with the pin. Not every server honours If-Range, so
-// the answer itself has to show that it is from the same image.
+// the answer itself has to show that it is from the same image; an answer that
+// lost the tag does not.
 func (u *upstream) check(resp *http.Response, off, end int64) error {
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
@@ -165,7 +203,7 @@ func (u *upstream) check(resp *http.Response, off, end int64) error {
 		return errors.New("the server answered with another range than was asked for")
 	}
 	etag := resp.Header.Get("ETag")
-	if (got.total >= 0 && got.total != u.pin.Length) || (u.pin.ETag != "" && etag != "" && etag != u.pin.ETag) {
+	if (got.total >= 0 && got.total != u.pin.Length) || (u.pin.ETag != "" && etag != u.pin.ETag) {
 		return u.changed(resp, got.total)
 	}
 	if got.last != end-1 {

@@ -174,7 +174,8 @@ type Options struct {
 	Source   Source
 	Recorder Recorder
 	// CacheDir holds verified images. It is created, and may be emptied at any
-	// time the process is not running.
+	// time the process is not running. Processes may share it where the file
+	// system has locks; each then bounds it by itself.
 	CacheDir string
 	// CacheBytes bounds CacheDir, partial downloads included. 0 means 20 GiB.
 	CacheBytes int64
