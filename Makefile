@@ -1,7 +1,8 @@
 # Beskar7. "make help" lists what can be done. Needs Go (see go.mod), make and git; everything else is built from Go modules.
 
 VERSION ?= v0.1.0
-IMAGE   ?= beskar7/controller:$(VERSION)
+# Written out in full: clusterctl refuses an image name that leaves the registry to a default.
+IMAGE   ?= docker.io/beskar7/controller:$(VERSION)
 ARCH    ?= $(shell go env GOARCH)
 
 # Tools are built once into bin/, which git ignores. A stamp file carries the version, so that a new pin builds anew.

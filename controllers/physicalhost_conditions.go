@@ -187,11 +187,25 @@ func readyClaimed(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision,
 	case provision.Claimed:
 		return set(false, v1beta1.ReasonWaitingForConfirm, fmt.Sprintf("machine %s does not name this claim yet", host.Spec.Claim.Machine))
 	case provision.Releasing:
+		if failing := failingOperation(host); failing != "" {
+			return set(false, v1beta1.ReasonOperationFailing, "being released. "+failing)
+		}
 		return set(false, v1beta1.ReasonReleasing, "being proven off, empty and disarmed")
 	default:
 		if g.contentReason != "" {
 			return set(false, g.contentReason, g.contentMessage)
 		}
+		if failing := failingOperation(host); failing != "" {
+			return set(false, v1beta1.ReasonOperationFailing, failing)
+		}
 		return set(false, v1beta1.ReasonBooting, "the server is being prepared to boot")
 	}
+}
+
+// failingOperation says what went wrong with the operation at the gate, or "". When it is tried again is in status.
+func failingOperation(host *v1beta1.PhysicalHost) string {
+	if op := host.Status.Operation; op != nil && op.LastError != "" {
+		return fmt.Sprintf("%s: %s; it is tried again", op.Kind, op.LastError)
+	}
+	return ""
 }

@@ -22,6 +22,7 @@ type Beskar7ClusterSpec struct {
 
 	// controlPlaneHostSelector selects the hosts whose failure domains are published. Absent selects all in the namespace.
 	// +optional
+	// +nullable
 	ControlPlaneHostSelector *metav1.LabelSelector `json:"controlPlaneHostSelector,omitempty"`
 }
 

@@ -20,7 +20,7 @@ type Beskar7MachineSpec struct {
 
 	// imageChecksum of the image: sha256:<hex> or sha512:<hex>. With it the image is verified before any BMC sees it.
 	// +optional
-	// +kubebuilder:validation:Pattern=`^(sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128})$`
+	// +kubebuilder:validation:Pattern=`^((sha256:[0-9a-fA-F]{64})|(sha512:[0-9a-fA-F]{128}))?$`
 	ImageChecksum string `json:"imageChecksum,omitempty"`
 
 	// osFamily says how the system finds its bootstrap data. Default generic: cloud-init's NoCloud.
@@ -35,6 +35,7 @@ type Beskar7MachineSpec struct {
 
 	// hostSelector selects PhysicalHosts by their labels. Absent selects all in the namespace.
 	// +optional
+	// +nullable
 	HostSelector *metav1.LabelSelector `json:"hostSelector,omitempty"`
 
 	// hardwareRequirements that a host's inventory must meet.

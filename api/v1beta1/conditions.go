@@ -79,6 +79,7 @@ const (
 	ReasonBootOverdue          = "BootOverdue"
 	ReasonBootstrapFailed      = "BootstrapFailed"
 	ReasonHostPaused           = "HostPaused"
+	ReasonOperationFailing     = "OperationFailing"
 )
 
 // Reasons of Beskar7Machine and Beskar7Cluster conditions.

@@ -208,7 +208,7 @@ type Quarantine struct {
 // +kubebuilder:printcolumn:name="Cluster",type="string",JSONPath=".spec.claim.cluster",priority=1
 // +kubebuilder:printcolumn:name="Operation",type="string",JSONPath=".status.operation.kind",priority=1
 // +kubebuilder:printcolumn:name="Attempts",type="integer",JSONPath=".status.attempts",priority=1
-// +kubebuilder:printcolumn:name="Next",type="date",JSONPath=".status.nextAttempt",priority=1
+// +kubebuilder:printcolumn:name="Next",type="string",JSONPath=".status.nextAttempt",priority=1
 // +kubebuilder:printcolumn:name="Model",type="string",JSONPath=".status.hardware.model",priority=1
 // +kubebuilder:printcolumn:name="Cores",type="integer",JSONPath=".status.hardware.cpu.cores",priority=1
 // +kubebuilder:printcolumn:name="Memory",type="string",JSONPath=".status.hardware.memory",priority=1

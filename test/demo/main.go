@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/beskar7/beskar7/test/lab"
 )
 
 func main() {
@@ -42,9 +44,9 @@ func main() {
 }
 
 func defaultDir() string {
-	wd, err := os.Getwd()
+	root, err := lab.Root("")
 	if err != nil {
 		return "demo-out"
 	}
-	return filepath.Join(filepath.Dir(wd), "out", "demo")
+	return filepath.Join(root, "out", "demo")
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +21,7 @@ import (
 	bootstrapv1 "sigs.k8s.io/cluster-api/api/bootstrap/kubeadm/v1beta2"
 	controlplanev1 "sigs.k8s.io/cluster-api/api/controlplane/kubeadm/v1beta2"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -76,11 +78,12 @@ type Lab struct {
 
 // Start starts a site up to a ready manager. The caller must call Stop, also after an error.
 func Start(ctx context.Context, o Options) (*Lab, error) {
+	ctrl.SetLogger(logr.Discard()) // what libraries log through controller-runtime says nothing to a person
 	l := &Lab{options: o}
 	if o.Progress == nil {
 		l.options.Progress = io.Discard
 	}
-	root, err := findRoot(o.Root)
+	root, err := Root(o.Root)
 	if err != nil {
 		return l, err
 	}
@@ -93,8 +96,8 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	return l, nil
 }
 
-// findRoot is the folder with PROJECT's go.mod and templates, from the working folder upwards.
-func findRoot(given string) (string, error) {
+// Root is the repository: as given, else found from the working folder upwards.
+func Root(given string) (string, error) {
 	if given != "" {
 		return filepath.Abs(given)
 	}
@@ -136,10 +139,14 @@ func Scheme() (*runtime.Scheme, error) {
 // startServers starts what stands for hardware, or takes over another lab's.
 func (l *Lab) startServers(context.Context) error {
 	trust := x509.NewCertPool()
-	trust.AppendCertsFromPEM(l.Plane.CABundle())
+	if err := l.trustMedia(trust); err != nil {
+		return err
+	}
 	if s := l.options.Share; s != nil {
 		l.Fleet, l.World, l.images, l.Image = s.Fleet, s.World, s.images, s.Image
-		trust.AppendCertsFromPEM(s.Plane.CABundle())
+		if err := s.trustMedia(trust); err != nil {
+			return err
+		}
 		l.Fleet.SetMediaTrust(trust)
 		return nil
 	}
@@ -164,6 +171,18 @@ func (l *Lab) startServers(context.Context) error {
 	}
 	l.Image = l.images.url("base.iso")
 	l.owned = append([]io.Closer{l.Fleet, l.World, l.images}, l.owned...)
+	return nil
+}
+
+// trustMedia adds the CA of the certificate with which this lab's manager serves media: the stand-in for cert-manager signs it.
+func (l *Lab) trustMedia(pool *x509.CertPool) error {
+	pem, err := os.ReadFile(filepath.Join(l.Plane.Dir(), "pki", "webhook-ca.crt"))
+	if err != nil {
+		return err
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return errors.New("the CA of the media certificate cannot be read")
+	}
 	return nil
 }
 
