@@ -24,7 +24,8 @@
 // Kubernetes; controllers implement Source and Recorder.
 //
 // Locking: a stream has a mutex of its own, held while it reads upstream and
-// shared with nothing; the image cache has one mutex for its index, never held during I/O
-// on the network; every download runs in one goroutine that Server.Close ends.
-// The functions that build media hold no state.
+// shared with nothing; the image cache has one mutex for its index, never held
+// during I/O on the network; every download runs in one goroutine that
+// Server.Close ends, under a file lock that keeps other processes with the same
+// folder off. The functions that build media hold no state.
 package bootmedia
