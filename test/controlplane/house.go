@@ -26,6 +26,7 @@ import (
 // house runs the stand-ins on one client with a cache.
 type house struct {
 	client client.Client
+	live   client.Reader // not from the cache
 	log    logr.Logger
 	done   chan struct{} // closed when everything has ended
 }
@@ -50,7 +51,7 @@ func (p *ControlPlane) startHouse(startCtx context.Context) error {
 		logFile.Close()
 		return err
 	}
-	h := &house{client: mgr.GetClient(), log: log, done: make(chan struct{})}
+	h := &house{client: mgr.GetClient(), live: mgr.GetAPIReader(), log: log, done: make(chan struct{})}
 	p.house = h
 	go func() {
 		defer close(h.done)

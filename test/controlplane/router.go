@@ -173,7 +173,8 @@ func (p *ControlPlane) unrouted(ctx context.Context) (left []string, err error) 
 	validating, mutating := &admissionv1.ValidatingWebhookConfigurationList{}, &admissionv1.MutatingWebhookConfigurationList{}
 	crds := &apiextensionsv1.CustomResourceDefinitionList{}
 	for _, list := range []client.ObjectList{validating, mutating, crds} {
-		if err := p.house.client.List(ctx, list); err != nil {
+		// Live: what was created a moment ago must not be missed.
+		if err := p.house.live.List(ctx, list); err != nil {
 			return nil, fmt.Errorf("listing webhooks: %w", err)
 		}
 	}

@@ -26,7 +26,7 @@ func records(ctx context.Context, t *testing.T) (*Lab, *emulator.BMC) {
 	t.Helper()
 	ctrl.SetLogger(logr.Discard())
 	g := NewWithT(t)
-	root, err := findRoot("")
+	root, err := Root("")
 	g.Expect(err).NotTo(HaveOccurred())
 	l := &Lab{options: Options{Dir: t.TempDir(), Root: root, Progress: testWriter{t}}}
 	t.Cleanup(func() { _ = l.Stop() })
