@@ -155,10 +155,14 @@ func (r *router) resolve(ctx context.Context, obj client.Object, ref reference) 
 // Routed waits until no webhook and no conversion refers to a Service any more; its error names those
 // that do. What keeps one from being routed is in the stand-ins' log.
 func (p *ControlPlane) Routed(ctx context.Context) error {
+	var left []string
 	for {
-		left, err := p.unrouted(ctx)
-		if err == nil && len(left) == 0 {
+		now, err := p.unrouted(ctx)
+		if err == nil && len(now) == 0 {
 			return nil
+		}
+		if err == nil {
+			left = now // kept for the message when the next look is cut off by ctx
 		}
 		select {
 		case <-ctx.Done():
