@@ -138,7 +138,7 @@ func (r *Beskar7ClusterReconciler) hostDomains(ctx context.Context, bc *v1beta1.
 		parsed, err := metav1.LabelSelectorAsSelector(bc.Spec.ControlPlaneHostSelector)
 		if err != nil {
 			conditions.Set(bc, condition(v1beta1.FailureDomainsCondition, metav1.ConditionFalse, v1beta1.ReasonSelectorInvalid, "spec.controlPlaneHostSelector: "+err.Error()))
-			return nil, nil
+			return nil, nil //nolint:nilerr // the condition says so; an edit mends it
 		}
 		selector = parsed
 	}

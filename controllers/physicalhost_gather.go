@@ -241,7 +241,7 @@ func (r *PhysicalHostReconciler) gatherContent(ctx context.Context, reader clien
 	}
 	if fault != nil {
 		g.contentReason, g.contentMessage = fault.reason, fault.message
-		return nil
+		return nil //nolint:nilerr // a user's fault is a fact, told in the conditions
 	}
 	f.Content = provision.ContentNoToken
 	if g.brief.Hash != "" && g.brief.URLs != nil {

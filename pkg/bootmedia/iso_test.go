@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -276,7 +277,7 @@ func TestDriveReadsAnywhere(t *testing.T) {
 		p := bytes.Repeat([]byte{0xAA}, r.IntN(9000))
 		n, err := d.ReadAt(p, off)
 		want := whole[min(off, d.Size()):min(off+int64(len(p)), d.Size())]
-		if !bytes.Equal(p[:n], want) || (n < len(p)) != (err == io.EOF) {
+		if !bytes.Equal(p[:n], want) || (n < len(p)) != errors.Is(err, io.EOF) {
 			if len(p) > 0 || off < d.Size() {
 				t.Fatalf("ReadAt(%d, %d) = %d, %v", len(p), off, n, err)
 			}

@@ -94,7 +94,7 @@ func TestSlowReportDoesNotHoldAConnection(t *testing.T) {
 	r := newRig(t, testImage(40_000, 1))
 	r.waits.report = 50 * time.Millisecond
 	slow, feed := io.Pipe()
-	defer feed.Close()
+	defer func() { _ = feed.Close() }()
 	req, err := http.NewRequestWithContext(t.Context(), "POST", PhoneHomeURL(r.web.URL, newToken(t)), slow)
 	if err != nil {
 		t.Fatal(err)

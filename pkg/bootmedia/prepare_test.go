@@ -118,7 +118,7 @@ func TestDownloadResumes(t *testing.T) {
 	if _, err := r.prepare(t, r.origin.URL+"/image.iso", sha256Of(image)); err == nil {
 		t.Fatal("a broken download is ready")
 	}
-	r.Server.Close()
+	r.Close()
 	// Another process finds the part and goes on from there.
 	again := newRig(t, nil, func(o *Options) { o.CacheDir = dir })
 	if _, err := again.prepare(t, r.origin.URL+"/image.iso", sha256Of(image)); err != nil {

@@ -233,7 +233,7 @@ func newRig(t testing.TB, image []byte, tune ...func(*Options)) *rig {
 	r.waits.resume = time.Millisecond
 	r.Notify(func(u string) { r.woken <- u })
 	r.web = httptest.NewServer(r.Handler())
-	t.Cleanup(func() { r.web.Close(); r.Server.Close() })
+	t.Cleanup(func() { r.web.Close(); r.Close() })
 	return r
 }
 

@@ -38,7 +38,7 @@ func (s *Server) serveBoot(w *recorder, r *http.Request, g Grant) error {
 		unavailable(w, "the image cannot be fetched; try again")
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	serveISO(w, r, file.etag(), file.File)
 	return nil
 }

@@ -96,7 +96,7 @@ func TestTwoProcessesShareAFolder(t *testing.T) {
 
 func TestPrepareAfterClose(t *testing.T) {
 	r := newRig(t, testImage(60_000, 1))
-	r.Server.Close()
+	r.Close()
 	for _, sum := range []string{"", sha256Of(nil)} {
 		if _, err := r.Prepare(t.Context(), r.origin.URL+"/image.iso", sum); err == nil || !strings.Contains(err.Error(), "closed") {
 			t.Errorf("checksum %q: error %v", sum, err)

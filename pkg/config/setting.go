@@ -103,7 +103,7 @@ func ranged[T int | float64 | time.Duration](s *Setting, text, what string, pars
 	// The table's own limits parse: a test says so.
 	least, _ := parse(s.Min)
 	most, _ := parse(s.Max)
-	if !(value >= least && value <= most) { // not the other way round: NaN is in no range
+	if !(value >= least && value <= most) { //nolint:staticcheck // not the other way round: NaN is in no range
 		return nil, fmt.Errorf("%s is outside the range %s", text, s.Range())
 	}
 	return value, nil

@@ -63,7 +63,8 @@ func TestAssumedHosts(t *testing.T) {
 		until := a.avoid(names, []*v1beta1.PhysicalHost{h}, machine, at)
 		return names["a"], until
 	}
-	if !a.take(host, "m1", epoch) || !a.take(host, "m1", epoch) || a.take(host, "m2", epoch) {
+	first, again := a.take(host, "m1", epoch), a.take(host, "m1", epoch)
+	if !first || !again || a.take(host, "m2", epoch) {
 		t.Fatal("a host is assumed for one machine, which may assume it again")
 	}
 	a.drop(host, "m2")

@@ -24,7 +24,7 @@ func TestRequestCounts(t *testing.T) {
 			t.Fatalf("State again: %q", got)
 		}
 	}
-	must(t, b.Reset(t.Context(), ResetOn).(*Error).expect(KindNotFound))
+	must(t, b.Reset(t.Context(), ResetOn).(*Error).expect(KindNotFound)) //nolint:errorlint // the outermost error is what is asked for
 	if got := s.requests(); len(got) != 1 {
 		t.Fatalf("Reset: %q", got)
 	}
@@ -81,7 +81,7 @@ func TestForgetAllowsAnotherLogin(t *testing.T) {
 	s.password = "other"
 	b, p := connect(t, testTarget(s))
 	_, err := b.State(t.Context())
-	wantKind(t, err, KindUnauthorized)
+	_ = wantKind(t, err, KindUnauthorized)
 	s.mu.Lock()
 	s.password = canary
 	s.mu.Unlock()
@@ -187,7 +187,7 @@ func TestLogout(t *testing.T) {
 		t.Fatal("a session is left after Close")
 	}
 	_, err = b.State(t.Context())
-	wantKind(t, err, KindCanceled)
+	_ = wantKind(t, err, KindCanceled)
 	if _, err := p.BMC(testTarget(s)); err == nil {
 		t.Fatal("a closed pool gives clients")
 	}
@@ -203,7 +203,7 @@ func TestChangedTargetRetiresTheOldClient(t *testing.T) {
 	b, err := p.BMC(changed)
 	must(t, err)
 	_, err = old.State(t.Context())
-	wantKind(t, err, KindCanceled)
+	_ = wantKind(t, err, KindCanceled)
 	_, err = b.State(t.Context())
 	must(t, err)
 	must(t, p.Close(t.Context())) // waits for the log-out in the background

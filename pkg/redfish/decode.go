@@ -72,7 +72,7 @@ func (l *list[T]) UnmarshalJSON(b []byte) error {
 	switch b[0] {
 	case '[':
 		if json.Unmarshal(b, &raw) != nil {
-			return nil
+			return nil //nolint:nilerr // an unreadable list is an empty one
 		}
 	case '{', '"':
 		raw = []json.RawMessage{b}

@@ -169,6 +169,7 @@ func leftOut(err error) bool {
 	switch KindOf(err) {
 	case KindNotFound, KindUnsupported, KindProtocol:
 		return true
+	case KindUnreachable, KindUnauthorized, KindBusy, KindConflict, KindCertificate, KindCanceled:
 	}
 	return false
 }

@@ -215,7 +215,7 @@ func newBMC(t *testing.T) (*server, BMC) {
 
 func wantKind(t *testing.T, err error, kind Kind) *Error {
 	t.Helper()
-	e, ok := err.(*Error)
+	e, ok := err.(*Error) //nolint:errorlint // the outermost error is what is asked for
 	if !ok || e.Kind != kind {
 		t.Fatalf("error %v of kind %q, want %q", err, KindOf(err), kind)
 	}

@@ -21,7 +21,7 @@ type bootModeForm int
 
 const (
 	// modeOmitted: leave the firmware's mode alone (iLO has it read-only).
-	modeOmitted bootModeForm = iota
+	modeOmitted bootModeForm = iota //nolint:unused // the zero value: what most rows have
 	// modeUEFI: send UEFI with every override.
 	modeUEFI
 )
@@ -31,7 +31,7 @@ type patchTagForm int
 
 const (
 	// tagOmitted: none; strict BMCs compare only what is sent.
-	tagOmitted patchTagForm = iota
+	tagOmitted patchTagForm = iota //nolint:unused // the zero value: what most rows have
 	// tagAny: "*", for BMCs that refuse a PATCH without one.
 	tagAny
 )

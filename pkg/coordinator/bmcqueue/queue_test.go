@@ -179,7 +179,7 @@ func TestTriesAndBackOffOutliveTheOperation(t *testing.T) {
 		wantTimes(t, "y", s.starts("y", t0), 10*time.Second, 18*time.Second, 34*time.Second)
 		s.queue.Submit(s.op(1, "z", 0, dead))
 		pass(time.Second)
-		if st := s.queue.Status("ns/h1"); st.State != StateBackOff || st.NextAttempt.Sub(time.Now()) != 29*time.Second {
+		if st := s.queue.Status("ns/h1"); st.State != StateBackOff || time.Until(st.NextAttempt) != 29*time.Second {
 			t.Errorf("capped by MaxRetryDelay: %+v", st)
 		}
 		s.queue.Reset(bmc(1))
@@ -290,7 +290,7 @@ func TestPanicIsContained(t *testing.T) {
 		if st.Failure != Other || st.Attempts != 1 || strings.Contains(st.LastError+s.queue.Dump(), "hunter2") {
 			t.Errorf("status: %+v", st)
 		}
-		if left := st.NextAttempt.Sub(time.Now()); left != 59*time.Second {
+		if left := time.Until(st.NextAttempt); left != 59*time.Second {
 			t.Errorf("next attempt in %v: it may have sent a request", left)
 		}
 		s.queue.Withdraw("ns/h1")

@@ -213,6 +213,7 @@ func (b *BMC) finish() {
 		if b.boot.Enabled == redfish.OverrideOnce {
 			b.boot.Enabled, b.boot.Target = redfish.OverrideDisabled, "None"
 		}
+	case redfish.PowerOn, redfish.PowerOff, redfish.PowerUnknown:
 	}
 }
 
