@@ -140,9 +140,18 @@ func requeueNow(yes bool) time.Duration {
 
 // pauseHost writes the pause to the machine's host. Only a claim that names this machine back is touched.
 func (r *Beskar7MachineReconciler) pauseHost(ctx context.Context, m *v1beta1.Beskar7Machine, pause bool) error {
-	host, err := r.ownHost(ctx, m)
-	if err != nil || host == nil || host.Spec.Paused == pause {
+	host, err := r.ownHost(ctx, r.Client, m)
+	if err != nil {
 		return err
+	}
+	if _, blocked := m.Annotations[clusterctlv1.BlockMoveAnnotation]; pause && blocked && (host == nil || !host.Spec.Paused) {
+		// block-move goes next, so a cache that does not show the claim yet must not let the host move without its pause.
+		if host, err = r.ownHost(ctx, r.Reader, m); err != nil {
+			return err
+		}
+	}
+	if host == nil || host.Spec.Paused == pause {
+		return nil
 	}
 	base := host.DeepCopy()
 	host.Spec.Paused = pause
@@ -153,12 +162,12 @@ func (r *Beskar7MachineReconciler) pauseHost(ctx context.Context, m *v1beta1.Bes
 }
 
 // ownHost is the host that the machine and its claim agree on, or nil.
-func (r *Beskar7MachineReconciler) ownHost(ctx context.Context, m *v1beta1.Beskar7Machine) (*v1beta1.PhysicalHost, error) {
+func (r *Beskar7MachineReconciler) ownHost(ctx context.Context, reader client.Reader, m *v1beta1.Beskar7Machine) (*v1beta1.PhysicalHost, error) {
 	if m.Spec.HostRef == nil {
 		return nil, nil
 	}
 	host := &v1beta1.PhysicalHost{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: m.Spec.HostRef.Name}, host)
+	err := reader.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: m.Spec.HostRef.Name}, host)
 	if err != nil {
 		return nil, client.IgnoreNotFound(err)
 	}
@@ -183,7 +192,8 @@ func (r *Beskar7MachineReconciler) blockMove(ctx context.Context, m *v1beta1.Bes
 	} else {
 		delete(m.Annotations, clusterctlv1.BlockMoveAnnotation)
 	}
-	if err := r.Client.Patch(ctx, m, client.MergeFrom(base)); err != nil {
+	// Under the version that was read: the cache may be older than an intent, which must keep its block.
+	if err := r.Client.Patch(ctx, m, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("set block-move: %w", err)
 	}
 	return nil
@@ -224,7 +234,7 @@ func bootedFor(host *v1beta1.PhysicalHost, m *v1beta1.Beskar7Machine) bool {
 // claim makes progress towards a host; claimed is true once host and machine name each other.
 func (r *Beskar7MachineReconciler) claim(ctx context.Context, w *machineWork) (claimed bool, _ ctrl.Result, _ error) {
 	m := w.machine
-	if host, err := r.ownHost(ctx, m); err != nil {
+	if host, err := r.ownHost(ctx, r.Client, m); err != nil {
 		return false, ctrl.Result{}, err
 	} else if host != nil {
 		w.host = host
@@ -248,8 +258,8 @@ func (r *Beskar7MachineReconciler) claim(ctx context.Context, w *machineWork) (c
 	again := ctrl.Result{RequeueAfter: result.RetryAfter}
 	switch result.Outcome {
 	case coordinator.Claimed, coordinator.Confirmed:
+		// hostRef is the coordinator's write alone: the patch at the end of the reconcile must not repeat it later.
 		w.host = result.Host
-		m.Spec.HostRef = &v1beta1.HostRef{Name: result.Host.Name, ClaimID: result.ClaimID}
 		return true, ctrl.Result{}, nil
 	case coordinator.NoHost:
 		w.waitFor(v1beta1.ReasonNoHostAvailable, result.Diagnosis.Message())
@@ -287,7 +297,7 @@ func addresses(m *v1beta1.Beskar7Machine, host *v1beta1.PhysicalHost) []clusterv
 // reconcileDelete gives the host back: the durable mark first, then wait until the claim is gone, then let the machine go.
 // What is missing - Machine, Cluster, host, Secret - holds nothing up.
 func (r *Beskar7MachineReconciler) reconcileDelete(ctx context.Context, w *machineWork) error {
-	w.host, _ = r.ownHost(ctx, w.machine)
+	w.host, _ = r.ownHost(ctx, r.Client, w.machine)
 	done, err := coordinator.MarkRelease(ctx, coordinator.Access{Client: r.Client, Reader: r.Reader, Clock: r.Clock}, w.machine, "MachineDeleted")
 	if err != nil {
 		return fmt.Errorf("give the host back: %w", err)

@@ -3,11 +3,13 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -45,6 +47,28 @@ func TestClaimWritesBothHalvesAndConfirms(t *testing.T) {
 	}
 	if result := mustClaim(t, w.claimer(), req, Confirmed); result.Host.Name != "a" {
 		t.Fatalf("a stale caller got %s", result.Host.Name)
+	}
+}
+
+// A move must wait from the very write that makes the intent: a crash right after it may not leave a gap.
+func TestTheIntentBlocksMoveInTheSameWrite(t *testing.T) {
+	w := newWorld(t, newHost("a"), newMachine("m"))
+	patches := 0
+	p := &port{next: func(what string) fault {
+		if !strings.HasPrefix(what, "patch") {
+			return fine
+		}
+		if patches++; patches == 1 {
+			return failAfter
+		}
+		return fine
+	}}
+	if _, err := NewOptimistic(w.options(p.client(w.api))).Claim(t.Context(), request(w.machine("m"))); err == nil {
+		t.Fatal("the reply of the intent was not lost")
+	}
+	machine := w.machine("m")
+	if _, blocked := machine.Annotations[clusterctlv1.BlockMoveAnnotation]; !blocked || machine.Spec.HostRef == nil || w.host("a").Spec.Claim != nil {
+		t.Fatalf("after the first write: hostRef %+v, annotations %v, claim %+v", machine.Spec.HostRef, machine.Annotations, w.host("a").Spec.Claim)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -284,10 +285,18 @@ func (p *pass) hostKey(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: p.namespace, Name: name}
 }
 
-// patchMachine sets or clears hostRef under the resource version that was read.
+// patchMachine sets or clears hostRef under the resource version that was read. The intent blocks `clusterctl move` in the same
+// write: a move between the intent and the pause on the host would take one without the other. Whoever carries the pause to
+// the host takes the block away.
 func (p *pass) patchMachine(ctx context.Context, ref *v1beta1.HostRef) error {
 	updated := p.machine.DeepCopy()
 	updated.Spec.HostRef = ref
+	if ref != nil {
+		if updated.Annotations == nil {
+			updated.Annotations = map[string]string{}
+		}
+		updated.Annotations[clusterctlv1.BlockMoveAnnotation] = ""
+	}
 	if err := p.Client.Patch(ctx, updated, client.MergeFromWithOptions(p.machine, client.MergeFromWithOptimisticLock{})); err != nil {
 		return err
 	}
