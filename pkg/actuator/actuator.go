@@ -56,6 +56,11 @@ type tracked struct {
 	target      redfish.Target
 	endpoint    string
 	observation Observation
+	// runs are the operations that were submitted and have not ended, by their id at the gate. The gate lets a repeated wish
+	// run in the place of the one that waits; what was already sent to the BMC must not be forgotten with it.
+	runs map[string]*run
+	// poweredOn is the claim for which an armed PowerOn was sent and power On was not seen yet. Whoever sees it records the boot.
+	poweredOn string
 }
 
 // New makes an Actuator.
@@ -89,7 +94,7 @@ func (a *Actuator) Track(t Tracking) error {
 	moved := known && (old.endpoint != endpoint || old.target.SystemID != t.Target.SystemID)
 	same := known && !moved && reflect.DeepEqual(old.target, t.Target)
 	if !known || moved {
-		a.hosts[t.Host] = &tracked{target: t.Target, endpoint: endpoint}
+		a.hosts[t.Host] = &tracked{target: t.Target, endpoint: endpoint, runs: map[string]*run{}}
 	} else {
 		old.target = t.Target
 	}
@@ -146,7 +151,14 @@ func (a *Actuator) RetryNow(host string) {
 }
 
 // Withdraw takes back a waiting operation: the newest decision needs none.
-func (a *Actuator) Withdraw(host string) { a.gate.Withdraw(host) }
+func (a *Actuator) Withdraw(host string) {
+	a.gate.Withdraw(host)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t, ok := a.hosts[host]; ok {
+		clear(t.runs)
+	}
+}
 
 // Order is a decided action with what is needed to decide it again.
 type Order struct {
@@ -166,16 +178,33 @@ type Order struct {
 
 // Submit puts the order into the gate. It never waits. Submitting the same order again is free.
 func (a *Actuator) Submit(o Order) bmcqueue.Ticket {
+	id := o.ClaimID + "/" + string(o.Action)
 	a.mu.Lock()
 	t, ok := a.hosts[o.Host]
-	a.mu.Unlock()
 	if !ok {
+		a.mu.Unlock()
 		return bmcqueue.Ticket{Reason: bmcqueue.ReasonInvalid}
 	}
-	run := &run{actuator: a, order: o}
-	return a.gate.Submit(bmcqueue.Op{Endpoint: t.endpoint, Host: o.Host, Namespace: o.Namespace, Class: o.Class,
-		Kind: string(o.Action), ID: o.ClaimID + "/" + string(o.Action), ReadOnly: o.Action.Reads(),
-		Cooldown: o.Cooldown, Timeout: o.Timeout, Run: run.step})
+	going := t.runs[id]
+	if going == nil {
+		going = &run{actuator: a, id: id, order: o}
+		clear(t.runs) // a different wish takes the place of the one before
+		t.runs[id] = going
+	}
+	endpoint := t.endpoint
+	a.mu.Unlock()
+	return a.gate.Submit(bmcqueue.Op{Endpoint: endpoint, Host: o.Host, Namespace: o.Namespace, Class: o.Class,
+		Kind: string(o.Action), ID: id, ReadOnly: o.Action.Reads(),
+		Cooldown: o.Cooldown, Timeout: o.Timeout, Run: going.step})
+}
+
+// ended forgets an operation that has had its effect or its answer.
+func (a *Actuator) ended(r *run) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t, ok := a.hosts[r.order.Host]; ok && t.runs[r.id] == r {
+		delete(t.runs, r.id)
+	}
 }
 
 // update changes the stored observation under the lock and says whether a host is still tracked.

@@ -3,7 +3,9 @@ package actuator
 import (
 	"context"
 	"errors"
+	"maps"
 	"reflect"
+	"time"
 
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/redfish"
@@ -76,9 +78,38 @@ func (a *Actuator) store(host string, state redfish.State, slots []redfish.Slot)
 		differs = o.At.IsZero() || o.Failure != nil || !sameState(o.State, state) || !reflect.DeepEqual(o.Slots, slots)
 		o.At, o.State, o.Slots, o.Failure = a.clock.Now(), state, slots, nil
 	})
+	if state.Power == redfish.PowerOn && a.sawBoot(host) {
+		differs = true
+	}
 	if differs {
 		a.tell(host)
 	}
+}
+
+// expectBoot notes that an armed host is being powered on for a claim.
+func (a *Actuator) expectBoot(host, claimID string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t, ok := a.hosts[host]; ok {
+		t.poweredOn = claimID
+	}
+}
+
+// sawBoot records the boot that was expected, now that power On was read, by whichever operation or poll read it.
+func (a *Actuator) sawBoot(host string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t, ok := a.hosts[host]
+	if !ok || t.poweredOn == "" {
+		return false
+	}
+	boots := maps.Clone(t.observation.Boots)
+	if boots == nil {
+		boots = map[string]time.Time{}
+	}
+	boots[t.poweredOn] = a.clock.Now()
+	t.observation.Boots, t.poweredOn = boots, ""
+	return true
 }
 
 func sameState(a, b redfish.State) bool { return a == b }

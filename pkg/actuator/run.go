@@ -21,6 +21,7 @@ const (
 // run is one operation while it is in the gate, over all its tries. The gate never runs it twice at a time.
 type run struct {
 	actuator *Actuator
+	id       string
 	order    Order
 	// acted is when the changing request was sent; zero before.
 	acted time.Time
@@ -31,8 +32,17 @@ type run struct {
 	looks  int
 }
 
-// step is one turn in the gate: check, act, read; or, once acted, only read.
+// step is one turn in the gate.
 func (r *run) step(ctx context.Context) bmcqueue.Result {
+	result := r.turn(ctx)
+	if result.Failure == bmcqueue.None && result.Err == nil && result.Wait == 0 {
+		r.actuator.ended(r)
+	}
+	return result
+}
+
+// turn is check, act, read; or, once acted, only read.
+func (r *run) turn(ctx context.Context) bmcqueue.Result {
 	a, host := r.actuator, r.order.Host
 	bmc, err := a.open(host)
 	if err != nil {
@@ -102,6 +112,7 @@ func (r *run) act(ctx context.Context, bmc redfish.BMC, brief Brief, o Observati
 func (r *run) request(ctx context.Context, bmc redfish.BMC, brief Brief, o Observation) error {
 	switch r.order.Action {
 	case provision.PowerOn:
+		r.actuator.expectBoot(r.order.Host, r.order.ClaimID)
 		return bmc.Reset(ctx, redfish.ResetOn)
 	case provision.ForceOff:
 		return bmc.Reset(ctx, redfish.ResetForceOff)
@@ -154,7 +165,6 @@ func (r *run) insert(ctx context.Context, bmc redfish.BMC, brief Brief, o Observ
 // look says whether the effect is there, is still awaited, or did not come.
 func (r *run) look(o Observation, changed bool) bmcqueue.Result {
 	if r.seen(o) {
-		r.record(o)
 		return bmcqueue.Result{Changed: changed}
 	}
 	waited := r.actuator.clock.Since(r.acted)
@@ -192,21 +202,6 @@ func (r *run) seen(o Observation) bool {
 		provision.MarkBound, provision.MintGrant, provision.RevokeGrant, provision.Observe, provision.Inspect:
 	}
 	return true
-}
-
-// record keeps what the effect proves.
-func (r *run) record(o Observation) {
-	if r.order.Action != provision.PowerOn || r.order.ClaimID == "" {
-		return
-	}
-	r.actuator.update(r.order.Host, func(o *Observation) {
-		o.Boots = maps.Clone(o.Boots)
-		if o.Boots == nil {
-			o.Boots = map[string]time.Time{}
-		}
-		o.Boots[r.order.ClaimID] = r.actuator.clock.Now()
-	})
-	r.actuator.tell(r.order.Host)
 }
 
 // deaf keeps that a graceful shutdown does not work for this claim.
