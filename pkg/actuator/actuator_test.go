@@ -100,7 +100,7 @@ func TestStaleDecisionIsDropped(t *testing.T) {
 		r.until(t, time.Minute, state(provision.PoweredOn))
 		r.hands.Submit(Order{Host: hostName, Namespace: "ns", Action: provision.ForceOff, Class: bmcqueue.ClassRelease, Settle: time.Second,
 			Brief: func(context.Context) (Brief, error) { return r.facts(), nil }})
-		time.Sleep(10 * time.Second) // virtual: the operation has had its turn
+		<-time.After(10 * time.Second) // virtual: the operation has had its turn
 		if got := bmc.Changes(); len(got) != 0 {
 			t.Errorf("I4: an unclaimed host was changed: %v", got)
 		}
@@ -173,7 +173,7 @@ func TestAnyCrash(t *testing.T) {
 				if d := r.reconcile(t); d.State == provision.Booting {
 					break
 				}
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 				bmc.Step()
 			}
 			crash()
@@ -216,7 +216,7 @@ func TestRefusedLogin(t *testing.T) {
 		})
 		r := newRig(ctx, bmc, held())
 		r.reconcile(t)
-		time.Sleep(50 * time.Minute)
+		<-time.After(50 * time.Minute)
 		r.reconcile(t)
 		if tries != 1 {
 			t.Fatalf("%d tries with a refused password, want 1", tries)
@@ -243,7 +243,7 @@ func TestLostLease(t *testing.T) {
 		r.mu.Unlock()
 		for range 20 {
 			r.reconcile(t)
-			time.Sleep(10 * time.Second)
+			<-time.After(10 * time.Second)
 		}
 		if got := bmc.Changes(); len(got) != 0 {
 			t.Errorf("changed without the lease: %v", got)
@@ -258,7 +258,7 @@ func TestIdlePollIsOneRequest(t *testing.T) {
 		r := newRig(ctx, bmc, Brief{Facts: provision.Facts{Claim: provision.ClaimNone, Report: provision.ReportNone}})
 		r.until(t, 10*time.Minute, state(provision.Available))
 		before := bmc.Calls()
-		time.Sleep(10*time.Minute + 30*time.Second)
+		<-time.After(10*time.Minute + 30*time.Second)
 		after := bmc.Calls()
 		if polls := after[redfishfake.OpState] - before[redfishfake.OpState]; polls < 8 || polls > 12 {
 			t.Errorf("%d polls in ten minutes of one each", polls)

@@ -30,7 +30,7 @@ func TestPowerIsNeverGuessed(t *testing.T) {
 	for _, body := range []string{"", "null", "[]", `"Off"`, `{"PowerState":"Off"`, `{"PowerState":"Off"} garbage`, "<html>login</html>", "\x00\x01"} {
 		s.raw("/redfish/v1/Systems/1", body)
 		_, err := b.State(t.Context())
-		wantKind(t, err, KindProtocol)
+		_ = wantKind(t, err, KindProtocol)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestVanishedSystemIsFoundAgain(t *testing.T) {
 	must(t, err)
 	delete(s.routes, "GET /redfish/v1/Systems/1")
 	_, err = b.State(t.Context())
-	wantKind(t, err, KindNotFound)
+	_ = wantKind(t, err, KindNotFound)
 	s.json("/redfish/v1/Systems", doc{"Members": []any{ref("/redfish/v1/Systems/System.1")}})
 	s.json("/redfish/v1/Systems/System.1", systemBody())
 	_, err = b.State(t.Context())
@@ -115,7 +115,7 @@ func TestResetPicksAnAllowedType(t *testing.T) {
 		s.json("/redfish/v1/Systems/1", with(systemBody(), doc{"Actions": doc{"#ComputerSystem.Reset": doc{"ResetType@Redfish.AllowableValues": c.allowed}}}))
 		err := b.Reset(t.Context(), c.reset)
 		if c.want == "" {
-			wantKind(t, err, KindUnsupported)
+			_ = wantKind(t, err, KindUnsupported)
 			continue
 		}
 		must(t, err)
@@ -183,7 +183,7 @@ func TestBootBodies(t *testing.T) {
 		b, _ := connect(t, target)
 		err := b.SetBootOnce(t.Context(), BootCD)
 		if c.want == "" {
-			wantKind(t, err, KindUnsupported)
+			_ = wantKind(t, err, KindUnsupported)
 			continue
 		}
 		must(t, err)
@@ -331,7 +331,7 @@ func TestMovedSlotsAreFoundAgain(t *testing.T) {
 	s.json("/redfish/v1/Managers/1/VirtualMedia/2", doc{"MediaTypes": []any{"CD"}})
 	delete(s.routes, "GET "+slotPath)
 	_, err = b.Slots(t.Context())
-	wantKind(t, err, KindNotFound)
+	_ = wantKind(t, err, KindNotFound)
 	slots, err := b.Slots(t.Context())
 	must(t, err)
 	if slots[0].ID != "2" {
@@ -348,6 +348,6 @@ func TestEndedContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-entered; cancel() }()
 	_, err = b.State(ctx)
-	wantKind(t, err, KindCanceled)
+	_ = wantKind(t, err, KindCanceled)
 	close(release)
 }
