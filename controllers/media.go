@@ -25,6 +25,8 @@ type MediaSource struct {
 	Clock        clock.PassiveClock
 	// PhoneHomeURL is the base URL that booted systems are given; empty: they are not asked to report.
 	PhoneHomeURL string
+	// PhoneHomeCA gives the authority that booted systems need to trust for it; nil: none but their own.
+	PhoneHomeCA func() []byte
 }
 
 var (
@@ -50,21 +52,34 @@ func (s *MediaSource) Grant(ctx context.Context, tokenHash string) (bootmedia.Gr
 	if err != nil {
 		return bootmedia.Grant{}, fmt.Errorf("read bootstrap Secret: %w", err)
 	}
-	network, err := renderNetwork(bootmedia.Family(boot.OSFamily), host.Spec.NetworkData)
+	content, err := contentOf(host, secret)
 	if err != nil {
 		return bootmedia.Grant{}, err
 	}
-	grant := bootmedia.Grant{Host: key(host), PhoneHomeBase: s.phoneHomeBase(host), Content: bootmedia.Content{
-		Family: bootmedia.Family(boot.OSFamily), ImageURL: boot.ImageURL, Checksum: boot.Checksum,
-		InstanceID: "beskar7-" + claim.ID, Hostname: claim.Machine, FailureDomain: host.Spec.FailureDomain,
-		ProviderID: v1beta1.ProviderID(host.Namespace, host.Name, claim.ID),
-		UserData:   secret.Data["value"], UserDataFormat: string(secret.Data["format"]), NetworkData: network,
-		ImagePin: bootmedia.Pin{ETag: claim.Media.ImageETag, Length: claim.Media.ImageLength},
-	}}
+	content.ImagePin = bootmedia.Pin{ETag: claim.Media.ImageETag, Length: claim.Media.ImageLength}
+	if s.PhoneHomeCA != nil {
+		content.PhoneHomeCA = s.PhoneHomeCA()
+	}
+	grant := bootmedia.Grant{Host: key(host), PhoneHomeBase: s.phoneHomeBase(host), Content: content}
 	if claim.Media.Expires != nil {
 		grant.Expires = claim.Media.Expires.Time
 	}
 	return grant, nil
+}
+
+// contentOf is what a claimed host's media are made of.
+func contentOf(host *v1beta1.PhysicalHost, secret *corev1.Secret) (bootmedia.Content, error) {
+	claim, boot := host.Spec.Claim, host.Spec.Boot
+	network, err := renderNetwork(bootmedia.Family(boot.OSFamily), host.Spec.NetworkData)
+	if err != nil {
+		return bootmedia.Content{}, err
+	}
+	return bootmedia.Content{
+		Family: bootmedia.Family(boot.OSFamily), ImageURL: boot.ImageURL, Checksum: boot.Checksum,
+		InstanceID: "beskar7-" + claim.ID, Hostname: claim.Machine, FailureDomain: host.Spec.FailureDomain,
+		ProviderID: v1beta1.ProviderID(host.Namespace, host.Name, claim.ID),
+		UserData:   secret.Data["value"], UserDataFormat: string(secret.Data["format"]), NetworkData: network,
+	}, nil
 }
 
 func (s *MediaSource) phoneHomeBase(host *v1beta1.PhysicalHost) string {

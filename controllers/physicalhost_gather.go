@@ -267,6 +267,9 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	case err != nil:
 		return nil, fmt.Errorf("read bootstrap Secret: %w", err)
 	}
+	if fault := driveFault(host, secret); fault != nil {
+		return fault, nil
+	}
 	if len(g.observation.Slots) > 0 {
 		if _, err := actuator.Plan(g.brief.Family, g.observation.Slots); err != nil {
 			return &inputError{v1beta1.ReasonUnsupported, err.Error()}, nil
@@ -288,6 +291,19 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	}
 	g.image = prepared
 	return nil, nil
+}
+
+// driveFault says what keeps a config drive from being made of the data there are: before a server is touched, not when its
+// BMC asks for the medium.
+func driveFault(host *v1beta1.PhysicalHost, secret *corev1.Secret) *inputError {
+	content, err := contentOf(host, secret)
+	if err == nil && content.Family != bootmedia.FamilyNone {
+		_, err = bootmedia.ConfigDrive(content)
+	}
+	if err != nil {
+		return &inputError{v1beta1.ReasonUnsupported, err.Error()}
+	}
+	return nil
 }
 
 // gatherDuplicate finds another PhysicalHost that is the same server and has the better right to it: a claimed one before an
