@@ -99,11 +99,12 @@ func (r *Beskar7ClusterReconciler) reconcileNormal(ctx context.Context, bc *v1be
 
 // publishDomains publishes the listed failure domains, else those of matching hosts. A domain in use is never taken back.
 func (r *Beskar7ClusterReconciler) publishDomains(ctx context.Context, bc *v1beta1.Beskar7Cluster) error {
+	var invalid *inputError
 	names, reason := slices.Clone(bc.Spec.FailureDomains), v1beta1.ReasonDomainsListed
 	if len(names) == 0 {
 		reason = v1beta1.ReasonDomainsFromHosts
 		found, err := r.hostDomains(ctx, bc)
-		if err != nil {
+		if err != nil && !errors.As(err, &invalid) {
 			return err
 		}
 		names = found
@@ -122,7 +123,11 @@ func (r *Beskar7ClusterReconciler) publishDomains(ctx context.Context, bc *v1bet
 	for _, n := range names {
 		bc.Status.FailureDomains = append(bc.Status.FailureDomains, clusterv1.FailureDomain{Name: n, ControlPlane: ptr.To(true)})
 	}
-	if len(names) == 0 {
+	switch {
+	case invalid != nil: // said, and not retried: an edit mends it
+		conditions.Set(bc, condition(v1beta1.FailureDomainsCondition, metav1.ConditionFalse, invalid.reason, invalid.message))
+		return nil
+	case len(names) == 0:
 		reason = v1beta1.ReasonNoFailureDomains
 	}
 	conditions.Set(bc, condition(v1beta1.FailureDomainsCondition, metav1.ConditionTrue, reason, ""))
@@ -137,8 +142,7 @@ func (r *Beskar7ClusterReconciler) hostDomains(ctx context.Context, bc *v1beta1.
 	if bc.Spec.ControlPlaneHostSelector != nil {
 		parsed, err := metav1.LabelSelectorAsSelector(bc.Spec.ControlPlaneHostSelector)
 		if err != nil {
-			conditions.Set(bc, condition(v1beta1.FailureDomainsCondition, metav1.ConditionFalse, v1beta1.ReasonSelectorInvalid, "spec.controlPlaneHostSelector: "+err.Error()))
-			return nil, nil //nolint:nilerr // the condition says so; an edit mends it
+			return nil, &inputError{v1beta1.ReasonSelectorInvalid, "spec.controlPlaneHostSelector: " + err.Error()}
 		}
 		selector = parsed
 	}
