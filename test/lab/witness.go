@@ -45,6 +45,8 @@ type WitnessOptions struct {
 	Cooldown time.Duration
 	// OrphanGrace after which hardware work on an unbound, unmarked claim whose machine is gone is a legitimate release; 0: never.
 	OrphanGrace time.Duration
+	// Since leaves out violations before it: until then another lab's manager had these servers. Zero: all are reported.
+	Since time.Time
 }
 
 // Witness judges what happened so far to the hosts of a namespace, or of all namespaces when it is empty. It sees one API server:

@@ -56,6 +56,9 @@ func (t *trial) judged(namespace string) bool { return t.namespace == "" || t.na
 
 // violate reports a violation.
 func (t *trial) violate(at time.Time, invariant, format string, args ...any) {
+	if at.Before(t.options.Since) {
+		return
+	}
 	text := fmt.Sprintf("%s: %s: %s", invariant, clock(at), fmt.Sprintf(format, args...))
 	t.witness.found = append(t.witness.found, violation{at, text})
 }
