@@ -69,8 +69,10 @@ lint: $(GOLANGCI_LINT_STAMP) ## Run the linters of .golangci.yml
 
 # The test module reads files of the other module, which Go's test cache does not see: hence -count=1.
 test: release binaries ## Run all tests but the end-to-end ones
+	@echo "test: the product's packages (the first time, compiling Kubernetes' and Cluster API's libraries takes minutes)"
 	go test ./...
 	cd hack/image && go test ./...
+	@echo "test: emulator, workload clusters, management cluster, and the product among them"
 	cd test && go test -count=1 -timeout 30m ./...
 
 test-race: ## Run the product's tests with the race detector (needs a C compiler)
@@ -80,6 +82,7 @@ binaries: ## Build etcd, Kubernetes and Cluster API from their modules, for the 
 	@cd test && go run ./controlplane/cmd/binaries
 
 demo: release binaries ## Build, scale and delete a cluster on emulated servers
+	@echo "demo: compiling (minutes, the first time)"
 	cd test && go run ./demo
 
 demo-up: release binaries ## Start the demo, leave it running, and print how to look around

@@ -207,6 +207,7 @@ func (l *Lab) install(ctx context.Context) error {
 
 // startManager runs our Deployment's container as a process, with its own ServiceAccount's rights.
 func (l *Lab) startManager(ctx context.Context) error {
+	fmt.Fprintln(l.options.Progress, "building the manager")
 	binary := filepath.Join(l.options.Root, "bin", "manager")
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
 	build.Dir = l.options.Root // the flags of `go test`, so that both share what is compiled
