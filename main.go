@@ -138,9 +138,9 @@ func newProcess(ctx context.Context, config *rest.Config, scheme *runtime.Scheme
 	return &process{manager: mgr, log: log}, nil
 }
 
-// managerOptions: Secrets of clusters are cached for ClusterCache and the media server; all others are read live.
+// managerOptions: of Secrets the manager's cache holds metadata only, of all of them, as a changed BMC Secret must be seen;
+// see clusterSecrets for those whose data is cached.
 func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controllers.DriverLease) ctrl.Options {
-	ofClusters, _ := labels.NewRequirement(clusterv1.ClusterNameLabel, selection.Exists, nil)
 	o := ctrl.Options{
 		Scheme:         scheme,
 		LeaderElection: true, LeaderElectionResourceLockInterface: lease, LeaderElectionReleaseOnCancel: true,
@@ -149,9 +149,6 @@ func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controller
 		Metrics:                metricsserver.Options{BindAddress: s.Metrics.BindAddress},
 		WebhookServer:          webhook.NewServer(webhook.Options{Port: s.Webhook.Port, CertDir: s.Webhook.CertDir}),
 		Client:                 client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}}}},
-		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}: {Label: labels.NewSelector().Add(*ofClusters)},
-		}},
 	}
 	if s.Metrics.EnableProfiling {
 		o.PprofBindAddress = s.Metrics.ProfilingAddress
@@ -192,9 +189,9 @@ type parts struct {
 }
 
 func (p *parts) assemble(ctx context.Context) error {
-	secrets, err := client.New(p.mgr.GetConfig(), client.Options{HTTPClient: p.mgr.GetHTTPClient(), Scheme: p.mgr.GetScheme(), Cache: &client.CacheOptions{Reader: p.mgr.GetCache()}})
+	secrets, err := p.clusterSecrets()
 	if err != nil {
-		return fmt.Errorf("make the client of cached Secrets: %w", err)
+		return err
 	}
 	clusters, err := clustercache.SetupWithManager(ctx, p.mgr, clustercache.Options{
 		SecretClient: secrets, WatchFilterValue: p.settings.Scope.WatchFilter,
@@ -218,10 +215,34 @@ func (p *parts) assemble(ctx context.Context) error {
 	return p.addChecks()
 }
 
+// clusterSecrets reads the Secrets that belong to clusters (kubeconfigs, bootstrap data) from a cache of its own. A label
+// selector in the manager's cache would hold for the metadata of Secrets too, and hide the BMC Secrets from the watch.
+func (p *parts) clusterSecrets() (client.Reader, error) {
+	ofClusters, err := labels.NewRequirement(clusterv1.ClusterNameLabel, selection.Exists, nil)
+	if err != nil {
+		return nil, err
+	}
+	o := cache.Options{HTTPClient: p.mgr.GetHTTPClient(), Scheme: p.mgr.GetScheme(), Mapper: p.mgr.GetRESTMapper(),
+		DefaultLabelSelector: labels.NewSelector().Add(*ofClusters)}
+	if ns := p.settings.Scope.Namespace; ns != "" {
+		o.DefaultNamespaces = map[string]cache.Config{ns: {}}
+	}
+	secrets, err := cache.New(p.mgr.GetConfig(), o)
+	if err != nil {
+		return nil, fmt.Errorf("make the cache of cluster Secrets: %w", err)
+	}
+	return secrets, p.mgr.Add(everywhere{secrets.Start})
+}
+
 // addGate adds the BMC gate, which runs only under the driver lease.
 func (p *parts) addGate() (*actuator.Actuator, error) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
+	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, Driving: p.lease.Valid, Metrics: p.metrics,
+		Interval: func() time.Duration { return p.live.Settings().Metrics.Interval }}
+	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
+		return nil, err
+	}
 	pool := redfish.NewPool(redfish.Options{})
 	err := p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		if s := p.live.Settings(); !p.lease.CleanHandOver() {
@@ -240,7 +261,7 @@ func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clust
 	c, real := p.mgr.GetClient(), clock.RealClock{}
 	filter := p.settings.Scope.WatchFilter
 	return controllers.SetupAll(ctx, p.mgr, controllers.Reconcilers{
-		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, Actuator: hands, Media: media,
+		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: media,
 			Tokens: controllers.NewTokens(), ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Clock: real, BMC: p.live.BMC,
 			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
 		Machine: &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter,
@@ -248,14 +269,21 @@ func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clust
 				Clock: real, Random: controllers.Random, Observer: p.metrics})},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: c, WatchFilter: filter},
-	}, controllers.SetupOptions{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles, Timeout: p.settings.Reconcile.Timeout, Wake: p.wake})
+	}, controllers.SetupOptions{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles, Wake: p.wake,
+		Timeout: func() time.Duration { return p.live.Settings().Reconcile.Timeout }, SyncPeriod: func() time.Duration { return p.live.Settings().Reconcile.SyncPeriod }})
 }
 
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(secrets client.Reader) (*bootmedia.Server, error) {
 	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
+	if dir := p.settings.Media.CertDir; dir != "" {
+		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
+		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
+	}
 	server := bootmedia.New(bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")})
-	return server, p.mgr.Add(everywhere{func(ctx context.Context) error { return p.serveMedia(ctx, server.Handler()) }})
+	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
+		return p.serveMedia(ctx, controllers.CountMedia(server.Handler(), p.metrics))
+	}})
 }
 
 // serveMedia serves until the context ends: over https with certificates that are read again when they change, or, without

@@ -136,7 +136,7 @@ func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.Physica
 }
 
 func (r *PhysicalHostReconciler) removeFinalizer(ctx context.Context, host *v1beta1.PhysicalHost) error {
-	r.Actuator.Forget(key(host))
+	r.forget(key(host))
 	base := host.DeepCopy()
 	if !controllerutil.RemoveFinalizer(host, v1beta1.HostFinalizer) {
 		return nil

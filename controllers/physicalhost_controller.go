@@ -37,6 +37,8 @@ type PhysicalHostReconciler struct {
 	Reader client.Reader
 	// SecretReader reads bootstrap Secrets from a cache of the Secrets that belong to clusters.
 	SecretReader client.Reader
+	// SecretMeta reads the metadata of all Secrets from the cache.
+	SecretMeta   client.Reader
 	Actuator     *actuator.Actuator
 	Media        Preparer
 	Tokens       *Tokens
@@ -53,16 +55,18 @@ type PhysicalHostReconciler struct {
 	WatchFilter string
 
 	watcher clustercache.SourceWatcher[ctrl.Request]
+	known   connections
 }
 
 // Reconcile looks at one host: gather, decide, act, report.
 func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	host := &v1beta1.PhysicalHost{}
 	if err := r.Client.Get(ctx, req.NamespacedName, host); err != nil {
-		if client.IgnoreNotFound(err) == nil {
-			r.Actuator.Forget(req.String())
+		if client.IgnoreNotFound(err) != nil {
+			return ctrl.Result{}, err
 		}
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		r.forget(req.String())
+		return ctrl.Result{}, r.unguard(ctx, req.Namespace)
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {
 		return ctrl.Result{}, err
@@ -94,10 +98,10 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 
 // track makes the host known to the gate, unless a user's fault keeps it from being reached.
 func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.PhysicalHost) (*connection, *inputError, error) {
-	connected, err := connect(ctx, r.Reader, host, r.BMC())
+	connected, err := r.connect(ctx, host)
 	var fault *inputError
 	if errors.As(err, &fault) {
-		r.Actuator.Forget(key(host))
+		r.forget(key(host))
 		return nil, fault, nil
 	}
 	if err != nil {
@@ -114,6 +118,11 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 		r.Actuator.RetryNow(key(host))
 	}
 	return &connected, nil, nil
+}
+
+func (r *PhysicalHostReconciler) forget(host string) {
+	r.Actuator.Forget(host)
+	r.known.drop(host)
 }
 
 // parkFor is how long a refused credential is left alone, unless it changes: BMCs lock accounts.

@@ -153,7 +153,9 @@ func (l *LiveSettings) Watch(ctx context.Context, mgr ctrl.Manager, metric valid
 		}
 		if err := l.apply(data); err != nil {
 			l.log.Error(err, "The ConfigMap is invalid: the last good settings stay", "configMap", namespace+"/"+ConfigMapName)
-			events.Eventf(found, nil, corev1.EventTypeWarning, "InvalidSettings", "Reload", "%s", err.Error())
+			if found != nil {
+				events.Eventf(found, nil, corev1.EventTypeWarning, "InvalidSettings", "Reload", "%s", err.Error())
+			}
 			metric.SetConfigValid(false)
 			return
 		}
@@ -179,9 +181,7 @@ func (l *LiveSettings) apply(data map[string]string) error {
 		l.mu.Unlock()
 		return SettingsError(findings)
 	}
-	// What needs a restart keeps the value that the process started with.
-	l.settings.Provisioning, l.settings.HostSelection, l.settings.BMC = next.Provisioning, next.HostSelection, next.BMC
-	l.settings.Log.Level = next.Log.Level
+	l.settings = config.Reload(l.settings, next)
 	l.mu.Unlock()
 	l.level(next.Log.Level)
 	for _, f := range l.onChange {

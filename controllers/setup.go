@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/coordinator"
@@ -34,8 +36,10 @@ type Reconcilers struct {
 // SetupOptions of the controllers.
 type SetupOptions struct {
 	MaxConcurrentReconciles int
-	// Timeout bounds one reconcile.
-	Timeout time.Duration
+	// Timeout bounds one reconcile; asked at the start of each.
+	Timeout func() time.Duration
+	// SyncPeriod is how often every object is looked at although nothing changed; asked before each round.
+	SyncPeriod func() time.Duration
 	// Wake carries the hosts that the gate and the actuator ask to be looked at.
 	Wake *Waker
 }
@@ -45,36 +49,47 @@ func SetupAll(ctx context.Context, mgr ctrl.Manager, r Reconcilers, o SetupOptio
 	if err := indexHosts(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	options := controller.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles, ReconciliationTimeout: o.Timeout}
-	for name, setup := range map[string]func(context.Context, ctrl.Manager, controller.Options) error{
-		"PhysicalHost": func(ctx context.Context, m ctrl.Manager, c controller.Options) error {
-			return r.Host.setup(m, c, o.Wake)
-		},
-		"Beskar7Machine":  r.Machine.setup,
-		"Beskar7Cluster":  r.Cluster.setup,
-		"MachineTemplate": r.Template.setup,
+	w := wiring{Manager: mgr, controllers: controller.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles}, options: o}
+	for name, setup := range map[string]func(context.Context, wiring) error{
+		"PhysicalHost": r.Host.setup, "Beskar7Machine": r.Machine.setup, "Beskar7Cluster": r.Cluster.setup, "MachineTemplate": r.Template.setup,
 	} {
-		if err := setup(ctx, mgr, options); err != nil {
+		if err := setup(ctx, w); err != nil {
 			return fmt.Errorf("set up the %s controller: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func (r *PhysicalHostReconciler) setup(mgr ctrl.Manager, o controller.Options, wake *Waker) error {
+// wiring is what every controller is built with.
+type wiring struct {
+	ctrl.Manager
+	controllers controller.Options
+	options     SetupOptions
+}
+
+func (w wiring) resync(list client.ObjectList) source.Source {
+	return resync{client: w.GetClient(), list: list, period: w.options.SyncPeriod}.source()
+}
+
+func (w wiring) bounded(r reconcile.Reconciler) reconcile.Reconciler {
+	return bounded{Reconciler: quietly(r), timeout: w.options.Timeout}
+}
+
+func (r *PhysicalHostReconciler) setup(_ context.Context, mgr wiring) error {
 	secret := &metav1.PartialObjectMetadata{}
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	log := mgr.GetLogger().WithName("physicalhost")
 	// Not CAPI's builder: it looks at each object at most once a second, and a host takes a step as soon as its BMC allows.
-	c, err := ctrl.NewControllerManagedBy(mgr).
+	c, err := ctrl.NewControllerManagedBy(mgr.Manager).
 		For(&v1beta1.PhysicalHost{}, builder.WithPredicates(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter), specOrMetadataChanged)).
-		WithOptions(o).
+		WithOptions(mgr.controllers).
 		Watches(&v1beta1.Beskar7Machine{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMachine), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfCluster), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
 		WatchesMetadata(secret, handler.EnqueueRequestsFromMapFunc(r.hostsOfSecret), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
-		WatchesRawSource(wake.source()).
+		WatchesRawSource(mgr.options.Wake.source()).
+		WatchesRawSource(mgr.resync(&v1beta1.PhysicalHostList{})).
 		WatchesRawSource(r.ClusterCache.GetClusterSource("physicalhost", r.hostsOfCluster)).
-		Build(r)
+		Build(mgr.bounded(r))
 	if err != nil {
 		return err
 	}
@@ -127,21 +142,22 @@ func (r *PhysicalHostReconciler) hostsWith(ctx context.Context, namespace, field
 	return requests
 }
 
-func (r *Beskar7MachineReconciler) setup(ctx context.Context, mgr ctrl.Manager, o controller.Options) error {
+func (r *Beskar7MachineReconciler) setup(ctx context.Context, mgr wiring) error {
 	log := mgr.GetLogger().WithName("beskar7machine")
 	ofCluster, err := util.ClusterToTypedObjectsMapper(r.Client, &v1beta1.Beskar7MachineList{}, mgr.GetScheme())
 	if err != nil {
 		return err
 	}
-	c, err := capicontroller.NewControllerManagedBy(mgr, log).
+	c, err := capicontroller.NewControllerManagedBy(mgr.Manager, log).
 		For(&v1beta1.Beskar7Machine{}).
-		WithOptions(o).
+		WithOptions(mgr.controllers).
 		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
 		Watches(&clusterv1.Machine{}, handler.EnqueueRequestsFromMapFunc(util.MachineToInfrastructureMapFunc(v1beta1.GroupVersion.WithKind("Beskar7Machine")))).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(ofCluster), predicates.ClusterPausedTransitionsOrInfrastructureProvisioned(mgr.GetScheme(), log)).
 		Watches(&v1beta1.PhysicalHost{}, r.hostEvents()).
 		WatchesRawSource(r.ClusterCache.GetClusterSource("beskar7machine", ofCluster)).
-		Build(ctx, r)
+		WatchesRawSource(mgr.resync(&v1beta1.Beskar7MachineList{})).
+		Build(ctx, mgr.bounded(r))
 	if err != nil {
 		return err
 	}
@@ -189,17 +205,18 @@ func (r *Beskar7MachineReconciler) wakeWaiting(ctx context.Context, namespace st
 	}
 }
 
-func (r *Beskar7ClusterReconciler) setup(ctx context.Context, mgr ctrl.Manager, o controller.Options) error {
+func (r *Beskar7ClusterReconciler) setup(ctx context.Context, mgr wiring) error {
 	log := mgr.GetLogger().WithName("beskar7cluster")
-	return capicontroller.NewControllerManagedBy(mgr, log).
+	return capicontroller.NewControllerManagedBy(mgr.Manager, log).
 		For(&v1beta1.Beskar7Cluster{}).
-		WithOptions(o).
+		WithOptions(mgr.controllers).
 		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(util.ClusterToInfrastructureMapFunc(ctx, v1beta1.GroupVersion.WithKind("Beskar7Cluster"), mgr.GetClient(), &v1beta1.Beskar7Cluster{})),
 			predicates.ResourceIsChanged(mgr.GetScheme(), log)).
 		Watches(&v1beta1.PhysicalHost{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfNamespace), domainChanged).
 		Watches(&v1beta1.Beskar7Machine{}, handler.EnqueueRequestsFromMapFunc(r.clusterOfMachine), predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}).
-		Complete(ctx, r)
+		WatchesRawSource(mgr.resync(&v1beta1.Beskar7ClusterList{})).
+		Complete(ctx, mgr.bounded(r))
 }
 
 func (r *Beskar7ClusterReconciler) clustersOfNamespace(ctx context.Context, o client.Object) []ctrl.Request {
@@ -223,14 +240,15 @@ func (r *Beskar7ClusterReconciler) list(ctx context.Context, opts ...client.List
 	return requests
 }
 
-func (r *Beskar7MachineTemplateReconciler) setup(ctx context.Context, mgr ctrl.Manager, o controller.Options) error {
+func (r *Beskar7MachineTemplateReconciler) setup(ctx context.Context, mgr wiring) error {
 	log := mgr.GetLogger().WithName("beskar7machinetemplate")
-	return capicontroller.NewControllerManagedBy(mgr, log).
+	return capicontroller.NewControllerManagedBy(mgr.Manager, log).
 		For(&v1beta1.Beskar7MachineTemplate{}).
-		WithOptions(o).
+		WithOptions(mgr.controllers).
 		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
 		Watches(&v1beta1.PhysicalHost{}, handler.EnqueueRequestsFromMapFunc(r.templatesOfNamespace), hardwareChanged).
-		Complete(ctx, r)
+		WatchesRawSource(mgr.resync(&v1beta1.Beskar7MachineTemplateList{})).
+		Complete(ctx, mgr.bounded(r))
 }
 
 func (r *Beskar7MachineTemplateReconciler) templatesOfNamespace(ctx context.Context, o client.Object) []ctrl.Request {

@@ -1,0 +1,116 @@
+package controllers
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+)
+
+// FleetMetrics are the gauges over the whole fleet.
+type FleetMetrics interface {
+	SetHosts(byState map[string]int)
+	SetQueue(waiting, inFlight int)
+	SetDriver(held bool)
+}
+
+// Gauges sets the gauges over the fleet once in every interval. It runs on all replicas, but only the one that drives counts
+// hosts: a sum over the replicas is then the fleet.
+type Gauges struct {
+	Client client.Reader
+	Queue  func() bmcqueue.Stats
+	// Driving says whether this process holds the driver lease.
+	Driving func() bool
+	Metrics FleetMetrics
+	// Interval is asked before each round.
+	Interval func() time.Duration
+}
+
+// Run sets the gauges until the context ends.
+func (g Gauges) Run(ctx context.Context) error {
+	for {
+		timer := time.NewTimer(g.Interval())
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		if err := g.set(ctx); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Cannot set the gauges over the fleet")
+		}
+	}
+}
+
+func (g Gauges) set(ctx context.Context) error {
+	driving, byState, stats := g.Driving(), map[string]int{}, g.Queue()
+	g.Metrics.SetDriver(driving)
+	waiting := 0
+	for _, n := range stats.Waiting {
+		waiting += n
+	}
+	g.Metrics.SetQueue(waiting, stats.Running+stats.Polling)
+	if driving {
+		hosts := &v1beta1.PhysicalHostList{}
+		if err := g.Client.List(ctx, hosts, client.UnsafeDisableDeepCopy); err != nil {
+			return err
+		}
+		for i := range hosts.Items {
+			if state := hosts.Items[i].Status.State; state != "" {
+				byState[string(state)]++
+			}
+		}
+	}
+	g.Metrics.SetHosts(byState)
+	return nil
+}
+
+// MediaMetrics count what the media server answered.
+type MediaMetrics interface {
+	MediaServed(file string, code int, n int64)
+}
+
+// CountMedia counts the answers of the media server. It looks at the end of the path only: the rest is a secret.
+func CountMedia(next http.Handler, metrics MediaMetrics) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		counted := &countedWriter{ResponseWriter: w, code: http.StatusOK}
+		defer func() { metrics.MediaServed(mediaFile(r.URL.Path), counted.code, counted.bytes) }()
+		next.ServeHTTP(counted, r)
+	})
+}
+
+func mediaFile(path string) string {
+	switch {
+	case strings.HasSuffix(path, "/boot.iso"):
+		return "image"
+	case strings.HasSuffix(path, "/config.iso"):
+		return "seed"
+	}
+	return "other"
+}
+
+type countedWriter struct {
+	http.ResponseWriter
+	code  int
+	bytes int64
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *countedWriter) WriteHeader(code int) {
+	w.code = code
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *countedWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}

@@ -1,0 +1,133 @@
+package controllers
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+)
+
+func TestLiveSettingsFollowTheConfigMapAndNothingElse(t *testing.T) {
+	sources := config.Sources{}
+	start, findings := config.Load(sources)
+	if len(findings.Errors) > 0 {
+		t.Fatal(findings.Errors)
+	}
+	live, err := NewLiveSettings(start, sources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes := 0
+	live.OnChange(func() { changes++ })
+	if err := live.apply(map[string]string{"reconcile.syncPeriod": "45s", "reconcile.timeout": "2m", "metrics.interval": "7s", "bmc.maxRetries": "4", "kubeAPI.qps": "50"}); err != nil {
+		t.Fatal(err)
+	}
+	got := live.Settings()
+	if got.Reconcile.SyncPeriod != 45*time.Second || got.Reconcile.Timeout != 2*time.Minute || got.Metrics.Interval != 7*time.Second || got.BMC.MaxRetries != 4 || changes != 1 {
+		t.Fatalf("live settings did not follow: %+v", got)
+	}
+	if got.KubeAPI.QPS != start.KubeAPI.QPS {
+		t.Fatalf("kubeAPI.qps needs a restart, but is %d", got.KubeAPI.QPS)
+	}
+	if err := live.apply(map[string]string{"reconcile.syncPeriod": "1ms", "bmc.maxRetries": "5"}); err == nil || live.Settings() != got || changes != 1 {
+		t.Fatalf("an invalid ConfigMap took effect (error %v): %+v", err, live.Settings())
+	}
+	if err := live.apply(nil); err != nil || live.Settings() != start {
+		t.Fatalf("without a ConfigMap the settings are %+v (error %v)", live.Settings(), err)
+	}
+}
+
+func TestResyncFollowsItsPeriod(t *testing.T) {
+	r := newRig(t, newHost())
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ctrl.Request]())
+		period := 10 * time.Second
+		go resync{client: r.api, list: &v1beta1.PhysicalHostList{}, period: func() time.Duration { return period }}.run(ctx, queue)
+		began := time.Now()
+		for _, want := range []time.Duration{10, 20} {
+			req, _ := queue.Get()
+			if req.Name != "h" || req.Namespace != namespace || time.Since(began) != want*time.Second {
+				t.Errorf("%s after %s, want it after %ds", req, time.Since(began), want)
+			}
+			queue.Done(req)
+		}
+		period = time.Minute
+		req, _ := queue.Get() // the round that was under way
+		queue.Done(req)
+		req, _ = queue.Get()
+		if queue.Done(req); time.Since(began) != 90*time.Second {
+			t.Errorf("with the new period after %s", time.Since(began))
+		}
+		cancel()
+		queue.ShutDown()
+	})
+}
+
+// board is a FleetMetrics and MediaMetrics that can be read.
+type board struct {
+	hosts             map[string]int
+	waiting, inFlight int
+	driver            bool
+	media             []any
+}
+
+func (b *board) SetHosts(m map[string]int)                  { b.hosts = m }
+func (b *board) SetQueue(w, f int)                          { b.waiting, b.inFlight = w, f }
+func (b *board) SetDriver(held bool)                        { b.driver = held }
+func (b *board) MediaServed(file string, code int, n int64) { b.media = append(b.media, file, code, n) }
+func (b *board) stats() bmcqueue.Stats {
+	return bmcqueue.Stats{Waiting: [3]int{1, 2, 3}, Running: 4, Polling: 5}
+}
+
+func TestGauges(t *testing.T) {
+	h := newHost()
+	h.Status.State = v1beta1.StateAvailable
+	r, b, driving := newRig(t, h), &board{}, true
+	g := Gauges{Client: r.api, Queue: b.stats, Driving: func() bool { return driving }, Metrics: b}
+	if err := g.set(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(b.hosts, map[string]int{"Available": 1}) || b.waiting != 6 || b.inFlight != 9 || !b.driver {
+		t.Fatalf("%+v", b)
+	}
+	driving = false
+	if err := g.set(t.Context()); err != nil || b.driver || len(b.hosts) != 0 {
+		t.Fatalf("a process that does not drive says %+v (error %v)", b, err)
+	}
+}
+
+func TestMediaAreCountedByFile(t *testing.T) {
+	b := &board{}
+	server := httptest.NewServer(CountMedia(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {
+			t.Errorf("the connection is hidden: %v", err)
+		}
+		if r.URL.Path == "/m/token/boot.iso" {
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		_, _ = io.WriteString(w, "12345")
+	}), b))
+	for _, path := range []string{"/m/token/boot.iso", "/m/token/config.iso", "/p/secret"} {
+		reply, err := http.Get(server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply.Body.Close()
+	}
+	server.Close()
+	if want := []any{"image", 206, int64(5), "seed", 200, int64(5), "other", 200, int64(5)}; !reflect.DeepEqual(b.media, want) {
+		t.Fatalf("counted %v, want %v", b.media, want)
+	}
+}
