@@ -92,7 +92,7 @@ func testDir(t *testing.T) string {
 			t.Logf("logs are kept in %s", dir)
 			return
 		}
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 	})
 	return dir
 }

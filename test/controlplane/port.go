@@ -69,13 +69,13 @@ func claimPort(dir string, port int) (*os.File, error) {
 	}
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
 		f.Close()
-		return nil, nil
+		return nil, nil //nolint:nilerr // taken by somebody else: the answer, no failure
 	}
 	// Every address, because Cluster API's webhook servers bind every address; nothing is accepted.
 	l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
 	if err != nil {
 		f.Close()
-		return nil, nil
+		return nil, nil //nolint:nilerr // taken by somebody else: the answer, no failure
 	}
 	l.Close()
 	return f, nil

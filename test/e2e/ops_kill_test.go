@@ -176,7 +176,7 @@ func (k *killer) next(ctx context.Context) (string, error) {
 	for ctx.Err() == nil {
 		w, err := k.watch.Watch(ctx, &v1beta1.PhysicalHostList{}, client.InNamespace(k.story.namespace))
 		if ctx.Err() != nil {
-			return "", nil
+			return "", nil //nolint:nilerr // the story is over
 		}
 		if err != nil {
 			return "", err

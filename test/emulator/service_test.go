@@ -179,7 +179,8 @@ func TestHTTPRules(t *testing.T) {
 		t.Fatalf("malformed body: %v %v", resp, err)
 	}
 	resp.Body.Close()
-	if _, err := (&http.Client{}).Get(x.URL() + "/redfish/v1"); err == nil {
+	if resp, err := (&http.Client{}).Get(x.URL() + "/redfish/v1"); err == nil {
+		resp.Body.Close()
 		t.Error("the certificate is trusted without the fleet's CA")
 	}
 }

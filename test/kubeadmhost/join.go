@@ -115,10 +115,10 @@ func fetch(ctx context.Context, url, token string, settings *tls.Config) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case response.StatusCode == http.StatusOK:
+	switch response.StatusCode {
+	case http.StatusOK:
 		return body, nil
-	case response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden:
+	case http.StatusUnauthorized, http.StatusForbidden:
 		return nil, permanentError{fmt.Errorf("the API server answered %s", response.Status)}
 	default:
 		return nil, fmt.Errorf("the API server answered %s", response.Status)

@@ -87,14 +87,20 @@ func (l *life) refresh(machine *machineVersion, at span) {
 	claimed := there && v.claim != nil
 	marked := claimed && v.claim.Release != nil
 	confirmed := claimed && machine.confirms(l.key.Name, v.claim.ID)
-	l.permitted.set(when(marked || confirmed || there && !claimed && v.consent), at)
-	l.orphaned.set(when(claimed && machine == nil && !marked && !v.claim.Bound), at)
-	l.bound.set(when(claimed && v.claim.Bound && !marked), at)
-	l.offered.set(when(there && !claimed && v.available), at)
 	if claimed {
 		t := l.tenures[len(l.tenures)-1]
 		t.confirmed, t.marked = t.confirmed || confirmed, t.marked || marked
 	}
+	l.track(machine, at, when, there, claimed, marked, confirmed)
+}
+
+// track opens and closes the tracks of what a host may and may not have done to it.
+func (l *life) track(machine *machineVersion, at span, when func(bool) *hostVersion, there, claimed, marked, confirmed bool) {
+	v := l.now
+	l.permitted.set(when(marked || confirmed || there && !claimed && v.consent), at)
+	l.orphaned.set(when(claimed && machine == nil && !marked && !v.claim.Bound), at)
+	l.bound.set(when(claimed && v.claim.Bound && !marked), at)
+	l.offered.set(when(there && !claimed && v.available), at)
 }
 
 // had says whether the host ever had an address.
