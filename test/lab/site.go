@@ -171,7 +171,7 @@ func Until(ctx context.Context, what string, limit time.Duration, done func(cont
 		ok, why, err := done(ctx)
 		if err != nil {
 			last = err.Error() // a server that is being restarted, say: asked again until the limit
-			return false, nil //nolint:nilerr // kept in last
+			return false, nil  //nolint:nilerr // kept in last
 		}
 		if why != "" {
 			last = why
