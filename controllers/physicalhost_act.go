@@ -28,13 +28,16 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 	switch {
 	case d.Action.Hardware():
 		if g.fault == nil {
-			r.submit(host, g, d)
+			g.retry(r.Clock.Now(), r.submit(host, g, d))
 		}
 		return false, nil
 	case d.Action != provision.None:
 		log.Info("Acting on the API", "action", d.Action)
 	}
 	r.Actuator.Withdraw(key(host))
+	if still, err := r.stillSo(ctx, host, d); err != nil || !still {
+		return false, err
+	}
 	switch d.Action {
 	case provision.RemoveFinalizer:
 		return true, r.removeFinalizer(ctx, host)
@@ -48,6 +51,12 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 			h.Spec.Quarantine = &v1beta1.Quarantine{Reason: v1beta1.ReasonOrphaned, Since: metav1.NewTime(r.Clock.Now()),
 				Message: fmt.Sprintf("machine %s is gone without giving the host back, and its system was running: it was left running", h.Spec.Claim.Machine)}
 		})
+	case provision.ReleaseOrphan:
+		// The one mark that is not the machine controller's: there is no machine. It is durable, so that a release that has begun
+		// goes on after a restart, a lost status or a move.
+		return false, r.write(ctx, host, func(h *v1beta1.PhysicalHost) {
+			h.Spec.Claim.Release = &v1beta1.Release{Reason: v1beta1.ReasonOrphaned, RequestedAt: metav1.NewTime(r.Clock.Now())}
+		})
 	case provision.MarkBound:
 		return false, r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Bound = true })
 	case provision.MintGrant:
@@ -60,10 +69,36 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 	return false, nil
 }
 
+// stillSo decides again on live reads, before a claim is ended or judged orphaned: a cache that stopped following must not
+// cost a machine its host. All else is guarded by the resource version of the host alone.
+func (r *PhysicalHostReconciler) stillSo(ctx context.Context, host *v1beta1.PhysicalHost, d provision.Decision) (bool, error) {
+	switch d.Action {
+	case provision.ClearClaim, provision.QuarantineOrphan, provision.ReleaseOrphan:
+	default:
+		return true, nil
+	}
+	fresh := &v1beta1.PhysicalHost{}
+	if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(host), fresh); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	again, err := r.gather(ctx, r.Reader, fresh)
+	if err != nil {
+		return false, err
+	}
+	return provision.Decide(again.facts).Action == d.Action, nil
+}
+
+// retry is when to hand a wish to the gate again that it had no room for: nobody else would.
+func (g *gathered) retry(now time.Time, t bmcqueue.Ticket) {
+	if !t.Accepted && t.RetryAfter > 0 {
+		g.deadlines = append(g.deadlines, now.Add(t.RetryAfter))
+	}
+}
+
 // submit hands a hardware action to the gate.
-func (r *PhysicalHostReconciler) submit(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) {
+func (r *PhysicalHostReconciler) submit(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) bmcqueue.Ticket {
 	name := client.ObjectKeyFromObject(host)
-	r.Actuator.Submit(actuator.Order{
+	return r.Actuator.Submit(actuator.Order{
 		Host: key(host), Namespace: host.Namespace, Action: d.Action, Class: classOf(g.facts), ClaimID: g.brief.ClaimID,
 		Cooldown: tuned(tuning(host).Cooldown, 0), Timeout: tuned(tuning(host).OperationTimeout, 0),
 		Shutdown: shutdownTimeout(host), Settle: settleTimeout,
@@ -88,7 +123,7 @@ func classOf(f provision.Facts) bmcqueue.Class {
 		return bmcqueue.ClassRelease
 	case provision.ClaimHeld:
 		return bmcqueue.ClassProvision
-	case provision.ClaimNone, provision.ClaimUnconfirmed, provision.ClaimExpired, provision.ClaimOrphaned, provision.ClaimOrphanBound:
+	case provision.ClaimNone, provision.ClaimUnconfirmed, provision.ClaimExpired, provision.ClaimOrphaned, provision.ClaimOrphanExpired, provision.ClaimOrphanBound:
 	}
 	return bmcqueue.ClassRest
 }

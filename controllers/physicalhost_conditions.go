@@ -92,6 +92,10 @@ func available(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, re
 }
 
 func quarantined(host *v1beta1.PhysicalHost) string {
+	if c := host.Spec.Claim; c != nil && c.Release == nil && host.Spec.Quarantine.Reason == v1beta1.ReasonOrphaned {
+		return fmt.Sprintf("%s: %s. Restore the machine and remove spec.quarantine; or power the server off and end its claim: kubectl -n %s annotate ph %s %s=%s --overwrite",
+			host.Spec.Quarantine.Reason, host.Spec.Quarantine.Message, host.Namespace, host.Name, v1beta1.ReleaseUnverifiedAnnotation, c.ID)
+	}
 	return fmt.Sprintf("%s: %s. When the server is in order: kubectl -n %s patch ph %s --type json -p '[{\"op\":\"remove\",\"path\":\"/spec/quarantine\"}]'",
 		host.Spec.Quarantine.Reason, host.Spec.Quarantine.Message, host.Namespace, host.Name)
 }

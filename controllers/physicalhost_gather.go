@@ -123,8 +123,10 @@ func claimOf(s coordinator.Standing) provision.Claim {
 		return provision.ClaimHeld
 	case coordinator.StandingUnconfirmedExpired:
 		return provision.ClaimExpired
-	case coordinator.StandingReleasing, coordinator.StandingOrphanExpired:
+	case coordinator.StandingReleasing:
 		return provision.ClaimReleasing
+	case coordinator.StandingOrphanExpired:
+		return provision.ClaimOrphanExpired
 	case coordinator.StandingOrphaned:
 		return provision.ClaimOrphaned
 	case coordinator.StandingOrphanBound:
@@ -171,22 +173,11 @@ func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim
 	if b := host.Status.Booted; b != nil && b.ClaimID == claim.ID {
 		f.Booted = true
 	}
-	since := r.releaseSince(host, claim)
-	if due := since.Add(releaseTimeout(host)); !since.IsZero() {
+	if claim.Release != nil {
+		due := claim.Release.RequestedAt.Add(releaseTimeout(host))
 		f.ReleaseOverdue = !now.Before(due)
 		g.deadlines = append(g.deadlines, due)
 	}
-}
-
-// releaseSince is when the release was asked for; for an expired orphan, when it was found to be one.
-func (r *PhysicalHostReconciler) releaseSince(host *v1beta1.PhysicalHost, claim *v1beta1.Claim) time.Time {
-	switch {
-	case claim.Release != nil:
-		return claim.Release.RequestedAt.Time
-	case host.Status.State == v1beta1.StateReleasing || host.Status.State == v1beta1.StateReleaseBlocked:
-		return host.Status.StateSince.Time
-	}
-	return time.Time{}
 }
 
 // gatherLife looks for a sign of life of what was booted.

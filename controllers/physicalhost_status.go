@@ -40,6 +40,7 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 	reportInventory(s, g.observation)
 	reportOperation(s, r.Actuator.Status(key(host)), g)
 	r.reportTenancy(host, g, now)
+	reportHealth(host, g, d, now)
 	reportParked(s, g, now)
 	hostConditions(host, g, d)
 	if equality.Semantic.DeepEqual(before.Status, host.Status) {
@@ -140,6 +141,27 @@ func (r *PhysicalHostReconciler) reportTenancy(host *v1beta1.PhysicalHost, g *ga
 		s.LastUsed = ptr.To(now)
 	case seen.After(b.At.Time):
 		s.Booted = &v1beta1.BootRecord{ClaimID: claim.ID, At: seen, Count: b.Count + 1}
+	}
+}
+
+// Health: a boot that ends without a sign of life, or with a failed bootstrap, halves the score; one that ends well gives ten
+// points back. Host selection lets a host with a low score cool off.
+const (
+	fullHealth    = 100
+	healthRegains = 10
+)
+
+// reportHealth counts every boot at most once: a failure is of the present boot, unless one was counted since that boot.
+func reportHealth(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, now metav1.Time) {
+	s, b := &host.Status, host.Status.Booted
+	score := ptr.Deref(s.HealthScore, fullHealth)
+	failed := d.State == provision.Booting && (g.facts.BootOverdue || g.facts.Report == provision.ReportFailed)
+	switch {
+	case d.Action == provision.MarkBound && score < fullHealth:
+		s.HealthScore = ptr.To(min(score+healthRegains, fullHealth))
+	case d.Action == provision.MarkBound:
+	case failed && b != nil && (s.LastFailure == nil || s.LastFailure.Before(&b.At)):
+		s.HealthScore, s.LastFailure = ptr.To(score/2), ptr.To(now)
 	}
 }
 

@@ -24,6 +24,8 @@ type Observation struct {
 	Boots map[string]time.Time
 	// DeafSince maps claim ids to when a graceful shutdown for them was given up.
 	DeafSince map[string]time.Time
+	// Proven is the claim for whose release power, override and slots were read; "" if none.
+	Proven string
 	// Failure is the last failure to read or change the BMC; nil once a later try succeeded.
 	Failure *Failure
 }
@@ -64,6 +66,7 @@ func Complete(b Brief, o Observation) provision.Facts {
 		f.Booted = f.Booted || booted
 		_, deaf := o.DeafSince[b.ClaimID]
 		f.ShutdownOverdue = f.ShutdownOverdue || deaf
+		f.Proven = o.Proven == b.ClaimID
 	}
 	return f
 }

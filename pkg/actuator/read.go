@@ -53,6 +53,14 @@ func (a *Actuator) observe(ctx context.Context, host string, bmc redfish.BMC) (O
 	return o, nil
 }
 
+// prove records that all of a host was read for the release of a claim, and so after it was asked for: lanes do one thing at
+// a time, so nothing that was begun before is still to come.
+func (a *Actuator) prove(host, claimID string, o Observation) Observation {
+	a.update(host, func(o *Observation) { o.Proven = claimID })
+	o.Proven = claimID
+	return o
+}
+
 // inspect reads the BMC's report and the inventory.
 func (a *Actuator) inspect(ctx context.Context, host string, bmc redfish.BMC) error {
 	identity, err := bmc.Identify(ctx)

@@ -89,7 +89,11 @@ func (r *rig) reconcile(t *testing.T) provision.Decision {
 	d := provision.Decide(Complete(r.facts(), seen))
 	switch {
 	case d.Action.Hardware():
-		r.hands.Submit(Order{Host: hostName, Namespace: "ns", Action: d.Action, Class: bmcqueue.ClassProvision, ClaimID: r.facts().ClaimID,
+		class := bmcqueue.ClassProvision
+		if r.facts().Facts.Claim == provision.ClaimReleasing {
+			class = bmcqueue.ClassRelease
+		}
+		r.hands.Submit(Order{Host: hostName, Namespace: "ns", Action: d.Action, Class: class, ClaimID: r.facts().ClaimID,
 			Shutdown: 30 * time.Second, Settle: 30 * time.Second, Brief: func(context.Context) (Brief, error) { return r.facts(), nil }})
 	case d.Action == provision.MintGrant:
 		token, err := bootmedia.NewToken()

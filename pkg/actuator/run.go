@@ -52,6 +52,9 @@ func (r *run) turn(ctx context.Context) bmcqueue.Result {
 	if err != nil {
 		return a.failed(host, err)
 	}
+	if r.order.Class == bmcqueue.ClassRelease {
+		o = a.prove(host, r.order.ClaimID, o)
+	}
 	if !r.acted.IsZero() {
 		return r.look(o, false)
 	}
@@ -126,7 +129,7 @@ func (r *run) request(ctx context.Context, bmc redfish.BMC, brief Brief, o Obser
 		return r.eject(ctx, bmc, brief, o)
 	case provision.Insert:
 		return r.insert(ctx, bmc, brief, o)
-	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.GiveUpClaim, provision.QuarantineOrphan,
+	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
 		provision.MarkBound, provision.MintGrant, provision.RevokeGrant, provision.Observe, provision.Inspect:
 	}
 	return fmt.Errorf("%s is not a hardware action", r.order.Action)
@@ -198,7 +201,7 @@ func (r *run) seen(o Observation) bool {
 			}
 		}
 		return r.slot == ""
-	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.GiveUpClaim, provision.QuarantineOrphan,
+	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
 		provision.MarkBound, provision.MintGrant, provision.RevokeGrant, provision.Observe, provision.Inspect:
 	}
 	return true

@@ -16,6 +16,8 @@ const (
 	GiveUpClaim Action = "GiveUpClaim"
 	// QuarantineOrphan quarantines a bound orphan and leaves it running, its claim in place.
 	QuarantineOrphan Action = "QuarantineOrphan"
+	// ReleaseOrphan marks the release of an orphan that never ran anything.
+	ReleaseOrphan Action = "ReleaseOrphan"
 	// MarkBound records that the booted system was seen.
 	MarkBound Action = "MarkBound"
 	// MintGrant draws a media token and records its hash.
@@ -45,7 +47,7 @@ const (
 
 // Actions are all actions, in the order of their definition.
 func Actions() []Action {
-	return []Action{None, RemoveFinalizer, ClearClaim, GiveUpClaim, QuarantineOrphan, MarkBound, MintGrant, RevokeGrant,
+	return []Action{None, RemoveFinalizer, ClearClaim, GiveUpClaim, QuarantineOrphan, ReleaseOrphan, MarkBound, MintGrant, RevokeGrant,
 		Observe, Inspect, ShutDown, ForceOff, Eject, Insert, Arm, Disarm, PowerOn}
 }
 
@@ -57,7 +59,7 @@ func (a Action) Changes() bool {
 	switch a {
 	case ShutDown, ForceOff, Eject, Insert, Arm, Disarm, PowerOn:
 		return true
-	case None, RemoveFinalizer, ClearClaim, GiveUpClaim, QuarantineOrphan, MarkBound, MintGrant, RevokeGrant, Observe, Inspect:
+	case None, RemoveFinalizer, ClearClaim, GiveUpClaim, QuarantineOrphan, ReleaseOrphan, MarkBound, MintGrant, RevokeGrant, Observe, Inspect:
 		return false
 	}
 	return false

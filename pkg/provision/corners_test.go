@@ -8,7 +8,7 @@ import (
 // everyCorner calls f for every combination of the facts that the rules of a claim's standing look at.
 func everyCorner(f func(Facts)) int {
 	n := 0
-	for _, claim := range []Claim{ClaimNone, ClaimUnconfirmed, ClaimExpired, ClaimHeld, ClaimReleasing, ClaimOrphaned, ClaimOrphanBound} {
+	for _, claim := range []Claim{ClaimNone, ClaimUnconfirmed, ClaimExpired, ClaimHeld, ClaimReleasing, ClaimOrphaned, ClaimOrphanExpired, ClaimOrphanBound} {
 		for bits := range 1 << 9 {
 			for _, power := range []Power{PowerStateUnknown, PowerStateOff, PowerStateOn, PowerStatePoweringOn, PowerStatePoweringOff} {
 				for _, media := range []Media{MediaUnknown, MediaNone, MediaPartial, MediaOurs, MediaOther} {
@@ -37,7 +37,7 @@ func corner(claim Claim, bits int, power Power, media Media, content Content) Fa
 		f.BootOverdue, f.NodeSeen, f.Granted = b(3), b(1) && b(8), b(7)
 	case ClaimReleasing:
 		f.Bound, f.NodeSeen, f.ShutdownOverdue, f.ReleaseOverdue = b(5), b(6), b(7), b(8)
-	case ClaimUnconfirmed, ClaimExpired, ClaimOrphaned, ClaimOrphanBound:
+	case ClaimUnconfirmed, ClaimExpired, ClaimOrphaned, ClaimOrphanExpired, ClaimOrphanBound:
 		f.Bound, f.Install, f.Booted = b(5), b(6), b(7)
 	}
 	return f
@@ -85,8 +85,10 @@ func forbidden(f Facts, a Action) string {
 		return "a running node is never touched, bound or not"
 	case f.Claim == ClaimReleasing && (a == PowerOn || a == Insert || a == Arm):
 		return "a release boots nothing"
-	case a == ClearClaim && f.Claim == ClaimReleasing && !clean:
-		return "I6: a claim is cleared only when the host was observed off, empty and disarmed"
+	case a == ClearClaim && f.Claim == ClaimReleasing && !(clean && f.Proven):
+		return "I6: a claim is cleared only when the host was observed off, empty and disarmed, after its release was asked for"
+	case a == ReleaseOrphan && (f.Claim != ClaimOrphanExpired || f.Quarantined):
+		return "D7: only an orphan that had its time is released"
 	case a == ClearClaim && f.Claim != ClaimReleasing && f.Claim != ClaimExpired:
 		return "only a release or an expired intent ends a claim"
 	case (a == Insert || a == Eject || a == Arm || a == PowerOn) && f.Power != PowerStateOff:
@@ -153,14 +155,14 @@ func randomFacts(r *rand.Rand) Facts {
 	b := func() bool { return r.IntN(2) == 0 }
 	rare := func() bool { return r.IntN(8) == 0 }
 	f := Facts{
-		Claim: []Claim{ClaimNone, ClaimUnconfirmed, ClaimExpired, ClaimHeld, ClaimHeld, ClaimReleasing, ClaimReleasing, ClaimOrphaned, ClaimOrphanBound}[r.IntN(9)],
+		Claim: []Claim{ClaimNone, ClaimUnconfirmed, ClaimExpired, ClaimHeld, ClaimHeld, ClaimReleasing, ClaimReleasing, ClaimOrphaned, ClaimOrphanExpired, ClaimOrphanBound}[r.IntN(10)],
 		Bound: b(), Install: b(), Paused: rare(), Quarantined: rare(), Maintenance: rare(), Consent: b(), KeepOn: b(), Deleting: rare(), GiveUp: rare(), Granted: b(),
 		Observed: !rare(), Inventoried: !rare(), Duplicate: rare(),
 		Power: []Power{PowerStateUnknown, PowerStateOff, PowerStateOff, PowerStateOn, PowerStateOn, PowerStatePoweringOn, PowerStatePoweringOff}[r.IntN(7)],
 		Media: []Media{MediaUnknown, MediaNone, MediaPartial, MediaOurs, MediaOther}[r.IntN(5)],
 		Armed: b(), Content: []Content{ContentWaiting, ContentNoToken, ContentReady}[r.IntN(3)],
 		Booted: b(), NodeSeen: b(), Report: []Report{ReportNone, ReportSucceeded, ReportFailed}[r.IntN(3)],
-		BootOverdue: b(), ReleaseOverdue: b(), ShutdownOverdue: b(),
+		BootOverdue: b(), ReleaseOverdue: b(), ShutdownOverdue: b(), Proven: b(),
 	}
 	f.ArmedOurs = f.Armed && b()
 	return f

@@ -65,10 +65,13 @@ var inertRules = []rule{
 	{"unconfirmed", func(f Facts) bool { return f.Claim == ClaimUnconfirmed }, Claimed, None, "the machine does not name the claim yet"},
 	{"claim-expired", func(f Facts) bool { return f.Claim == ClaimExpired }, Claimed, ClearClaim, "nobody confirmed the claim in time; it never touched hardware"},
 	{"orphan-bound", func(f Facts) bool { return f.Claim == ClaimOrphanBound && !f.Quarantined }, Orphaned, QuarantineOrphan, "a running system without its machine: a person decides"},
+	{"orphan-expired", func(f Facts) bool { return f.Claim == ClaimOrphanExpired && !f.Quarantined }, Orphaned, ReleaseOrphan, "the machine did not come back, and nothing of it was ever seen running: the release is marked"},
 	{"orphan", always, Orphaned, None, "the machine is gone without a release mark: nothing is touched"},
 }
 
-func orphan(f Facts) bool { return f.Claim == ClaimOrphaned || f.Claim == ClaimOrphanBound }
+func orphan(f Facts) bool {
+	return f.Claim == ClaimOrphaned || f.Claim == ClaimOrphanExpired || f.Claim == ClaimOrphanBound
+}
 
 // unclaimedRules never touch a host (I4), but for its owner's explicit consent.
 var unclaimedRules = []rule{
@@ -137,5 +140,6 @@ var releasingRules = []rule{
 	{"release-off", on, Releasing, ForceOff, "running no system that was ever seen, or deaf to a graceful shutdown"},
 	{"release-eject", func(f Facts) bool { return f.Media != MediaNone }, Releasing, Eject, "off: every slot is emptied"},
 	{"release-disarm", func(f Facts) bool { return f.Armed }, Releasing, Disarm, "off and empty: the override is cleared"},
+	{"release-prove", func(f Facts) bool { return !f.Proven }, Releasing, Observe, "what was read before the release was asked for proves nothing"},
 	{"release-done", always, Releasing, ClearClaim, "observed off, empty and disarmed"},
 }

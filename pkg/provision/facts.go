@@ -13,10 +13,12 @@ const (
 	ClaimExpired Claim = "Expired"
 	// ClaimHeld: claim and machine name each other.
 	ClaimHeld Claim = "Held"
-	// ClaimReleasing: the machine side marked the release, or an unbound orphan's grace time is over.
+	// ClaimReleasing: the release is marked.
 	ClaimReleasing Claim = "Releasing"
 	// ClaimOrphaned: the machine is gone without the mark. No hardware action.
 	ClaimOrphaned Claim = "Orphaned"
+	// ClaimOrphanExpired: an unbound orphan whose grace time is over.
+	ClaimOrphanExpired Claim = "OrphanExpired"
 	// ClaimOrphanBound: orphaned and bound: a person decides.
 	ClaimOrphanBound Claim = "OrphanBound"
 )
@@ -108,6 +110,9 @@ type Facts struct {
 	// BootOverdue: the boot deadline has passed without a sign of life, and the absence is known, not guessed.
 	BootOverdue    bool
 	ReleaseOverdue bool
+	// Proven: power, override and slots were read after the release was asked for. Older readings prove nothing: an operation
+	// of the ended tenancy may have been under way.
+	Proven bool
 	// ShutdownOverdue: a graceful shutdown was tried for this release and did not end in time, or cannot be tried.
 	ShutdownOverdue bool
 }

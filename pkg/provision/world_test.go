@@ -10,13 +10,15 @@ func carryOut(f Facts, a Action) Facts {
 	switch a {
 	case ClearClaim, GiveUpClaim:
 		quarantined := f.Quarantined || a == GiveUpClaim
-		f.Claim, f.Bound, f.Granted, f.Booted, f.NodeSeen, f.GiveUp = ClaimNone, false, false, false, false, false
+		f.Claim, f.Bound, f.Granted, f.Booted, f.NodeSeen, f.GiveUp, f.Proven = ClaimNone, false, false, false, false, false, false
 		f.Quarantined = quarantined
 		if f.Media == MediaOurs || f.Media == MediaPartial {
 			f.Media = MediaOther
 		}
 	case QuarantineOrphan:
 		f.Quarantined = true
+	case ReleaseOrphan:
+		f.Claim = ClaimReleasing
 	case MarkBound:
 		f.Bound = true
 	case MintGrant:
@@ -30,7 +32,7 @@ func carryOut(f Facts, a Action) Facts {
 			f.Media = MediaOther
 		}
 	case Observe:
-		f.Observed = true
+		f.Observed, f.Proven = true, f.Claim == ClaimReleasing
 		f.Power = map[Power]Power{PowerStateUnknown: PowerStateOff, PowerStatePoweringOn: PowerStateOn, PowerStatePoweringOff: PowerStateOff}[f.Power] + orSame(f.Power)
 		if f.Media == MediaUnknown {
 			f.Media = MediaOther
