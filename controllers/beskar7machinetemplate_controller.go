@@ -18,7 +18,7 @@ import (
 )
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7machinetemplates,verbs=get;list;watch
-// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7machinetemplates/status,verbs=get;patch;update
+// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7machinetemplates/status,verbs=patch
 
 // Beskar7MachineTemplateReconciler tells the autoscaler what a machine of a template will have, so that it can scale from zero.
 type Beskar7MachineTemplateReconciler struct {

@@ -44,8 +44,8 @@ type Claim struct {
 	// leaseTransitions is that Lease's transition count at the time.
 	// +optional
 	LeaseTransitions int32 `json:"leaseTransitions,omitempty"`
-	// release marks that the machine gives the host back. Written by the machine controller before it drops its finalizer;
-	// the only thing that starts a release.
+	// release marks that the machine gives the host back: the only thing that starts a release. Written by the machine controller
+	// before it drops its finalizer; for an orphan that never ran anything, by the host controller after a grace time.
 	// +optional
 	Release *Release `json:"release,omitempty"`
 	// bound is true once the system that was booted for this claim was seen as a Node or phoned home. Written by the host
