@@ -55,7 +55,8 @@ func clusterClass(s *story) {
 		{"op":"test","path":"/spec/topology/variables/2/name","value":"hostSelectors"},
 		{"op":"replace","path":"/spec/topology/variables/2/value","value":{"controlPlane":{},"workers":{"matchLabels":{"site":"lab"}}}}]`)
 	s.until("the worker to be replaced", func(context.Context) (bool, string, error) {
-		return s.worker("topo").UID != before.UID, "it is the same machine", nil
+		workers := s.workers("topo")
+		return len(workers) == 1 && workers[0].UID != before.UID, fmt.Sprintf("%d workers", len(workers)), nil
 	})
 	s.running("topo", 1, 1)
 	g.Expect(s.worker("topo").Spec.HostSelector).To(Equal(&metav1.LabelSelector{MatchLabels: map[string]string{"site": "lab"}}))
