@@ -259,8 +259,8 @@ func (r *PhysicalHostReconciler) guardOne(ctx context.Context, namespace, name s
 		return nil
 	}
 	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, meta, patch); err != nil {
-		return fmt.Errorf("guard Secret %s/%s: %w", namespace, name, client.IgnoreNotFound(err))
+	if err := r.Client.Patch(ctx, meta, patch); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("guard Secret %s/%s: %w", namespace, name, err)
 	}
 	return nil
 }

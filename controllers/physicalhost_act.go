@@ -21,9 +21,9 @@ import (
 // grantLifetime bounds how long the media URLs of an installation work; those of a Live system work until its release.
 const grantLifetime = 24 * time.Hour
 
-// act carries out a decision: API actions at once, hardware actions by handing them to the gate. gone is true when the object
-// is no more.
-func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (gone bool, err error) {
+// act carries out a decision: API actions at once, hardware actions by handing them to the gate. over is true when there is
+// nothing to report: the object is no more, or its claim has ended and what was gathered of it is history. The write wakes us.
+func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (over bool, err error) {
 	log := ctrl.LoggerFrom(ctx).WithValues("rule", d.Rule)
 	switch {
 	case d.Action.Hardware():
@@ -42,9 +42,9 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 	case provision.RemoveFinalizer:
 		return true, r.removeFinalizer(ctx, host)
 	case provision.ClearClaim:
-		return false, r.clearClaim(ctx, host, nil)
+		return true, r.clearClaim(ctx, host, nil)
 	case provision.GiveUpClaim:
-		return false, r.clearClaim(ctx, host, &v1beta1.Quarantine{Reason: "ReleasedUnverified", Since: metav1.NewTime(r.Clock.Now()),
+		return true, r.clearClaim(ctx, host, &v1beta1.Quarantine{Reason: "ReleasedUnverified", Since: metav1.NewTime(r.Clock.Now()),
 			Message: fmt.Sprintf("the claim of machine %s was ended by a person before the server was proven off: check the server, then remove spec.quarantine", host.Spec.Claim.Machine)})
 	case provision.QuarantineOrphan:
 		return false, r.write(ctx, host, func(h *v1beta1.PhysicalHost) {

@@ -87,7 +87,7 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		return ctrl.Result{}, err
 	}
 	decision := provision.Decide(g.facts)
-	if gone, err := r.act(ctx, host, g, decision); err != nil || gone {
+	if over, err := r.act(ctx, host, g, decision); err != nil || over {
 		return ctrl.Result{}, err
 	}
 	if err := r.report(ctx, host, g, decision); err != nil {

@@ -46,8 +46,11 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 	if equality.Semantic.DeepEqual(before.Status, host.Status) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, host, client.MergeFrom(before)); err != nil {
-		return fmt.Errorf("write status: %w", client.IgnoreNotFound(err))
+	switch err := r.Client.Status().Patch(ctx, host, client.MergeFrom(before)); {
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("write status: %w", err)
+	case err != nil:
+		return nil // the host is gone: there is nobody to tell
 	}
 	if before.Status.State != state {
 		note := fmt.Sprintf("%s: %s", state, conditions.GetMessage(host, v1beta1.ReadyCondition))

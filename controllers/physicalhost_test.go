@@ -74,6 +74,23 @@ func TestAStaleCacheOrphansNobody(t *testing.T) {
 	}
 }
 
+// A claim that its machine never confirmed ends after the grace time, without a look at the hardware.
+func TestAnUnconfirmedClaimExpires(t *testing.T) {
+	m := newMachine()
+	m.Spec.HostRef = nil
+	r := newRig(t, claimedHost(), m, newCluster(), newSecret("bmc"))
+	r.look(3)
+	r.wantState(v1beta1.StateClaimed)
+	r.idle()
+	r.sleep(2 * coordinator.DefaultGrace)
+	r.look(1)
+	if host := r.getHost(); host.Spec.Claim != nil || host.Spec.Boot != nil {
+		t.Fatalf("claim %+v, boot %+v", host.Spec.Claim, host.Spec.Boot)
+	}
+	r.look(2)
+	r.wantState(v1beta1.StateEnrolling)
+}
+
 func TestAnOrphanWithoutItsClusterIsLeftAlone(t *testing.T) {
 	r := newRig(t, claimedHost(), newSecret("bmc"))
 	r.look(2)
@@ -124,6 +141,15 @@ func TestGiveUpNamesItsClaim(t *testing.T) {
 	r.look(2)
 	if host := r.wantState(v1beta1.StateQuarantined); host.Spec.Claim != nil {
 		t.Fatalf("claim %+v", host.Spec.Claim)
+	}
+}
+
+// The host goes away between its last look and the write of its status: that is no error.
+func TestAStatusOfAGoneHostIsNoError(t *testing.T) {
+	h := newHost()
+	r := newRig(t)
+	if err := r.host.report(t.Context(), h, &gathered{}, provision.Decide(provision.Facts{Claim: provision.ClaimNone})); err != nil {
+		t.Fatal(err)
 	}
 }
 
