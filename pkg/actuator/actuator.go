@@ -91,9 +91,11 @@ func (a *Actuator) Track(t Tracking) error {
 	}
 	a.mu.Lock()
 	old, known := a.hosts[t.Host]
+	abandoned := false
 	moved := known && (old.endpoint != endpoint || old.target.SystemID != t.Target.SystemID)
 	same := known && !moved && reflect.DeepEqual(old.target, t.Target)
 	if !known || moved {
+		abandoned = !a.tracks(endpoint)
 		a.hosts[t.Host] = &tracked{target: t.Target, endpoint: endpoint, runs: map[string]*run{}}
 	} else {
 		old.target = t.Target
@@ -106,14 +108,29 @@ func (a *Actuator) Track(t Tracking) error {
 		a.gate.Reset(endpoint)
 		return nil
 	}
-	if !t.ParkedUntil.IsZero() {
+	switch {
+	case !t.ParkedUntil.IsZero():
 		a.gate.Park(endpoint, t.ParkedUntil)
+	case abandoned:
+		// The gate remembers what the endpoint refused to hosts that are no more, such as this one before its Secret was
+		// replaced: these credentials were not refused.
+		a.gate.Reset(endpoint)
 	}
 	a.gate.Withdraw(t.Host)
 	a.gate.Unregister(t.Host)
 	a.gate.Register(bmcqueue.Poll{Endpoint: endpoint, Host: t.Host, Namespace: t.Namespace, Interval: t.Interval,
 		Run: func(ctx context.Context) bmcqueue.Result { return a.poll(ctx, t.Host) }})
 	return nil
+}
+
+// tracks says whether a host has this endpoint. a.mu is held.
+func (a *Actuator) tracks(endpoint string) bool {
+	for _, t := range a.hosts {
+		if t.endpoint == endpoint {
+			return true
+		}
+	}
+	return false
 }
 
 // Forget drops a host.

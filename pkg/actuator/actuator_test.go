@@ -233,6 +233,35 @@ func TestRefusedLogin(t *testing.T) {
 	})
 }
 
+// What an endpoint refused to a host that is no more, such as one whose Secret was deleted and made anew, does not hold back the
+// next; what it refused to a host that is still there does, also under another name.
+func TestRefusedLoginOfAHostThatIsNoMore(t *testing.T) {
+	bubble(t, func(ctx context.Context) {
+		bmc := twoSlots(redfishfake.Options{Power: redfish.PowerOff})
+		tries, refuse := 0, true
+		bmc.SetFault(func(_ context.Context, op redfishfake.Op) error {
+			if tries++; refuse {
+				return &redfish.Error{Kind: redfish.KindUnauthorized, LoginFailed: true, Op: string(op), Message: "refused"}
+			}
+			return nil
+		})
+		r := newRig(ctx, bmc, Brief{Facts: provision.Facts{Claim: provision.ClaimNone, Report: provision.ReportNone}})
+		r.reconcile(t)
+		<-time.After(time.Minute)
+		if err := r.hands.Track(Tracking{Host: "ns/other", Namespace: "ns", Target: r.target(), Interval: func() time.Duration { return time.Minute }}); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Minute)
+		if tries != 1 {
+			t.Fatalf("%d tries with a refused password, want 1", tries)
+		}
+		refuse = false
+		r.hands.Forget(hostName)
+		r.hands.Forget("ns/other")
+		r.until(t, 10*time.Minute, state(provision.Available))
+	})
+}
+
 // Without the lease nothing is changed.
 func TestLostLease(t *testing.T) {
 	bubble(t, func(ctx context.Context) {
