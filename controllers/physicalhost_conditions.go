@@ -182,10 +182,13 @@ func readyClaimed(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision,
 		return set(true, v1beta1.ReasonBooted, "")
 	case provision.Booting:
 		if g.facts.Report == provision.ReportFailed {
-			return set(false, v1beta1.ReasonBootstrapFailed, "the booted system reported that its bootstrap failed: "+host.Spec.Claim.PhoneHome.Detail)
+			return set(false, v1beta1.ReasonBootstrapFailed, "the booted system reported that its bootstrap failed: look at its console, or at spec.claim.phoneHome.detail, which is its own word")
 		}
 		if g.facts.BootOverdue {
 			return set(false, v1beta1.ReasonBootOverdue, fmt.Sprintf("no Node and no phone-home within %s of the boot: the server is booted again; look at its console", duration(bootTimeout(host))))
+		}
+		if g.bootUncertain {
+			return set(false, v1beta1.ReasonBootOverdue, fmt.Sprintf("no Node and no phone-home within %s of the boot, but cluster %s cannot be asked: the server is left as it is until the cluster answers; mend the cluster's API server, or delete the Machine", duration(bootTimeout(host)), host.Spec.Claim.Cluster))
 		}
 		return set(false, v1beta1.ReasonBooting, "running from our medium; waiting for its Node or phone-home")
 	case provision.Claimed:

@@ -38,6 +38,8 @@ type gathered struct {
 	contentReason, contentMessage string
 	// image is what Prepare said, for the grant.
 	image bootmedia.Prepared
+	// bootUncertain: the boot deadline has passed, and nobody can say whether the Node is there.
+	bootUncertain bool
 	// duplicateOf is the other PhysicalHost of the same server.
 	duplicateOf string
 	// deadlines that have not passed yet: when to look again.
@@ -203,7 +205,8 @@ func (r *PhysicalHostReconciler) gatherLife(ctx context.Context, host *v1beta1.P
 	due := booted.Add(bootTimeout(host))
 	// A Node that cannot be looked for is not a missing Node: once the control plane was up, only its answer counts.
 	certain := sight.known || !ptr.Deref(g.cluster.Status.Initialization.ControlPlaneInitialized, false)
-	f.BootOverdue = certain && !r.Clock.Now().Before(due)
+	overdue := !r.Clock.Now().Before(due)
+	f.BootOverdue, g.bootUncertain = certain && overdue, !certain && overdue
 	g.deadlines = append(g.deadlines, due)
 	return nil
 }
