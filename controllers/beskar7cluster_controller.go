@@ -126,7 +126,7 @@ func (r *Beskar7ClusterReconciler) publishDomains(ctx context.Context, bc *v1bet
 	switch {
 	case invalid != nil: // said, and not retried: an edit mends it
 		conditions.Set(bc, condition(v1beta1.FailureDomainsCondition, metav1.ConditionFalse, invalid.reason, invalid.message))
-		return nil
+		return nil //nolint:nilerr // a fault of the user, told in the condition
 	case len(names) == 0:
 		reason = v1beta1.ReasonNoFailureDomains
 	}

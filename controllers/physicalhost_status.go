@@ -50,7 +50,7 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 	case client.IgnoreNotFound(err) != nil:
 		return fmt.Errorf("write status: %w", err)
 	case err != nil:
-		return nil // the host is gone: there is nobody to tell
+		return nil //nolint:nilerr // the host is gone: there is nobody to tell
 	}
 	if before.Status.State != state {
 		note := fmt.Sprintf("%s: %s", state, conditions.GetMessage(host, v1beta1.ReadyCondition))

@@ -59,6 +59,8 @@ func tables() map[string][]rule {
 }
 
 // forbidden says why an action is wrong for the facts, or "". It repeats the invariants, not the rules.
+//
+//nolint:gocyclo,staticcheck // a list of invariants, one a line, written as DESIGN says them
 func forbidden(f Facts, a Action) string {
 	agreed := f.Claim == ClaimHeld || f.Claim == ClaimReleasing
 	clean := f.Observed && f.Power == PowerStateOff && f.Media == MediaNone && !f.Armed

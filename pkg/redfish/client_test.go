@@ -275,7 +275,7 @@ func TestSlotWithoutAction(t *testing.T) {
 	if len(slots) != 1 || slots[0].CanInsert || !slots[0].Inserted || slots[0].Empty() || !slots[0].Bootable() {
 		t.Fatalf("%+v", slots)
 	}
-	wantKind(t, b.Insert(t.Context(), "CD1", image), KindUnsupported)
+	_ = wantKind(t, b.Insert(t.Context(), "CD1", image), KindUnsupported)
 	serve("GET, PATCH")
 	_, err = b.Slots(t.Context())
 	must(t, err)

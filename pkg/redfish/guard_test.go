@@ -37,11 +37,11 @@ func TestEvilLinks(t *testing.T) {
 		s, b := newBMC(t)
 		s.json("/redfish/v1/Systems", doc{"Members": []any{ref(evil)}})
 		_, err := b.State(t.Context())
-		wantKind(t, err, KindProtocol)
+		_ = wantKind(t, err, KindProtocol)
 	}
 	s, b := newBMC(t)
 	s.json("/redfish/v1/Systems/1", with(systemBody(), doc{"Actions": doc{"#ComputerSystem.Reset": doc{"target": other.URL + "/redfish/v1/x"}}}))
-	wantKind(t, b.Reset(t.Context(), ResetOn), KindProtocol)
+	_ = wantKind(t, b.Reset(t.Context(), ResetOn), KindProtocol)
 	if heard.Load() != 0 {
 		t.Fatal("another host was contacted")
 	}
@@ -82,16 +82,16 @@ func TestRedirects(t *testing.T) {
 		t.Fatalf("body after 308: %q", got)
 	}
 	s.on(action, redirect("/redfish/v1/", http.StatusFound))
-	wantKind(t, b.Reset(t.Context(), ResetOn), KindProtocol)
+	_ = wantKind(t, b.Reset(t.Context(), ResetOn), KindProtocol)
 	s.on("GET /redfish/v1/Systems/1", redirect("/redfish/v1/Systems/1", http.StatusTemporaryRedirect))
 	_, err = b.State(t.Context())
-	wantKind(t, err, KindProtocol)
+	_ = wantKind(t, err, KindProtocol)
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		s.on("GET /redfish/v1/Systems/1", redirect(other.URL+"/redfish/v1/Systems/1", status))
 		_, err = b.State(t.Context())
-		wantKind(t, err, KindProtocol)
+		_ = wantKind(t, err, KindProtocol)
 		s.on(action, redirect(other.URL, status))
-		wantKind(t, b.Reset(t.Context(), ResetOn), KindProtocol)
+		_ = wantKind(t, b.Reset(t.Context(), ResetOn), KindProtocol)
 	}
 	if heard.Load() != 0 {
 		t.Fatal("another host was contacted")
@@ -103,7 +103,7 @@ func TestRedirectedLoginDoesNotLeakThePassword(t *testing.T) {
 	s, b := newBMC(t)
 	s.on("POST /redfish/v1/SessionService/Sessions", redirect(other.URL+"/redfish/v1/x", http.StatusTemporaryRedirect))
 	_, err := b.State(t.Context())
-	wantKind(t, err, KindProtocol)
+	_ = wantKind(t, err, KindProtocol)
 	if heard.Load() != 0 {
 		t.Fatal("the password left for another host")
 	}
@@ -184,14 +184,14 @@ func TestReadsAreRepeatedAndChangesAreNot(t *testing.T) {
 	const action = "POST /redfish/v1/Systems/1/Actions/ComputerSystem.Reset"
 	s.on(action, func(w http.ResponseWriter, _ *http.Request) { cut(w) })
 	s.requests()
-	wantKind(t, b.Reset(t.Context(), ResetOn), KindUnreachable)
+	_ = wantKind(t, b.Reset(t.Context(), ResetOn), KindUnreachable)
 	if n := s.count(action); n != 1 {
 		t.Fatalf("a changing request was sent %d times", n)
 	}
 	s.on("GET /redfish/v1/Systems/1", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
 	s.requests()
 	_, err = b.State(t.Context())
-	wantKind(t, err, KindBusy)
+	_ = wantKind(t, err, KindBusy)
 	if n := len(s.requests()); n != 1 {
 		t.Fatalf("a busy BMC was asked %d times", n)
 	}
@@ -223,7 +223,7 @@ func TestRetryAfter(t *testing.T) {
 			refuse(w, http.StatusServiceUnavailable, c.id, c.arg)
 		})
 		_, err := b.State(t.Context())
-		wantKind(t, err, KindBusy)
+		_ = wantKind(t, err, KindBusy)
 		if got, ok := RetryAfter(err); got != c.want || ok != (c.want > 0) {
 			t.Errorf("%+v: %s", c, got)
 		}
@@ -307,7 +307,7 @@ func TestTLSModes(t *testing.T) {
 	target.Address = strings.Replace(target.Address, "http", "https", 1)
 	b, _ := connect(t, target)
 	_, err := b.State(t.Context())
-	wantKind(t, err, KindProtocol)
+	_ = wantKind(t, err, KindProtocol)
 }
 
 func TestOneSkippedVerificationDoesNotSpread(t *testing.T) {
@@ -327,7 +327,7 @@ func TestOneSkippedVerificationDoesNotSpread(t *testing.T) {
 	strict, err := p.BMC(target)
 	must(t, err)
 	_, err = strict.State(t.Context())
-	wantKind(t, err, KindCertificate)
+	_ = wantKind(t, err, KindCertificate)
 }
 
 // TestGuardAlone: a request that was made past every other check stays here.
