@@ -79,9 +79,9 @@ func available(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, re
 	case provision.Duplicate:
 		return no(v1beta1.ReasonDuplicate, fmt.Sprintf("PhysicalHost %s is the same server: delete one of them", g.duplicateOf))
 	case provision.PoweredOn:
-		return no(v1beta1.ReasonPoweredOn, "the server is running and was not started by us: power it off, or set spec.consentToErase to have it powered off and emptied")
+		return no(v1beta1.ReasonPoweredOn, "the server is running and nobody claims it: power it off, or set spec.consentToErase to have it powered off and emptied (and take the consent back afterwards)")
 	case provision.NotEmpty:
-		return no(v1beta1.ReasonForeignMedia, "virtual media are inserted or a boot override is set by someone else: remove them, or set spec.consentToErase")
+		return no(v1beta1.ReasonForeignMedia, "virtual media are inserted or a boot override is set, and nobody claims the host: remove them, or set spec.consentToErase to have it emptied (and take the consent back afterwards)")
 	case provision.Cleaning:
 		return no(v1beta1.ReasonCleaning, "being powered off and emptied with its owner's consent")
 	case provision.Inspecting:
