@@ -75,6 +75,9 @@ func TestBootOnceFromCDIsConsumedAndFetchedByRange(t *testing.T) {
 	content := isoBytes(300 << 10)
 	files := serveImages(t, httptest.NewServer, map[string][]byte{"/boot.iso": content, "/config.iso": isoBytes(50 << 10)})
 	g := &obedient{ran: func(ctx context.Context, b emulator.Boot) error {
+		if b.Device != "Cd" {
+			return nil // the boot from the disk may end at any moment with the test
+		}
 		r, size, err := b.Media[0].Open(ctx)
 		if err != nil {
 			return err
