@@ -23,7 +23,7 @@ const (
 // rockDot is the system use field of a directory's own entry. That of the root
 // announces the extensions (SUSP SP and ER).
 func (v *view) rockDot(d *node) []byte {
-	if v.joliet {
+	if v.joliet || v.bare {
 		return nil
 	}
 	if d.parent != d {
@@ -38,7 +38,7 @@ func (v *view) rockDot(d *node) []byte {
 
 // rockChild is the system use field of an entry with a name.
 func (v *view) rockChild(n *node) []byte {
-	if v.joliet {
+	if v.joliet || v.bare {
 		return nil
 	}
 	out := append(v.rockNode(n), 'N', 'M', 5+byte(len(n.name)), 1, 0)
@@ -47,7 +47,7 @@ func (v *view) rockChild(n *node) []byte {
 
 // rockNode holds mode and times (PX, TF).
 func (v *view) rockNode(n *node) []byte {
-	if v.joliet {
+	if v.joliet || v.bare {
 		return nil
 	}
 	mode, links := uint32(modeFile), uint32(1)
@@ -59,7 +59,7 @@ func (v *view) rockNode(n *node) []byte {
 			}
 		}
 	}
-	out := []byte{'P', 'X', 36, 1}
+	out := append(make([]byte, v.skip), 'P', 'X', 36, 1)
 	for _, f := range []uint32{mode, links, 0, 0} {
 		out = both32(out, f)
 	}
