@@ -152,7 +152,7 @@ func (c *composer) graft(h *hierarchy, tree *node) (*grafted, error) {
 	if err != nil {
 		return nil, err
 	}
-	view.bare, view.skip = !joliet && !c.v.rock, c.v.skip
+	view.bare, view.serial, view.skip = !joliet && !c.v.rock, c.v.serial, c.v.skip
 	g := &grafted{h: h, view: view, root: tree}
 	view.rootSize = uint32(len(g.rootData()))
 	for _, d := range view.dirs {

@@ -171,9 +171,10 @@ type view struct {
 	// rootSize, when set, is the length of a root directory that has more in it
 	// than the nodes of this view.
 	rootSize uint32
-	// bare: no Rock Ridge. skip: bytes that SUSP readers skip in each record.
-	bare bool
-	skip int
+	// bare: no Rock Ridge. serial: its PX entries end in a serial number. skip:
+	// bytes that SUSP readers skip in each record.
+	bare, serial bool
+	skip         int
 }
 
 func newView(root *node, joliet bool) (*view, error) {

@@ -34,6 +34,9 @@ type volume struct {
 	// bytes that SUSP has readers skip in every record but the root's first.
 	rock bool
 	skip int
+	// serial tells whether PX entries end in a serial number, as since RRIP 1.12;
+	// strict readers want all of an image's to be of one version.
+	serial bool
 	// udf tells whether the image has a UDF file system beside.
 	udf bool
 	// embed is the area that CoreOS images reserve for an Ignition config.
@@ -208,7 +211,9 @@ func (v *volume) findRockRidge(root []byte) {
 	v.skip = int(use[6])
 	for len(use) >= 4 && int(use[2]) >= 4 && int(use[2]) <= len(use) {
 		switch string(use[:2]) {
-		case "PX", "RR", "TF":
+		case "PX":
+			v.rock, v.serial = true, use[2] == pxLength+8
+		case "RR", "TF":
 			v.rock = true
 		}
 		use = use[use[2]:]
