@@ -63,7 +63,10 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 	f.Consent = host.Spec.ConsentToErase
 	f.KeepOn = host.Spec.PowerPolicy != v1beta1.PowerPolicyObserve
 	f.Deleting = !host.DeletionTimestamp.IsZero()
-	f.Inventoried = host.Status.Hardware != nil && host.Status.BMC != nil
+	if hw := host.Status.Hardware; hw != nil && host.Status.BMC != nil {
+		f.Inventoried = true
+		g.brief.Server = actuator.Server{UUID: hw.SystemUUID, Serial: hw.SerialNumber}
+	}
 	g.brief.ClaimID = ""
 	if claim := host.Spec.Claim; claim != nil {
 		r.gatherTenancy(host, claim, g)
@@ -264,8 +267,8 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	if fault := driveFault(host, secret); fault != nil {
 		return fault, nil
 	}
-	if len(g.observation.Slots) > 0 {
-		if _, err := actuator.Plan(g.brief.Family, g.observation.Slots); err != nil {
+	if g.observation.Slots != nil {
+		if _, err := actuator.Plan(g.brief.Family, g.observation); err != nil {
 			return &inputError{v1beta1.ReasonUnsupported, err.Error()}, nil
 		}
 	}
@@ -282,6 +285,9 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	case !prepared.Ready:
 		g.deadlines = append(g.deadlines, r.Clock.Now().Add(imageRetry))
 		return &inputError{v1beta1.ReasonMediaNotReady, "image: " + prepared.Progress}, nil
+	}
+	if _, err := actuator.Plan(g.brief.Family, g.observation, prepared.Looks); err != nil && g.observation.Slots != nil {
+		return &inputError{v1beta1.ReasonUnsupported, err.Error()}, nil
 	}
 	g.image = prepared
 	return nil, nil
