@@ -115,7 +115,9 @@ func (a *Actuator) inspect(ctx context.Context, at access) error {
 	if err != nil {
 		return err
 	}
-	if a.update(at.of, func(o *Observation) { o.Identity, o.Hardware = &identity, &hardware }) {
+	if a.update(at.of, func(o *Observation) {
+		o.Identity, o.Hardware, o.InspectedAt, o.Stale = &identity, &hardware, a.clock.Now(), false
+	}) {
 		a.tell(at.of.host)
 	}
 	return nil
