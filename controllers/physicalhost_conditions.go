@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,7 +33,7 @@ func condition(kind string, status metav1.ConditionStatus, reason, message strin
 
 func inspected(host *v1beta1.PhysicalHost) metav1.Condition {
 	if host.Status.Hardware != nil && host.Status.BMC != nil {
-		return condition(v1beta1.InspectedCondition, metav1.ConditionTrue, v1beta1.ReasonInspected, "")
+		return condition(v1beta1.InspectedCondition, metav1.ConditionTrue, v1beta1.ReasonInspected, strings.Join(host.Status.BMC.Problems, "; "))
 	}
 	return condition(v1beta1.InspectedCondition, metav1.ConditionFalse, v1beta1.ReasonInspecting, "the hardware was not read yet")
 }
@@ -73,6 +74,9 @@ func available(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, re
 	}
 	switch d.State {
 	case provision.Available:
+		if why := unfit(host); why != "" {
+			return no(v1beta1.ReasonUnsupported, why)
+		}
 		return condition(v1beta1.AvailableCondition, metav1.ConditionTrue, v1beta1.ReasonAvailable, "")
 	case provision.Maintenance:
 		return no(v1beta1.ReasonMaintenance, "spec.maintenance is set")

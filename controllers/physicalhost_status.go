@@ -176,7 +176,7 @@ func reportParked(s *v1beta1.PhysicalHostStatus, g *gathered, now metav1.Time) {
 	failure, p := g.observation.Failure, s.ParkedCredential
 	uid, version := string(g.connected.secretUID), g.connected.secretVersion
 	switch {
-	case failure != nil && failure.LoginFailed:
+	case failure != nil && failure.LoginFailed && !failure.Outdated:
 		if p == nil || p.SecretUID != uid || p.SecretVersion != version {
 			s.ParkedCredential = &v1beta1.ParkedCredential{SecretUID: uid, SecretVersion: version, Since: now}
 		}
@@ -192,6 +192,8 @@ func reachability(host *v1beta1.PhysicalHost, g *gathered) metav1.Condition {
 	switch {
 	case g.fault != nil:
 		c.Reason, c.Message = g.fault.reason, g.fault.message
+	case failure != nil && failure.Outdated:
+		c.Reason, c.Message = v1beta1.ReasonNotYetContacted, "the connection was changed after the BMC was last out of reach, and is being tried"
 	case failure == nil && g.facts.Observed:
 		c.Status, c.Reason = metav1.ConditionTrue, v1beta1.ReasonReachable
 	case failure == nil && host.Status.ParkedCredential != nil:

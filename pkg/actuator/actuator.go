@@ -121,6 +121,7 @@ func (a *Actuator) Track(t Tracking) error {
 	}
 	abandoned := !a.tracks(endpoint)
 	server := &tracked{host: t.Host, target: t.Target, endpoint: endpoint, sent: map[string]*sent{}}
+	server.observation.Stale = moved // whatever status says of the hardware is of the old server
 	a.hosts[t.Host] = server
 	a.mu.Unlock()
 	switch {
@@ -182,10 +183,22 @@ func (a *Actuator) Observed(host string) (Observation, bool) {
 // Status is what the gate knows of a host.
 func (a *Actuator) Status(host string) bmcqueue.Status { return a.gate.Status(host) }
 
-// RetryNow clears back-off and parking of the host's endpoint and reads it soon.
+// InspectAgain has the BMC's report and the inventory read again, once nobody claims the host.
+func (a *Actuator) InspectAgain(host string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t, ok := a.hosts[host]; ok {
+		t.observation.Stale = true
+	}
+}
+
+// RetryNow clears back-off and parking of the host's endpoint, and reads everything of it again soon.
 func (a *Actuator) RetryNow(host string) {
 	a.mu.Lock()
 	t, ok := a.hosts[host]
+	if ok {
+		t.observation.Stale = true
+	}
 	a.mu.Unlock()
 	if ok {
 		a.gate.Reset(t.endpoint)

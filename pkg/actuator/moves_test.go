@@ -203,3 +203,28 @@ func TestASwappedServerIsInspectedAgain(t *testing.T) {
 		}
 	})
 }
+
+// The hardware is read again when somebody asks, and of a server at another address even if it does not say who it is.
+func TestWhenTheHardwareIsReadAgain(t *testing.T) {
+	bubble(t, func(ctx context.Context) {
+		r, first, second, _, letGo := twoServers(ctx, "none", unclaimed())
+		close(letGo)
+		r.change(func(b *Brief) { b.Facts.Inventoried = true })
+		for _, s := range []*redfishfake.BMC{first, second} {
+			s.SetIdentity(redfish.Identity{})
+		}
+		r.until(t, time.Minute, state(provision.Available))
+		if n := first.Calls()[redfishfake.OpIdentify]; n != 0 {
+			t.Fatalf("inspected %d times, although its inventory is known", n)
+		}
+		r.hands.RetryNow(hostName)
+		r.until(t, time.Minute, func(provision.Decision) bool { return first.Calls()[redfishfake.OpIdentify] == 1 })
+		r.until(t, time.Minute, state(provision.Available))
+		r.hands.InspectAgain(hostName)
+		r.until(t, time.Minute, func(provision.Decision) bool { return first.Calls()[redfishfake.OpIdentify] == 2 })
+		r.until(t, time.Minute, state(provision.Available))
+		r.address = elsewhere
+		r.until(t, time.Minute, func(provision.Decision) bool { return second.Calls()[redfishfake.OpIdentify] == 1 })
+		r.until(t, time.Minute, state(provision.Available))
+	})
+}

@@ -25,6 +25,10 @@ type Observation struct {
 	// Identity and Hardware are nil until the host was inspected.
 	Identity *redfish.Identity
 	Hardware *redfish.Hardware
+	// InspectedAt is when they were read; zero if never.
+	InspectedAt time.Time
+	// Stale: what is known of the hardware, also from before this process, is to be read again.
+	Stale bool
 	// Boots maps claim ids to the last time power On was observed after an armed boot for that claim.
 	Boots map[string]time.Time
 	// DeafSince maps claim ids to when a graceful shutdown for them was given up.
@@ -78,8 +82,8 @@ func (s Server) couldBe(state redfish.State) bool {
 func Complete(b Brief, o Observation) provision.Facts {
 	f := b.Facts
 	f.Observed = !o.At.IsZero()
-	f.Inventoried = f.Inventoried && b.Server.couldBe(o.State) ||
-		o.Identity != nil && o.Hardware != nil && Server{UUID: o.Identity.SystemUUID, Serial: o.Identity.SerialNumber}.couldBe(o.State)
+	f.Inventoried = !o.Stale && (f.Inventoried && b.Server.couldBe(o.State) ||
+		o.Identity != nil && o.Hardware != nil && Server{UUID: o.Identity.SystemUUID, Serial: o.Identity.SerialNumber}.couldBe(o.State))
 	f.Power = power(o.State.Power)
 	f.Armed = o.State.Boot.Armed()
 	f.ArmedOurs = o.State.Boot.OnceFrom(redfish.BootCD)

@@ -48,7 +48,7 @@ func (a *Actuator) observe(ctx context.Context, at access, age time.Duration) (o
 	if err != nil {
 		return Observation{}, false, err
 	}
-	if before.Slots != nil && sameState(before.State, state) && a.clock.Since(before.SlotsAt) < age {
+	if before.Slots != nil && (age == slotsAny || sameState(before.State, state) && a.clock.Since(before.SlotsAt) < age) {
 		o, err = a.store(at, &state, nil)
 		return o, false, err
 	}
@@ -115,7 +115,9 @@ func (a *Actuator) inspect(ctx context.Context, at access) error {
 	if err != nil {
 		return err
 	}
-	if a.update(at.of, func(o *Observation) { o.Identity, o.Hardware = &identity, &hardware }) {
+	if a.update(at.of, func(o *Observation) {
+		o.Identity, o.Hardware, o.InspectedAt, o.Stale = &identity, &hardware, a.clock.Now(), false
+	}) {
 		a.tell(at.of.host)
 	}
 	return nil

@@ -112,7 +112,7 @@ func newTapped(ctx context.Context, b *tap, brief Brief) *rig {
 	return r
 }
 
-func (r *rig) Valid() bool                             { r.mu.Lock(); defer r.mu.Unlock(); return r.fence }
+func (r *rig) Valid() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.fence }
 
 func (r *rig) Forget(string) {
 	r.mu.Lock()
