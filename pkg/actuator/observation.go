@@ -145,22 +145,21 @@ func media(b Brief, o Observation) provision.Media {
 	return provision.MediaOurs
 }
 
-// isOurs says whether the slot holds this medium under the recorded capability.
+// isOurs says whether the slot holds this medium under the recorded capability; without a medium, any of ours.
 func isOurs(s redfish.Slot, medium bootmedia.Medium, hash string) bool {
 	got, file, ok := bootmedia.HashFromURL(s.Image)
-	return ok && hash != "" && got == hash && file == bootmedia.FileOf(medium)
+	return ok && hash != "" && got == hash && (medium == "" || file == bootmedia.FileOf(medium))
 }
 
-// Plan says which of our media goes into which slot: not into one that refused them, if it can be helped. looks, when the image
-// has been looked into, lets it refuse what could never boot right. The error is for people.
-func Plan(family bootmedia.Family, o Observation, looks ...bootmedia.ImageLooksLike) ([]bootmedia.Placement, error) {
+// Plan says which of our media goes into which slot: not into one that refused them, if it can be helped. The error is for people.
+func Plan(family bootmedia.Family, o Observation) ([]bootmedia.Placement, error) {
 	infos := make([]bootmedia.SlotInfo, 0, len(o.Slots))
 	for _, s := range o.Slots {
 		if s.CanInsert && !o.Refused[s.ID] {
 			infos = append(infos, bootmedia.SlotInfo{ID: s.ID, Types: s.Types})
 		}
 	}
-	return bootmedia.Plan(family, infos, looks...)
+	return bootmedia.Plan(family, infos)
 }
 
 // refuse keeps that a slot does not take our media. Once there is no way left without the slots that refused, all of them are

@@ -179,7 +179,7 @@ func (r *rig) reconcile(t *testing.T) provision.Decision {
 		}
 		r.change(func(b *Brief) {
 			b.Hash, b.Facts.Content = token.Hash(), provision.ContentReady
-			b.URLs = map[bootmedia.Medium]string{bootmedia.Boot: bootmedia.BootURL("https://m", token), bootmedia.Config: bootmedia.ConfigURL("https://m", token)}
+			b.URLs = map[bootmedia.Medium]string{bootmedia.Boot: bootmedia.BootURL("https://m", token), bootmedia.Config: bootmedia.ConfigURL("https://m", token), bootmedia.Composed: bootmedia.ComposedURL("https://m", token)}
 		})
 	case d.Action == provision.MarkBound:
 		r.change(func(b *Brief) { b.Facts.Bound = true })

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"time"
 
-	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
@@ -193,7 +192,7 @@ func (r *run) fullSlot(brief Brief, o Observation) string {
 			continue
 		}
 		rank := 1
-		if !isOurs(s, bootmedia.Boot, brief.Hash) && !isOurs(s, bootmedia.Config, brief.Hash) {
+		if !isOurs(s, "", brief.Hash) {
 			rank++
 		}
 		if !r.actuator.isStuck(r.of, s.ID) {

@@ -106,9 +106,11 @@ func layOver(r io.ReaderAt, size int64, c Content, tag string) (*overlay, error)
 	if err != nil {
 		return nil, err
 	}
-	if c.Looks, err = lookAround(r, v); err != nil {
+	looks, err := lookAround(r, v)
+	if err != nil {
 		return nil, err
 	}
+	c.Looks = &looks
 	rc, err := recipeFor(c)
 	if err != nil {
 		return nil, err

@@ -133,7 +133,7 @@ func commandLine(line string) string {
 
 // lines tells whether any command line was found, and whether one of them has
 // an argument that match accepts.
-func (l ImageLooksLike) lines(match func(argument string) bool) (known, found bool) {
+func (l *ImageLooksLike) lines(match func(argument string) bool) (known, found bool) {
 	for _, line := range l.CommandLines {
 		if slices.ContainsFunc(strings.Fields(line), match) {
 			return true, true

@@ -359,7 +359,7 @@ func FuzzLook(f *testing.F) {
 		if c := commandLine(text); len(c) > maxCommandLine+len("…") || strings.Contains(c, "\n") {
 			t.Fatalf("%q", c)
 		}
-		if dir := seedDir(ImageLooksLike{CommandLines: []string{text}}); strings.HasPrefix(dir, "/") {
+		if dir := seedDir(&ImageLooksLike{CommandLines: []string{text}}); strings.HasPrefix(dir, "/") {
 			t.Fatalf("%q", dir)
 		}
 	})

@@ -210,15 +210,15 @@ func contentFor(g Grant, token Token) Content {
 }
 
 // looksFor looks into the image where a drive beside it depends on what is in it.
-func (s *Server) looksFor(ctx context.Context, c Content) (ImageLooksLike, error) {
+func (s *Server) looksFor(ctx context.Context, c Content) (*ImageLooksLike, error) {
 	if !families[c.Family].talosKeys {
-		return ImageLooksLike{}, nil
+		return nil, nil
 	}
 	p, err := s.Prepare(ctx, c.ImageURL, c.Checksum)
 	if err == nil && !p.Ready {
 		err = errNotReady
 	}
-	return p.Looks, err
+	return &p.Looks, err
 }
 
 // unavailable asks the BMC to come back; those that do not know Retry-After

@@ -24,6 +24,9 @@ func Check(c Content, m Medium) error {
 	if row.layout == layoutNone {
 		return nil
 	}
+	if c.Looks == nil {
+		c.Looks = &ImageLooksLike{EmbedBytes: maxEmbedBytes}
+	}
 	if err := checkCommandLine(c); err != nil {
 		return err
 	}
@@ -116,7 +119,7 @@ func pad4(b *bytes.Buffer) { b.Write(make([]byte, (4-b.Len()%4)%4)) }
 var seedPath = regexp.MustCompile(`^["']?ds=nocloud(?:-net)?\\?;s=(?:file://)?/cdrom/([A-Za-z0-9._/-]+?)/*["']?$`)
 
 // seedDir is the folder in which the image's own command line has cloud-init look; empty: none.
-func seedDir(l ImageLooksLike) string {
+func seedDir(l *ImageLooksLike) string {
 	for _, line := range l.CommandLines {
 		for _, a := range strings.Fields(line) {
 			if m := seedPath.FindStringSubmatch(a); m != nil {
@@ -155,7 +158,10 @@ func checkCommandLine(c Content) error {
 	return nil
 }
 
-func isMetalISO(l ImageLooksLike) bool {
+func isMetalISO(l *ImageLooksLike) bool {
+	if l == nil {
+		return false
+	}
 	_, found := l.lines(argument("talos.config=metal-iso"))
 	return found
 }

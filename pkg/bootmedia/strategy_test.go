@@ -77,7 +77,8 @@ func TestEachFamilyFindsItsDataInTheImage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			image := liveImage(t, "live", c.grub)
-			c.content.Looks = lookAtImage(t, image)
+			looks := lookAtImage(t, image)
+			c.content.Looks = &looks
 			if err := Check(c.content, Composed); err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +126,7 @@ func TestAFamilyIsToldWhatItsImageLacks(t *testing.T) {
 		"nothing needed":        {composedContent(FamilyNone, "", ""), ImageLooksLike{Opaque: "x"}, Boot, ""},
 		"unknown family":        {composedContent("beos", "", ""), ImageLooksLike{}, Boot, "unknown osFamily"},
 	} {
-		c.content.Looks = c.looks
+		c.content.Looks = &c.looks
 		err := Check(c.content, c.medium)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v", name, err)
@@ -133,9 +134,20 @@ func TestAFamilyIsToldWhatItsImageLacks(t *testing.T) {
 	}
 }
 
+func TestWhatDependsOnTheImageIsNotJudgedBeforeALook(t *testing.T) {
+	for _, c := range []Content{composedContent(FamilyRHCOS, FormatIgnition, "{}"), composedContent(FamilyTalos, "", "x"), composedContent(FamilyGeneric, "", "x")} {
+		if err := Check(c, Composed); err != nil {
+			t.Errorf("%s: %v", c.Family, err)
+		}
+	}
+	if err := Check(composedContent(FamilyRHCOS, FormatCloudConfig, "x"), Composed); err == nil {
+		t.Error("the wrong format was accepted before a look")
+	}
+}
+
 func TestEmbeddedConfigIsAnInitramfs(t *testing.T) {
 	c := composedContent(FamilyFedoraCoreOS, FormatIgnition, `{"ignition":{"version":"3.4.0"}}`)
-	c.Looks.EmbedBytes = 1 << 18
+	c.Looks = &ImageLooksLike{EmbedBytes: 1 << 18}
 	rc, err := recipeFor(c)
 	if err != nil {
 		t.Fatal(err)

@@ -78,9 +78,10 @@ type Content struct {
 
 	// ImagePin is what Prepare returned when the claim was made.
 	ImagePin Pin
-	// Looks is what Prepare saw in the image, for Check. A Source leaves it empty:
-	// the server that is asked for a medium looks into the image itself.
-	Looks ImageLooksLike
+	// Looks is what Prepare saw in the image, for Check; nil when nobody looked
+	// yet, which leaves unchecked what depends on it. A Source leaves it nil: the
+	// server that is asked for a medium looks into the image itself.
+	Looks *ImageLooksLike
 }
 
 // Grant is what a valid token stands for.

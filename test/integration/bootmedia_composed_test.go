@@ -139,7 +139,7 @@ func fetchComposed(t *testing.T, image []byte, c bootmedia.Content) []byte {
 		t.Fatal(err)
 	}
 	checked := c
-	checked.Looks = prepared.Looks
+	checked.Looks = &prepared.Looks
 	if err := bootmedia.Check(checked, bootmedia.Composed); err != nil {
 		t.Fatal(err)
 	}
