@@ -131,11 +131,12 @@ func (l *hostLoop) reconcile() provision.Decision {
 			b.Hash, b.Facts.Content = token.Hash(), provision.ContentReady
 			b.URLs = map[bootmedia.Medium]string{bootmedia.Boot: bootmedia.BootURL(l.media, token), bootmedia.Config: bootmedia.ConfigURL(l.media, token)}
 		})
-		return l.reconcile()
+		return l.reconcile() // as the write of the API would wake it
 	case d.Action == provision.ClearClaim:
 		l.change(func(b *actuator.Brief) {
 			b.Facts.Claim, b.Facts.Bound, b.ClaimID, b.Hash, b.URLs = provision.ClaimNone, false, "", "", nil
 		})
+		return l.reconcile() // as the write of the API would wake it
 	default:
 		l.hands.Withdraw(budgetHost)
 	}
