@@ -118,6 +118,15 @@ func TestBackOffIsVisible(t *testing.T) {
 			}
 		})
 	}
+	// A wish that the gate handed back and got again goes on where it was; another one does not.
+	handedBack := bmcqueue.Outcome{Ending: bmcqueue.EndedFailed, Kind: "Insert", ID: "c/Insert", Attempts: 5, Message: "refused"}
+	for kind, want := range map[string]int32{"Insert": 6, "Eject": 1} {
+		s := &v1beta1.PhysicalHostStatus{}
+		reportOperation(s, bmcqueue.Status{State: bmcqueue.StateBackOff, Kind: kind, ID: "c/" + kind, Attempts: 1, NextAttempt: at, Outcome: handedBack}, &gathered{})
+		if told := s.Operation.LastError == "refused"; s.Attempts != want || told != (kind == "Insert") {
+			t.Errorf("%s: %d attempts, %q", kind, s.Attempts, s.Operation.LastError)
+		}
+	}
 	// An endpoint that backs off shows when it is read again, though nobody asked for an operation.
 	s := &v1beta1.PhysicalHostStatus{}
 	if reportOperation(s, bmcqueue.Status{State: bmcqueue.StateBackOff, LastError: "refused", NextAttempt: at}, &gathered{}); s.NextAttempt == nil {

@@ -96,6 +96,13 @@ func reportOperation(s *v1beta1.PhysicalHostStatus, q bmcqueue.Status, g *gather
 	if g.fault != nil || (q.State == bmcqueue.StateIdle && q.Kind == "") {
 		return
 	}
+	// The gate hands a wish back after some tries, and gets it again at once: what was said then holds until the next try.
+	if o := q.Outcome; o.Ending == bmcqueue.EndedFailed && o.Kind == q.Kind && o.ID == q.ID {
+		q.Attempts += o.Attempts
+		if q.LastError == "" {
+			q.LastError = o.Message
+		}
+	}
 	s.Attempts = int32(q.Attempts)
 	if q.Kind != "" {
 		s.Operation = &v1beta1.HostOperation{Kind: q.Kind, Phase: phase(q.State), LastError: q.LastError, Since: metav1.NewTime(q.Since.Truncate(time.Second))}
