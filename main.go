@@ -138,11 +138,20 @@ func newProcess(ctx context.Context, config *rest.Config, scheme *runtime.Scheme
 	return &process{manager: mgr, log: log}, nil
 }
 
+// How the time to end is used: a Pod has 30 s (terminationGracePeriodSeconds). The gate drains, cancels what is left and gives it
+// 5 s, logs out; then the lease is let go.
+const (
+	shutdownTimeout = 27 * time.Second
+	drainTimeout    = 15 * time.Second
+	logoutTimeout   = 5 * time.Second
+)
+
 // managerOptions: of Secrets the manager's cache holds metadata only, of all of them, as a changed BMC Secret must be seen;
 // see clusterSecrets for those whose data is cached.
 func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controllers.DriverLease) ctrl.Options {
+	patience := shutdownTimeout
 	o := ctrl.Options{
-		Scheme:         scheme,
+		Scheme: scheme, GracefulShutdownTimeout: &patience,
 		LeaderElection: true, LeaderElectionResourceLockInterface: lease, LeaderElectionReleaseOnCancel: true,
 		LeaseDuration: &s.LeaderElection.LeaseDuration, RenewDeadline: &s.LeaderElection.RenewDeadline, RetryPeriod: &s.LeaderElection.RetryPeriod,
 		HealthProbeBindAddress: s.Metrics.ProbeAddress,
@@ -201,7 +210,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("set up the workload cluster cache: %w", err)
 	}
-	media, err := p.addMedia(secrets)
+	media, err := p.addMedia(ctx, secrets)
 	if err != nil {
 		return err
 	}
@@ -236,25 +245,40 @@ func (p *parts) clusterSecrets() (client.Reader, error) {
 
 // addGate adds the BMC gate, which runs only under the driver lease.
 func (p *parts) addGate() (*actuator.Actuator, error) {
-	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics})
+	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics, DrainTimeout: drainTimeout})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
 	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, Driving: p.lease.Valid, Metrics: p.metrics,
 		Interval: func() time.Duration { return p.live.Settings().Metrics.Interval }}
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
 	}
+	dump := controllers.DumpOnSignal{Dump: queue.Dump, Log: p.live.Logger().WithName("gate")}
+	if err := p.mgr.Add(everywhere{dump.Run}); err != nil {
+		return nil, err
+	}
 	pool := redfish.NewPool(redfish.Options{})
-	err := p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		if s := p.live.Settings(); !p.lease.CleanHandOver() {
-			queue.SetQuietTime(max(s.Provisioning.BMCCooldownPeriod, s.BMC.RequestTimeout))
-		}
-		err := queue.Run(ctx)
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = pool.Close(closing) // logs out; what cannot be reached ends its sessions by itself
-		return err
-	}))
+	err := p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.drive(ctx, queue, pool) }))
 	return actuator.New(actuator.Options{Gate: queue, Driver: pool, Clock: clock.RealClock{}, Changed: p.wake.Wake}), err
+}
+
+// drive runs the gate for as long as this process leads. When the lease is lost the manager ends, and the process with it; when the
+// process is asked to end, the lease is let go only after nothing can be on its way to a BMC any more.
+func (p *parts) drive(ctx context.Context, queue *bmcqueue.Queue, pool *redfish.Pool) error {
+	s := p.live.Settings()
+	queue.TakeOver(p.lease.HandOver(), max(s.Provisioning.BMCCooldownPeriod, s.BMC.RequestTimeout))
+	if err := queue.Run(ctx); err != nil {
+		return err
+	}
+	if !p.lease.Valid() {
+		return nil // a log-out would be a request that is not ours to make
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
+	defer cancel()
+	_ = pool.Close(closing) // logs out; what cannot be reached ends its sessions by itself
+	if queue.Settled() {
+		p.lease.Settled()
+	}
+	return nil
 }
 
 func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clusters clustercache.ClusterCache, media *bootmedia.Server, hands *actuator.Actuator) error {
@@ -274,14 +298,20 @@ func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clust
 }
 
 // addMedia adds the media server to every replica.
-func (p *parts) addMedia(secrets client.Reader) (*bootmedia.Server, error) {
+func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
 	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
 	if dir := p.settings.Media.CertDir; dir != "" {
 		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
 		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
 	}
 	server := bootmedia.New(bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")})
+	server.Notify(func(imageURL string) {
+		if p.lease.Valid() { // only there a controller waits for it
+			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
+		}
+	})
 	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
+		defer server.Close()
 		return p.serveMedia(ctx, controllers.CountMedia(server.Handler(), p.metrics))
 	}})
 }
