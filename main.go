@@ -247,7 +247,7 @@ func (p *parts) clusterSecrets() (client.Reader, error) {
 func (p *parts) addGate() (*actuator.Actuator, error) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics, DrainTimeout: drainTimeout})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
-	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, Driving: p.lease.Valid, Metrics: p.metrics,
+	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
 		Interval: func() time.Duration { return p.live.Settings().Metrics.Interval }}
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
