@@ -9,30 +9,38 @@ import (
 // the only one, else the one that names the system.
 func (c *client) readManager(ctx context.Context, op string) (*managerDoc, error) {
 	path := c.know().Manager
-	if path == "" {
-		found, err := c.findManager(ctx, op)
+	known := path != ""
+	for {
+		if path == "" {
+			found, err := c.findManager(ctx, op)
+			if err != nil {
+				return nil, err
+			}
+			path = found
+		}
+		var doc managerDoc
+		_, err := c.conn.get(ctx, op, path, &doc)
+		if KindOf(err) == KindNotFound {
+			c.learn(func(l *learned) { l.Manager = "" })
+			if known { // it was moved: not there any more does not mean that there is none
+				path, known = "", false
+				continue
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
-		path = found
-	}
-	var doc managerDoc
-	if _, err := c.conn.get(ctx, op, path, &doc); err != nil {
-		if KindOf(err) == KindNotFound {
-			c.learn(func(l *learned) { l.Manager = "" })
+		if doc.ID == "" {
+			doc.ID = text(lastSegment(path))
 		}
-		return nil, err
+		c.learn(func(l *learned) {
+			l.Manager = path
+			l.hearManager(c.vendorName, &doc)
+			media := string(doc.VirtualMedia)
+			l.managerMedia = &media
+		})
+		return &doc, nil
 	}
-	if doc.ID == "" {
-		doc.ID = text(lastSegment(path))
-	}
-	c.learn(func(l *learned) {
-		l.Manager = path
-		l.hearManager(c.vendorName, &doc)
-		media := string(doc.VirtualMedia)
-		l.managerMedia = &media
-	})
-	return &doc, nil
 }
 
 func (c *client) findManager(ctx context.Context, op string) (string, error) {

@@ -269,7 +269,8 @@ func refusedBody(err error) bool {
 	if !ok || e.Status != http.StatusBadRequest && e.Status != http.StatusUnsupportedMediaType {
 		return false
 	}
-	return len(e.refusal.keys) == 0 || e.refusal.has("malformedjson", "emptyjson", "unrecognizedrequestbody", "actionparameterunknown", "actionparameternotsupported", "generalerror")
+	saysNothing := !slices.ContainsFunc(e.refusal.keys, func(k string) bool { return k != "generalerror" })
+	return saysNothing || e.refusal.has("malformedjson", "emptyjson", "unrecognizedrequestbody", "actionparameterunknown", "actionparameternotsupported")
 }
 
 // slotChanged forgets the slots when one of them is gone: firmware updates move them.

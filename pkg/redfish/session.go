@@ -100,7 +100,7 @@ func (c *conn) sweep(ctx context.Context, cred credential) {
 // false where that could not be told.
 func (c *conn) endRecorded(ctx context.Context, record string, cred credential) bool {
 	path, created, ok := strings.Cut(record, " ")
-	if !ok || c.isCurrent(path) {
+	if !ok || created == "" || c.isCurrent(path) {
 		return true
 	}
 	doc, err := c.readSession(ctx, path, cred)
