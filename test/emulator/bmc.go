@@ -1,12 +1,14 @@
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -64,16 +66,24 @@ type SlotState struct {
 // BMC is one emulated server with its management controller. All methods are
 // safe for concurrent use.
 type BMC struct {
-	fleet    *Fleet
-	persona  *persona
+	fleet *Fleet
+	// front is the BMC at whose endpoint this server is managed: itself, but
+	// for the blades of a chassis, which share the front's mu.
+	front    *BMC
+	face     atomic.Pointer[face]
 	identity Identity
 	disk     Disk
-	nodes    func() map[string]*node
 	addr     string
 	inFlight meter
+	door     door
 
-	mu        sync.Mutex
+	mu        *sync.Mutex
 	closed    bool
+	blades    []*BMC // those behind this front
+	faults    map[string]*active
+	tasks     tasks
+	physics   physics
+	oem       oemState
 	spec      Spec
 	server    *http.Server // nil while unplugged
 	listener  net.Listener
@@ -94,34 +104,47 @@ type BMC struct {
 	open      map[uint64]*Change
 	count     RequestCount
 	changes   []*Change
+	reads     []*Change // the other requests, if they are kept
 	fetcher   *fetcher
 }
 
-func newBMC(f *Fleet, spec Spec) (*BMC, error) {
-	spec = spec.withDefaults()
-	p, err := personaNamed(spec.Persona)
+func newBMC(f *Fleet, spec Spec, front *BMC) (*BMC, error) {
+	if front != nil {
+		spec.Persona = front.kind().name
+	}
+	p, err := personaNamed(cmp.Or(spec.Persona, "generic"))
 	if err != nil {
 		return nil, err
 	}
+	spec = spec.withDefaults(p)
 	if spec.InitialPower != string(On) && spec.InitialPower != string(Off) {
 		return nil, fmt.Errorf("initial power %q is neither On nor Off", spec.InitialPower)
 	}
 	b := &BMC{
-		fleet: f, persona: p, spec: spec, identity: spec.identity(), power: Off,
+		fleet: f, spec: spec, identity: spec.identity(), power: Off, faults: map[string]*active{},
 		override: Override{Target: "None", Enabled: "Disabled", Mode: "UEFI"},
-		access:   newAccess(f.timings.SessionTimeout), changed: make(chan struct{}),
+		access:   newAccess(cmp.Or(f.sessionTimeout, p.login.timeout, f.timings.SessionTimeout)), changed: make(chan struct{}),
 		open: map[uint64]*Change{}, count: newRequestCount(),
 	}
-	for _, s := range p.slots {
-		b.slots = append(b.slots, &slot{slotSpec: s})
+	for _, s := range p.media.slots {
+		b.slots = append(b.slots, &slot{id: s.id, name: s.name, spec: s})
 	}
-	b.nodes = sync.OnceValue(b.tree)
+	b.front, b.mu = b, &sync.Mutex{}
+	if front != nil {
+		b.front, b.mu, b.addr = front, front.mu, front.addr
+	}
+	b.setFace(p)
+	b.physics.shownOverride = b.override
 	if f.guest != nil {
 		b.guest = f.guest(b.Identity())
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.listenLocked(net.JoinHostPort(spec.IP, strconv.Itoa(spec.Port))); err != nil {
+	if front != nil {
+		if err := front.adoptLocked(b); err != nil {
+			return nil, err
+		}
+	} else if err := b.listenLocked(net.JoinHostPort(spec.IP, strconv.Itoa(spec.Port))); err != nil {
 		return nil, err
 	}
 	if spec.InitialPower == string(On) {
@@ -151,14 +174,21 @@ func (b *BMC) SystemID() string { return b.spec.SystemID }
 // Disk is the server's own storage.
 func (b *BMC) Disk() *Disk { return &b.disk }
 
-// Username returns the name of the BMC's one account.
-func (b *BMC) Username() string { return b.spec.Username }
+// Persona returns Spec.Persona.
+func (b *BMC) Persona() string { return b.kind().name }
 
-// Password returns the account's current password.
+// Front is the BMC whose endpoint serves this server: b itself but for the
+// servers of a chassis that share one (Spec.Behind).
+func (b *BMC) Front() *BMC { return b.front }
+
+// Username returns the name of the BMC's first account.
+func (b *BMC) Username() string { return b.front.spec.Username }
+
+// Password returns the first account's current password.
 func (b *BMC) Password() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.spec.Password
+	return b.front.spec.Password
 }
 
 // State returns a snapshot.
@@ -169,17 +199,18 @@ func (b *BMC) State() State {
 }
 
 func (b *BMC) stateLocked() State {
-	b.expireSessionsLocked()
+	b.front.expireSessionsLocked()
+	first := b.front.access.trouble(b.front.spec.Username)
 	s := State{
 		Power: b.power, Override: b.override, Booted: b.booted, Boots: b.boots,
 		GuestRunning: b.cycle != nil && b.cycle.guestUp,
-		Sessions:     len(b.access.sessions), Unplugged: b.server == nil,
+		Sessions:     len(b.front.access.sessions), Unplugged: b.front.server == nil,
 	}
-	if time.Now().Before(b.access.lockedUntil) {
-		s.LockedUntil = b.access.lockedUntil
+	if time.Now().Before(first.lockedUntil) {
+		s.LockedUntil = first.lockedUntil
 	}
 	for _, l := range b.slots {
-		s.Slots = append(s.Slots, SlotState{ID: l.id, Types: append([]string(nil), l.types...),
+		s.Slots = append(s.Slots, SlotState{ID: l.id, Types: append([]string(nil), l.spec.types...),
 			Inserted: l.image != "", Image: l.image, Bytes: l.bytes})
 	}
 	return s
@@ -211,14 +242,11 @@ func (b *BMC) SetGuest(g Guest) {
 	b.guest = g
 }
 
-// SetPassword changes the account's password at the BMC: all sessions end.
+// SetPassword changes the first account's password at the BMC: its sessions end.
 func (b *BMC) SetPassword(password string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	by := cause{who: ByOutside}
-	b.spec.Password = password
-	b.record(by, Event{Kind: EventCredentials, Detail: "password changed"})
-	b.endSessionsLocked(by, "password changed")
+	b.front.setPasswordLocked(b.front.spec.Username, password, cause{who: ByOutside})
 }
 
 // SetIntercept installs a fault hook that sees every request after it was
@@ -228,15 +256,21 @@ func (b *BMC) SetPassword(password string) {
 func (b *BMC) SetIntercept(f func(http.ResponseWriter, *http.Request) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.intercept = f
+	b.front.intercept = f
 }
 
 // Unplug makes the BMC unreachable (its port refuses connections, open ones
 // break) or reachable again. The server itself is not touched. It fails when
 // the port was taken meanwhile.
 func (b *BMC) Unplug(out bool) error {
+	b = b.front
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.physics.reboots++ // an unplugged BMC is not brought back by an older restart
+	return b.unplugLocked(out)
+}
+
+func (b *BMC) unplugLocked(out bool) error {
 	if out == (b.server == nil) || b.closed {
 		return nil
 	}
@@ -261,6 +295,7 @@ func (b *BMC) close() {
 	}
 	b.cutLocked("emulator closed")
 	b.closed = true
+	b.clearFaultsLocked()
 	b.unlistenLocked()
 	if b.fetcher != nil {
 		b.fetcher.client.CloseIdleConnections()

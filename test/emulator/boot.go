@@ -18,8 +18,14 @@ const (
 // plan is what the firmware decided to boot at the end of POST.
 type plan struct {
 	device string // "Cd", "Usb", "Hdd", "BiosSetup"
-	slots  []*slot
+	slots  []planned
 	media  []Medium
+}
+
+// planned is a slot with a medium as the firmware finds it.
+type planned struct {
+	id    string
+	types []string
 }
 
 // boot is the firmware after POST: it consumes the override, chooses a device,
@@ -62,18 +68,31 @@ func (b *BMC) boot(c *cycle) {
 // which media are in.
 func (b *BMC) planLocked(c *cycle) plan {
 	p := plan{device: "Hdd"}
-	if o := b.override; o.Enabled != "Disabled" && o.Target != "None" {
-		p.device = o.Target
+	if o := b.override; o.Enabled != "Disabled" && o.Target != "None" && b.faultLocked("override-ignored") == nil {
+		p.device = b.device(o.Target)
 	}
-	if b.override.Enabled == "Once" {
+	if d := b.oem.next; d != "" {
+		b.oem.next = ""
+		p.device = d
+		b.record(cause{who: ByFirmware}, Event{Kind: EventOverride, From: "oem " + d, Detail: "consumed by the boot"})
+	}
+	if m := b.physics.laterMode; m != "" {
+		b.physics.laterMode = ""
+		b.setOverrideLocked(Override{Target: b.override.Target, Enabled: b.override.Enabled, Mode: m}, cause{who: ByFirmware}, "mode changed by the boot")
+	}
+	if b.faultLocked("medium-lost") != nil {
+		b.loseMediaLocked(cause{who: ByFirmware})
+	}
+	if b.override.Enabled == "Once" && b.faultLocked("override-sticky") == nil {
 		b.setOverrideLocked(Override{Target: "None", Enabled: "Disabled", Mode: b.override.Mode},
 			cause{who: ByFirmware}, "consumed by the boot")
 	}
+	b.physics.shownOverride = b.override
 	for _, s := range b.slots {
 		if s.image == "" {
 			continue
 		}
-		p.slots = append(p.slots, s)
+		p.slots = append(p.slots, planned{id: s.id, types: s.spec.types})
 		r := b.remoteLocked(s, c)
 		p.media = append(p.media, Medium{Slot: s.id, URL: s.image,
 			Open: func(ctx context.Context) (io.ReaderAt, int64, error) { return r.open(ctx) }})
@@ -105,7 +124,7 @@ func (b *BMC) probe(c *cycle, p *plan) (string, error) {
 	default:
 		return "", fmt.Errorf("nothing answered on boot device %s", p.device)
 	}
-	i := slices.IndexFunc(p.slots, func(s *slot) bool { return s.accepts(types...) })
+	i := slices.IndexFunc(p.slots, func(s planned) bool { return accepts(s.types, types...) })
 	if i < 0 {
 		return "", fmt.Errorf("no medium in a slot of type %v", types)
 	}

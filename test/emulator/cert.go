@@ -81,24 +81,42 @@ func (a *authority) certificate(ip string) (*tls.Certificate, error) {
 	if c := a.certs[ip]; c != nil {
 		return c, nil
 	}
-	addr := net.ParseIP(ip)
-	if addr == nil {
+	if net.ParseIP(ip) == nil {
 		return nil, fmt.Errorf("no address to certify in %q", ip)
 	}
+	c, err := a.sign(ip, a.cert.NotAfter)
+	if err != nil {
+		return nil, err
+	}
+	a.certs[ip] = c
+	return c, nil
+}
+
+// issue makes a certificate for an address that ends at a time, also in the past.
+func (a *authority) issue(ip string, end time.Time) (*tls.Certificate, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sign(ip, end)
+}
+
+// sign makes a certificate. a.mu is held.
+func (a *authority) sign(ip string, end time.Time) (*tls.Certificate, error) {
 	a.serial++
+	begin := a.cert.NotBefore
+	if !end.After(begin) {
+		begin = end.Add(-time.Hour)
+	}
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(a.serial),
 		Subject:      pkix.Name{CommonName: ip},
-		NotBefore:    a.cert.NotBefore, NotAfter: a.cert.NotAfter,
+		NotBefore:    begin, NotAfter: end,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses: []net.IP{addr},
+		IPAddresses: []net.IP{net.ParseIP(ip)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, a.leaf.Public(), a.key)
 	if err != nil {
 		return nil, fmt.Errorf("sign certificate for %s: %w", ip, err)
 	}
-	c := &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.leaf}
-	a.certs[ip] = c
-	return c, nil
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.leaf}, nil
 }

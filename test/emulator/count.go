@@ -39,6 +39,8 @@ type Change struct {
 	Changed bool
 	// Session: what it changed is the session table only.
 	Session bool
+	// Login: it was an attempt to log in, or about one session, successful or not.
+	Login bool
 }
 
 func newRequestCount() RequestCount {
@@ -49,8 +51,10 @@ func newRequestCount() RequestCount {
 func (b *BMC) arrived(r *http.Request) (uint64, func(http.ResponseWriter, *http.Request) bool) {
 	id := b.fleet.requestSeq.Add(1)
 	path := cleanPath(r.URL.Path)
-	if strings.HasPrefix(path, sessionsPath+"/") {
-		path = sessionsPath + "/{id}"
+	for _, many := range []string{b.sessionsPath(), tasksPath, monitorPath} {
+		if strings.HasPrefix(path, many+"/") {
+			path = many + "/{id}"
+		}
 	}
 	b.inFlight.enter()
 	b.fleet.inFlight.enter()
@@ -61,8 +65,13 @@ func (b *BMC) arrived(r *http.Request) (uint64, func(http.ResponseWriter, *http.
 	b.count.ByPath[r.Method+" "+path]++
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		if b.fleet.keepRequests {
+			c := &Change{ID: id, Start: time.Now(), Method: r.Method, Path: path}
+			b.open[id] = c
+			b.reads = append(b.reads, c)
+		}
 	default:
-		c := &Change{ID: id, Start: time.Now(), Method: r.Method, Path: path}
+		c := &Change{ID: id, Start: time.Now(), Method: r.Method, Path: path, Login: strings.HasPrefix(path, b.sessionsPath())}
 		b.open[id] = c
 		b.changes = append(b.changes, c)
 	}
@@ -96,8 +105,9 @@ func (b *BMC) left(id uint64, status int) {
 	b.inFlight.leave()
 }
 
-// Requests returns a copy of the counters.
+// Requests returns a copy of the counters of b's endpoint.
 func (b *BMC) Requests() RequestCount {
+	b = b.front
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := b.count

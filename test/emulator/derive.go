@@ -30,19 +30,22 @@ func derivedSerial(purpose, name string, n int) string {
 }
 
 // withDefaults fills what the spec leaves open.
-func (s Spec) withDefaults() Spec {
-	s.Persona = cmp.Or(s.Persona, "generic")
+func (s Spec) withDefaults(p *persona) Spec {
+	s.Persona = p.name
 	s.Username = cmp.Or(s.Username, "admin")
 	s.Password = cmp.Or(s.Password, "Pw-"+strings.ToLower(derivedSerial("password", s.Name, 16)))
-	s.SystemID = cmp.Or(s.SystemID, "1")
 	s.InitialPower = cmp.Or(s.InitialPower, string(Off))
+	s.Hardware.Manufacturer = cmp.Or(s.Hardware.Manufacturer, p.manufacturer)
+	s.Hardware.Model = cmp.Or(s.Hardware.Model, p.model)
 	s.Hardware = s.Hardware.withDefaults(s.Name)
+	if p.serialAsSystemID {
+		s.SystemID = cmp.Or(s.SystemID, s.Hardware.Serial)
+	}
+	s.SystemID = cmp.Or(s.SystemID, p.systemID)
 	return s
 }
 
 func (h Hardware) withDefaults(name string) Hardware {
-	h.Manufacturer = cmp.Or(h.Manufacturer, "Emulated Systems")
-	h.Model = cmp.Or(h.Model, "ES-2200")
 	h.Serial = cmp.Or(h.Serial, "ES"+derivedSerial("serial", name, 10))
 	h.UUID = strings.ToLower(cmp.Or(h.UUID, derivedUUID(name)))
 	if h.Cores == 0 {

@@ -45,6 +45,10 @@ const (
 	EventCredentials EventKind = "credentials"
 	// EventSettings: another property was written (To names it).
 	EventSettings EventKind = "settings"
+	// EventReboot: the BMC itself restarted (To is "down" or "up").
+	EventReboot EventKind = "bmc-reboot"
+	// EventFault: a fault was switched on (To) or off (From).
+	EventFault EventKind = "fault"
 )
 
 // Actor says who caused an Event.
@@ -95,7 +99,7 @@ func (b *BMC) record(by cause, e Event) {
 	e.Time, e.Since = now, now.Sub(b.fleet.started)
 	b.events = append(b.events, e)
 	if by.req != 0 && e.Kind != EventLoginFailed && e.Kind != EventLockout && e.Kind != EventSessionEnded {
-		if t := b.open[by.req]; t != nil {
+		if t := b.front.open[by.req]; t != nil {
 			t.Changed = true
 			t.Session = t.Session || e.Kind == EventLogin || e.Kind == EventLogout
 		}

@@ -27,6 +27,11 @@ type Timings struct {
 	SessionTimeout time.Duration
 	// Lockout is how long an account stays locked (60 s).
 	Lockout time.Duration
+	// Reboot is how long a restart of the BMC itself takes (500 ms).
+	Reboot time.Duration
+	// Scale multiplies the times that are facts of a persona, such as the
+	// minute in which an iDRAC 10 refuses On (0.01).
+	Scale float64
 }
 
 func (t Timings) withDefaults() Timings {
@@ -43,6 +48,11 @@ func (t Timings) withDefaults() Timings {
 	set(&t.MediaTimeout, 10*time.Second)
 	set(&t.SessionTimeout, 30*time.Minute)
 	set(&t.Lockout, 60*time.Second)
+	set(&t.Reboot, 500*time.Millisecond)
+	if t.Scale == 0 {
+		t.Scale = 0.01
+	}
+	t.Scale = max(t.Scale, 0)
 	return t
 }
 
@@ -57,6 +67,9 @@ type Options struct {
 	Guest func(Identity) Guest
 	// MediaTrust are the CAs the BMCs trust for https media; nil trusts none.
 	MediaTrust *x509.CertPool
+	// KeepRequests keeps every request for BMC.RequestLog and Judge, not only
+	// the changing ones.
+	KeepRequests bool
 }
 
 // Fleet is a set of emulated servers in this process. All methods are safe for
@@ -71,6 +84,9 @@ type Fleet struct {
 	eventSeq   atomic.Uint64
 	requestSeq atomic.Uint64
 	inFlight   meter
+	// sessionTimeout is what the options say, 0 for each persona's own.
+	sessionTimeout time.Duration
+	keepRequests   bool
 	// running counts power cycles, whose goroutines may be inside a Guest.
 	running sync.WaitGroup
 
@@ -96,6 +112,7 @@ func New(o Options) (*Fleet, error) {
 	}
 	f := &Fleet{
 		log: o.Log, timings: o.Timings.withDefaults(), guest: o.Guest, authority: a, started: time.Now(),
+		sessionTimeout: max(o.Timings.SessionTimeout, 0), keepRequests: o.KeepRequests,
 		byName: map[string]*BMC{}, usedIP: map[string]bool{}, nextIP: netip.MustParseAddr("127.77.0.1"),
 	}
 	f.SetMediaTrust(o.MediaTrust)
@@ -125,12 +142,19 @@ func (f *Fleet) Add(spec Spec) (*BMC, error) {
 	if spec.Name == "" || f.byName[spec.Name] != nil {
 		return nil, fmt.Errorf("server name %q is empty or taken", spec.Name)
 	}
+	var front *BMC
+	if spec.Behind != "" {
+		if front = f.byName[spec.Behind]; front == nil {
+			return nil, fmt.Errorf("server %s: there is no server %q to be behind", spec.Name, spec.Behind)
+		}
+		front, spec.IP = front.front, front.spec.IP
+	}
 	ip, err := f.addressLocked(spec.IP)
 	if err != nil {
 		return nil, fmt.Errorf("server %s: %w", spec.Name, err)
 	}
 	spec.IP = ip
-	b, err := newBMC(f, spec)
+	b, err := newBMC(f, spec, front)
 	if err != nil {
 		return nil, fmt.Errorf("server %s: %w", spec.Name, err)
 	}

@@ -18,21 +18,44 @@ import (
 	"time"
 )
 
-// slot is one virtual media slot. Guarded by BMC.mu but for its slotSpec.
+// slot is one virtual media slot. Guarded by BMC.mu but for its id.
 type slot struct {
-	slotSpec
-	image string // the URL inserted; empty when there is none
+	id, name string
+	spec     slotSpec
+	// image is what is in, in truth; shown is what the BMC says is in.
+	image, shown string
+	// former is the image before the last eject.
+	former string
+	// staleUntil ends the time in which shown is known to be wrong.
+	staleUntil time.Time
 	// writeProtected and protocol are as given at the insert.
 	writeProtected bool
 	protocol       string
-	busy           bool // an insert is checking its URL
-	generation     int  // counts changes, so that readers of a former medium fail
+	busy           bool     // an insert is checking its URL
+	pending        *pending // an insert that was answered and is not done
+	ejected        time.Time
+	generation     int // counts changes, so that readers of a former medium fail
 	bytes          int64
 }
 
+// pending identifies one insert that takes its time.
+type pending struct{ _ int }
+
+// errUnreachable is what a BMC with the fault fetch-fails has to say.
+var errUnreachable = errors.New("the image's server does not answer")
+
 func (s *slot) clearLocked() {
-	s.image, s.protocol, s.writeProtected, s.bytes = "", "", false, 0
+	s.image, s.shown, s.protocol, s.writeProtected, s.bytes = "", "", "", false, 0
+	s.staleUntil = time.Time{}
 	s.generation++
+}
+
+// shownLocked says whether the BMC shows a medium.
+func (s *slot) shownLocked() bool {
+	if !s.staleUntil.IsZero() && time.Now().After(s.staleUntil) {
+		s.shown, s.staleUntil = "", time.Time{}
+	}
+	return s.shown != ""
 }
 
 // readAhead is the block a BMC fetches at least, aligned: file systems read

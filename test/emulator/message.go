@@ -1,9 +1,46 @@
 package emulator
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
 
-// baseRegistry is the version of the Base message registry the ids refer to.
-const baseRegistry = "Base.1.18."
+// errorForm is how a BMC words its errors.
+type errorForm struct {
+	// base is the registry of the standard's ids, with its version; ids are the
+	// vendor's full ids for some of them.
+	base string
+	ids  map[string]string
+	// code is that of the error object; empty is the standard's GeneralError.
+	code string
+	// single: ExtendedInfo is an object, not a list. bare: no texts.
+	single, bare bool
+}
+
+func (e errorForm) id(id string) string {
+	if full := e.ids[id]; full != "" {
+		return full
+	}
+	return e.base + id
+}
+
+// body is the body of an error answer.
+func (e errorForm) body(ms ...message) doc {
+	info := make([]doc, 0, len(ms))
+	for _, m := range ms {
+		info = append(info, m.doc(e))
+	}
+	code, text := e.base+"GeneralError", "See ExtendedInfo for what went wrong."
+	if len(ms) == 1 && !e.bare {
+		code, text = e.id(ms[0].id), ms[0].text
+	}
+	d := doc{"code": cmp.Or(e.code, code), "message": text, "@Message.ExtendedInfo": info}
+	if e.single && len(info) > 0 {
+		d["@Message.ExtendedInfo"] = info[0]
+	}
+	return doc{"error": d}
+}
 
 // message is one entry of @Message.ExtendedInfo. The texts are our own: clients
 // must go by the ids.
@@ -16,9 +53,12 @@ type message struct {
 	related    []string
 }
 
-func (m message) doc() doc {
+func (m message) doc(e errorForm) doc {
+	if e.bare {
+		return doc{"MessageId": e.id(m.id), "MessageArgs": append([]string{}, m.args...)}
+	}
 	d := doc{
-		"@odata.type": "#Message.v1_1_2.Message", "MessageId": baseRegistry + m.id, "Message": m.text,
+		"@odata.type": "#Message.v1_1_2.Message", "MessageId": e.id(m.id), "Message": m.text,
 		"MessageArgs": append([]string{}, m.args...), "MessageSeverity": m.severity, "Severity": m.severity,
 		"Resolution": m.resolution,
 	}
@@ -35,19 +75,6 @@ func critical(id, resolution string, args []string, format string, a ...any) mes
 func warning(id, resolution, property string, args []string, format string, a ...any) message {
 	return message{id: id, text: fmt.Sprintf(format, a...), args: args, severity: "Warning", resolution: resolution,
 		related: []string{"#/" + property}}
-}
-
-// errorBody is the body of an error answer.
-func errorBody(ms ...message) doc {
-	info := make([]doc, 0, len(ms))
-	for _, m := range ms {
-		info = append(info, m.doc())
-	}
-	code, text := baseRegistry+"GeneralError", "See ExtendedInfo for what went wrong."
-	if len(ms) == 1 {
-		code, text = baseRegistry+ms[0].id, ms[0].text
-	}
-	return doc{"error": doc{"code": code, "message": text, "@Message.ExtendedInfo": info}}
 }
 
 func msgNotFound(path string) message {
@@ -136,4 +163,53 @@ func msgNoMedium(what string) message {
 
 func msgFetch(why string) message {
 	return critical("CouldNotEstablishConnection", "Check that the BMC's network reaches the image.", nil, "The image cannot be fetched: %s.", why)
+}
+
+func msgSuccess() message {
+	return message{id: "Success", text: "Done.", severity: "OK", resolution: "None."}
+}
+
+func msgPrivilege() message {
+	return critical("InsufficientPrivilege", "Use an account that may.", nil, "The account may not do this.")
+}
+
+func msgTagNeeded() message {
+	return critical("PreconditionRequired", "Send If-Match.", nil, "The request needs the ETag of the resource.")
+}
+
+func msgBusy(seconds string) message {
+	return critical("ServiceTemporarilyUnavailable", "Wait.", []string{seconds}, "Busy. Retry in %s seconds.", seconds)
+}
+
+func msgLicence() message {
+	return critical("LicenseRequired", "Install the licence.", nil, "The licence for this is missing.")
+}
+
+func msgPOST() message {
+	return critical("UnableToModifyDuringSystemPOST", "Wait until POST is over.", nil, "The system is in POST.")
+}
+
+func msgUnready() message {
+	return critical("InvalidOperationForSystemState", "Wait.", []string{"Not ready"}, "The system is not ready for this.")
+}
+
+func msgOnConflict() message {
+	return warning("ActionParameterValueConflict", "Wait.", "ResetType", []string{"ResetType", "On"}, "On is not possible now.")
+}
+
+func msgElsewhere(id, name string) message {
+	return warning(id, "Use the settings resource.", name, []string{name}, "%s is not changed at this URI.", name)
+}
+
+func msgUnchanged(name string) message {
+	return warning("PropertyValueConflict", "Leave it out.", name, []string{name, "the current value"}, "%s would not change.", name)
+}
+
+func msgJobRunning() message {
+	return critical("JobRunning", "Wait for the job.", nil, "A job is running.")
+}
+
+// msgVague says in a text only which parameters are missing.
+func msgVague(names []string) message {
+	return critical("GeneralError", "See the text.", nil, "Invalid request: %s must not be empty", strings.Join(names, " and "))
 }

@@ -45,11 +45,23 @@ type refusal struct {
 // reset performs a Redfish reset type. b.mu is held.
 func (b *BMC) resetLocked(kind string, by cause) *refusal {
 	act := resets[kind]
+	if r := b.unreadyLocked(kind); r != nil {
+		return r
+	}
 	if r := act.check(b); r != nil {
 		return r
 	}
 	b.record(by, Event{Kind: EventReset, To: kind})
-	act.do(b, by)
+	form := b.kind().power
+	switch {
+	case kind == "PowerCycle" && form.cycleOff:
+		b.switchOffLocked(by, false, "power cycle that stays off")
+	case kind == "GracefulRestart" && form.hardRestart:
+		b.restartLocked(by)
+	case kind == "ForceRestart" && form.deadRestart:
+	default:
+		act.do(b, by)
+	}
 	return nil
 }
 
@@ -68,6 +80,9 @@ var resets = map[string]reset{
 	"ForceRestart":     {mustBeOn, (*BMC).restartLocked},
 	"PowerCycle":       {mustBeOn, func(b *BMC, by cause) { b.switchOffLocked(by, true, "power cycle") }},
 	"PushPowerButton":  {always, (*BMC).pressLocked},
+	"ForceOn":          {canSwitchOn, (*BMC).switchOnLocked},
+	// Nothing here listens to an NMI.
+	"Nmi": {mustBeOn, func(*BMC, cause) {}},
 }
 
 func always(*BMC) *refusal { return nil }
@@ -79,13 +94,13 @@ func canSwitchOn(b *BMC) *refusal {
 	case PoweringOff:
 		return &refusal{http.StatusConflict, msgPowerState("On", string(b.power))}
 	default:
-		return &refusal{b.persona.onWhileOn, msgPowerState("On", string(b.power))}
+		return &refusal{b.kind().power.onWhileOn, msgPowerState("On", string(b.power))}
 	}
 }
 
 func canSwitchOff(b *BMC) *refusal {
 	if b.power == Off || b.power == PoweringOff {
-		return &refusal{b.persona.offWhileOff, msgPowerState("ForceOff", string(b.power))}
+		return &refusal{b.kind().power.offWhileOff, msgPowerState("ForceOff", string(b.power))}
 	}
 	return nil
 }
@@ -93,7 +108,7 @@ func canSwitchOff(b *BMC) *refusal {
 // mustBeOn: a server that is off cannot be restarted or shut down.
 func mustBeOn(b *BMC) *refusal {
 	if b.power != On {
-		return &refusal{http.StatusConflict, msgPowerState("reset", string(b.power))}
+		return &refusal{b.kind().power.whileOff, msgPowerState("reset", string(b.power))}
 	}
 	return nil
 }
@@ -101,6 +116,10 @@ func mustBeOn(b *BMC) *refusal {
 func (b *BMC) setPowerLocked(to PowerState, by cause, detail string) {
 	from := b.power
 	b.power = to
+	b.physics.powerWas, b.physics.powerSince = from, time.Now()
+	if to == Off && b.faultLocked("override-lost") != nil {
+		b.setOverrideLocked(Override{Target: "None", Enabled: "Disabled", Mode: b.override.Mode}, cause{who: ByFirmware}, "lost with the power")
+	}
 	b.record(by, Event{Kind: EventPower, From: string(from), To: string(to), Detail: detail})
 }
 
@@ -117,6 +136,9 @@ func (b *BMC) switchOffLocked(by cause, again bool, detail string) {
 	b.setPowerLocked(PoweringOff, by, detail)
 	b.fall++
 	fall := b.fall
+	if b.faultLocked("power-stuck") != nil {
+		return
+	}
 	time.AfterFunc(b.fleet.timings.PowerOff, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -140,7 +162,7 @@ func (b *BMC) restartLocked(by cause) {
 // nothing happens, and the BMC does not know.
 func (b *BMC) shutdownLocked(by cause, again bool) {
 	c := b.cycle
-	if c == nil || !c.guestUp || c.shutting {
+	if c == nil || !c.guestUp || c.shutting || b.faultLocked("shutdown-ignored") != nil {
 		return
 	}
 	c.shutting, c.asked, c.again = true, by, again

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -38,17 +37,23 @@ func (b *BMC) listenLocked(addr string) error {
 		MaxHeaderBytes: 16 << 10,
 		// Failed handshakes are the client's business.
 		ErrorLog: log.New(io.Discard, "", 0),
-		ConnState: func(_ net.Conn, s http.ConnState) {
-			if s == http.StateNew {
+		ConnState: func(c net.Conn, s http.ConnState) {
+			switch s {
+			case http.StateNew:
 				b.mu.Lock()
 				b.count.Connections++
 				b.mu.Unlock()
+			case http.StateIdle:
+				if b.door.dropsIdle.Load() {
+					_ = c.Close()
+				}
 			}
 		},
 	}
 	srv := b.server
 	b.listener = ln
-	go func() { _ = srv.Serve(tls.NewListener(ln, b.fleet.authority.tls)) }()
+	b.door.open(b.fleet.authority.tls)
+	go func() { _ = srv.Serve(&entrance{Listener: ln, door: &b.door}) }()
 	return nil
 }
 
@@ -57,6 +62,7 @@ func (b *BMC) unlistenLocked() {
 		// The listener first and by ourselves: the server may not know it yet.
 		_ = b.listener.Close()
 		_ = b.server.Close()
+		b.door.drop()
 		b.server = nil
 	}
 }
@@ -67,11 +73,15 @@ type doc map[string]any
 
 // call is one request being answered.
 type call struct {
-	b    *BMC
-	w    http.ResponseWriter
-	r    *http.Request
-	by   cause
-	body map[string]json.RawMessage
+	// b is the server it is about, front the BMC that answers.
+	b, front *BMC
+	user     string
+	w        http.ResponseWriter
+	r        *http.Request
+	by       cause
+	body     map[string]json.RawMessage
+	// bare: there was no body at all.
+	bare bool
 }
 
 // recorder remembers the status (0 while nothing was written) and lets a fault
@@ -117,27 +127,28 @@ func (b *BMC) serve(w http.ResponseWriter, r *http.Request) {
 	if intercept != nil && intercept(rec, r) {
 		return
 	}
-	b.Answer(rec, r)
+	b.answerFaulty(rec, r)
 }
 
 // Answer lets the BMC act on a request and writes its answer to w: what happens
 // to every request that no fault hook took. For use by fault hooks.
 func (b *BMC) Answer(w http.ResponseWriter, r *http.Request) {
+	b = b.front
 	id, _ := r.Context().Value(requestKey{}).(uint64)
 	rec := &recorder{ResponseWriter: w}
 	defer func() { b.answered(id, rec.status) }()
-	c := &call{b: b, w: rec, r: r, by: cause{who: ByRedfish, req: id}}
 	path := cleanPath(r.URL.Path)
-	n := b.nodes()[path]
-	isLogin := path == sessionsPath && r.Method == http.MethodPost && n != nil
+	owner, n := b.lookup(path)
+	c := &call{b: owner, front: b, w: rec, r: r, by: cause{who: ByRedfish, req: id}}
+	if n != nil && c.slashed() {
+		return
+	}
+	isLogin := path == b.sessionsPath() && r.Method == http.MethodPost && n != nil
 	public := n != nil && n.public && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 	if !isLogin && !public && !c.authenticate() {
 		return
 	}
-	if id, ok := strings.CutPrefix(path, sessionsPath+"/"); ok && b.persona.sessions {
-		n = b.sessionNode(id)
-	}
-	if n == nil {
+	if n == nil || b.missing(path) {
 		c.fail(http.StatusNotFound, msgNotFound(path))
 		return
 	}
@@ -187,22 +198,43 @@ func (c *call) dispatch(path string, n *node) {
 // view is the current representation of a node and its ETag.
 func (c *call) view(path string, n *node) ([]byte, string) {
 	c.b.mu.Lock()
-	d := n.view()
-	if h := c.b.persona.view; h != nil {
-		d = h(c.b, path, d)
-	}
-	raw, err := json.Marshal(d)
+	raw, err := c.b.shapeLocked(path, n.view())
 	c.b.mu.Unlock()
 	if err != nil {
 		panic(fmt.Sprintf("emulator: resource %s: %v", path, err))
 	}
 	sum := sha256.Sum256(raw)
-	return raw, `"` + hex.EncodeToString(sum[:8]) + `"`
+	tag := `"` + hex.EncodeToString(sum[:8]) + `"`
+	if c.b.kind().http.etag == etagWeak {
+		tag = "W/" + tag
+	}
+	return raw, tag
+}
+
+// slashed sends the client of a persona whose URIs end in a slash there.
+func (c *call) slashed() bool {
+	p := c.r.URL.Path
+	if !c.front.kind().http.slash || strings.HasSuffix(p, "/") || !strings.HasPrefix(p, root) {
+		return false
+	}
+	c.w.Header().Set("Location", p+"/")
+	c.answer(http.StatusPermanentRedirect, nil)
+	return true
 }
 
 func (c *call) get(path string, n *node) {
 	raw, tag := c.view(path, n)
-	c.w.Header().Set("ETag", tag)
+	switch c.b.kind().http.etag {
+	case etagNone:
+	case etagEmpty:
+		c.w.Header().Set("ETag", "")
+	default:
+		c.w.Header().Set("ETag", tag)
+	}
+	if n.status != 0 {
+		c.write(n.status, raw)
+		return
+	}
 	if c.r.Header.Get("If-None-Match") == tag {
 		c.w.WriteHeader(http.StatusNotModified)
 		return
@@ -213,7 +245,15 @@ func (c *call) get(path string, n *node) {
 // precondition checks If-Match when it was sent; an action's tag is that of
 // the resource it belongs to.
 func (c *call) precondition(path string, n *node) bool {
-	want := c.r.Header.Get("If-Match")
+	want, form := c.r.Header.Get("If-Match"), c.b.kind().http
+	if want == "" && form.needTag && c.r.Method == http.MethodPatch {
+		c.fail(http.StatusPreconditionRequired, msgTagNeeded())
+		return false
+	}
+	if want != "" && (form.refuseTag && n.owner != "" || c.front.use("etag-mismatch", c.r)) {
+		c.fail(http.StatusPreconditionFailed, msgPrecondition())
+		return false
+	}
 	if want == "" || want == "*" {
 		return true
 	}
@@ -241,7 +281,7 @@ func (c *call) readBody() bool {
 		return false
 	}
 	if len(strings.TrimSpace(string(raw))) == 0 {
-		c.body = map[string]json.RawMessage{}
+		c.body, c.bare = map[string]json.RawMessage{}, true
 		return true
 	}
 	if err := json.Unmarshal(raw, &c.body); err != nil || c.body == nil {
@@ -283,7 +323,7 @@ func (c *call) only(names ...string) bool {
 	return len(ms) == 0
 }
 
-func (c *call) fail(status int, ms ...message) { c.answer(status, errorBody(ms...)) }
+func (c *call) fail(status int, ms ...message) { c.answer(status, c.b.kind().errors.body(ms...)) }
 
 // answer writes a JSON body, or none.
 func (c *call) answer(status int, d doc) {
@@ -302,6 +342,7 @@ func (c *call) answer(status int, d doc) {
 func (c *call) headers() {
 	h := c.w.Header()
 	h.Set("OData-Version", "4.0")
+	h.Set("Date", c.front.clock().UTC().Format(http.TimeFormat))
 	h.Set("Cache-Control", "no-cache")
 }
 

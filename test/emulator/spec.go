@@ -18,8 +18,24 @@ type Spec struct {
 	// InitialPower is "On" or "Off"; default "Off". A server that is on from
 	// the start runs its Guest from its disk.
 	InitialPower string
-	// SystemID is the member of the Systems collection; default "1".
+	// SystemID is the member of the Systems collection; default the persona's,
+	// "1" for generic.
 	SystemID string
+	// Behind names a server added before: this one is managed at the same
+	// endpoint, with the same persona, accounts and sessions, as are the blades
+	// of a chassis. It needs a SystemID of its own; IP, Port, Persona, Username,
+	// Password and Accounts are ignored.
+	Behind string
+	// Accounts are further accounts of the BMC.
+	Accounts []Account
+}
+
+// Account is a user of a BMC.
+type Account struct {
+	Username, Password string
+	// Role is "Administrator" (the default), "Operator" or "ReadOnly": the last
+	// one's changing requests are answered 403.
+	Role string
 }
 
 // Hardware is what the inventory shows. Empty fields get the defaults of a

@@ -7,49 +7,84 @@ import (
 )
 
 func (b *BMC) addSystem(t map[string]*node) {
-	path := b.systemPath()
+	path, p := b.systemPath(), b.kind()
 	action := path + "/Actions/ComputerSystem.Reset"
 	t[path] = &node{view: b.systemDoc, patch: (*call).patchSystem}
 	t[action] = &node{post: (*call).reset, owner: path}
+	if p.power.info {
+		fixed(t, path+"/ResetActionInfo", "ActionInfo.v1_4_2.ActionInfo", "Reset Action Info", doc{"Parameters": []doc{
+			{"Name": "ResetType", "Required": true, "DataType": "String", "AllowableValues": p.power.types}}})
+	}
+	if p.boot.settings != "" {
+		own := path + "/" + p.boot.settings
+		t[own] = &node{view: func() doc {
+			return resource(own, "ComputerSystem.v1_22_0.ComputerSystem", "System Settings",
+				doc{"Boot": b.bootDoc(b.override, true), "@Redfish.SettingsApplyTime": doc{"ApplyTime": "OnReset"}})
+		}, patch: (*call).patchSettings}
+	}
+}
+
+// bootDoc is the boot override as shown. b.mu is held.
+func (b *BMC) bootDoc(o Override, lists bool) doc {
+	f := b.kind().boot
+	d := doc{"BootSourceOverrideTarget": o.Target, "BootSourceOverrideEnabled": o.Enabled}
+	if f.mode != modeAbsent {
+		d["BootSourceOverrideMode"] = o.Mode
+	}
+	if lists {
+		d["BootSourceOverrideTarget@Redfish.AllowableValues"] = f.targets
+		d["BootSourceOverrideEnabled@Redfish.AllowableValues"] = f.enabled
+		if f.mode != modeAbsent {
+			d["BootSourceOverrideMode@Redfish.AllowableValues"] = overrideModes
+		}
+	}
+	return d
 }
 
 // systemDoc is the ComputerSystem. b.mu is held.
 func (b *BMC) systemDoc() doc {
-	path, h, p := b.systemPath(), b.spec.Hardware, b.persona
+	path, h, p := b.systemPath(), b.spec.Hardware, b.kind()
+	shown := b.override
+	if p.boot.pending {
+		shown = b.physics.shownOverride
+	}
+	reset := doc{"target": path + "/Actions/ComputerSystem.Reset"}
+	if p.power.info {
+		reset["@Redfish.ActionInfo"] = path + "/ResetActionInfo"
+	} else {
+		reset["ResetType@Redfish.AllowableValues"] = p.power.types
+	}
 	d := doc{
 		"SystemType": "Physical", "Manufacturer": h.Manufacturer, "Model": h.Model, "SerialNumber": h.Serial,
-		"SKU": h.Model + "-SKU", "UUID": h.UUID, "AssetTag": b.assetTag, "PowerState": b.power,
+		"SKU": h.Model + "-SKU", "UUID": h.UUID, "AssetTag": b.assetTag, "PowerState": b.shownPowerLocked(),
 		"BiosVersion": "2.1.4", "HostName": "",
 		"Status": doc{"State": "Enabled", "Health": "OK", "HealthRollup": "OK"},
-		"Boot": doc{
-			"BootSourceOverrideTarget": b.override.Target, "BootSourceOverrideEnabled": b.override.Enabled,
-			"BootSourceOverrideMode":                            b.override.Mode,
-			"BootSourceOverrideTarget@Redfish.AllowableValues":  p.bootTargets,
-			"BootSourceOverrideEnabled@Redfish.AllowableValues": overrideEnabled,
-			"BootSourceOverrideMode@Redfish.AllowableValues":    overrideModes,
-		},
+		"Boot":   b.bootDoc(shown, !p.boot.listElsewhere),
 		"ProcessorSummary": doc{"Count": h.Sockets, "CoreCount": h.Cores, "LogicalProcessorCount": h.Threads,
 			"Model": h.ProcessorModel, "Status": healthy()},
 		"MemorySummary":      doc{"TotalSystemMemoryGiB": h.MemoryGiB, "Status": healthy()},
 		"Processors":         link(path + "/Processors"),
 		"Storage":            link(path + "/Storage"),
 		"EthernetInterfaces": link(path + "/EthernetInterfaces"),
-		"Links":              doc{"Chassis": links(b.chassisPath()), "ManagedBy": links(b.managerPath())},
-		"Actions": doc{"#ComputerSystem.Reset": doc{
-			"target": path + "/Actions/ComputerSystem.Reset", "ResetType@Redfish.AllowableValues": p.resetTypes,
-		}},
+		"Links":              doc{"Chassis": links(b.chassisPath())},
+		"Actions":            doc{"#ComputerSystem.Reset": reset},
 	}
-	if p.media == mediaUnderSystem {
-		d["VirtualMedia"] = link(b.mediaPath())
+	if !p.noManagedBy {
+		d["Links"] = doc{"Chassis": links(b.chassisPath()), "ManagedBy": links(b.managerPath())}
+	}
+	if p.boot.settings != "" {
+		d["@Redfish.Settings"] = doc{"@odata.type": "#Settings.v1_3_5.Settings", "SettingsObject": link(path + "/" + p.boot.settings)}
+	}
+	if p.media.home != mediaUnderManager {
+		d["VirtualMedia"] = link(path + "/VirtualMedia")
+	} else if p.media.systemLink {
+		d["VirtualMedia"] = link(b.mediaPaths()[0])
 	}
 	return resource(path, "ComputerSystem.v1_22_0.ComputerSystem", "System", d)
 }
 
-// The allowable values of the boot override's other two properties.
-var (
-	overrideEnabled = []string{"Disabled", "Once", "Continuous"}
-	overrideModes   = []string{"UEFI", "Legacy"}
-)
+// The boot modes that a BMC which has any allows.
+var overrideModes = []string{"UEFI", "Legacy"}
 
 // reset is the action ComputerSystem.Reset.
 func (c *call) reset() {
@@ -65,13 +100,14 @@ func (c *call) reset() {
 		c.fail(http.StatusBadRequest, msgParameterMissing(action, "ResetType"))
 		return
 	}
-	if !slices.Contains(c.b.persona.resetTypes, kind) {
+	p := c.b.kind()
+	if !slices.Contains(p.power.types, kind) {
 		c.fail(http.StatusBadRequest, msgParameterValue(action, "ResetType", kind))
 		return
 	}
 	c.b.mu.Lock()
 	var r *refusal
-	if !c.b.closed {
+	if !c.b.closed && !c.b.useLocked("lie-power", c.r) {
 		r = c.b.resetLocked(kind, c.by)
 	}
 	c.b.mu.Unlock()
@@ -79,7 +115,7 @@ func (c *call) reset() {
 		c.fail(r.status, r.msg)
 		return
 	}
-	c.answer(http.StatusNoContent, nil)
+	c.done(p.power.status, "Reset")
 }
 
 // patchSystem writes the boot override and the asset tag; all or nothing.
@@ -97,23 +133,50 @@ func (c *call) patchSystem() {
 	if len(c.body) == 0 {
 		ms = append(ms, msgNothing())
 	}
-	b := c.b
-	b.mu.Lock()
-	o := b.override
-	ms = append(ms, b.patchBootLocked(c.body["Boot"], &o)...)
-	if len(ms) == 0 {
+	b, f := c.b, c.b.kind().boot
+	if c.body["Boot"] != nil && f.settings != "" {
+		ms = append(ms, msgElsewhere(f.settingsID, "Boot"))
+	}
+	c.writeBoot(ms, func() {
 		if hasTag && tag != b.assetTag {
 			b.assetTag = tag
 			b.record(c.by, Event{Kind: EventSettings, To: "AssetTag"})
 		}
-		b.setOverrideLocked(o, c.by, "")
+	})
+}
+
+// patchSettings writes the boot override where the persona has it elsewhere.
+func (c *call) patchSettings() {
+	if c.only("Boot", "@Redfish.SettingsApplyTime") {
+		c.writeBoot(nil, func() {})
+	}
+}
+
+// writeBoot answers a PATCH: ms are what was wrong with it so far, then what
+// else happens under the lock when nothing is.
+func (c *call) writeBoot(ms []message, then func()) {
+	b, f, path := c.b, c.b.kind().boot, cleanPath(c.r.URL.Path)
+	b.mu.Lock()
+	o := b.override
+	if c.body["Boot"] != nil && f.duringPOST && b.inPOSTLocked() {
+		ms = append(ms, msgPOST())
+	}
+	ms = append(ms, b.patchBootLocked(c.body["Boot"], &o)...)
+	if len(ms) == 0 {
+		then()
+		if c.body["Boot"] == nil || !b.useLocked("lie-boot", c.r) {
+			b.setOverrideLocked(o, c.by, "")
+		}
 	}
 	b.mu.Unlock()
-	if len(ms) > 0 {
+	switch {
+	case len(ms) > 0:
 		c.fail(http.StatusBadRequest, ms...)
-		return
+	case f.status == http.StatusOK:
+		c.get(path, b.nodes()[path])
+	default:
+		c.done(f.status, "Boot")
 	}
-	c.get(b.systemPath(), b.nodes()[b.systemPath()])
 }
 
 // refuseProperty tells a read-only property from an unknown one.
@@ -136,33 +199,73 @@ func (b *BMC) patchBootLocked(raw json.RawMessage, o *Override) []message {
 	if json.Unmarshal(raw, &boot) != nil || boot == nil {
 		return []message{msgWrongType("Boot")}
 	}
+	f, was := b.kind().boot, *o
 	fields := map[string]struct {
 		to      *string
 		allowed []string
 	}{
-		"BootSourceOverrideTarget":  {&o.Target, b.persona.bootTargets},
-		"BootSourceOverrideEnabled": {&o.Enabled, overrideEnabled},
-		"BootSourceOverrideMode":    {&o.Mode, overrideModes},
+		bootTarget:  {&o.Target, f.targets},
+		bootEnabled: {&o.Enabled, f.enabled},
+		bootMode:    {&o.Mode, overrideModes},
 	}
 	var ms []message
 	for name, value := range boot {
-		f, ok := fields[name]
+		to, ok := fields[name]
 		var s *string
 		switch {
-		case !ok:
+		case !ok, name == bootMode && f.mode == modeAbsent:
 			ms = append(ms, msgUnknownProperty("Boot/"+name))
+		case name == bootMode && f.mode == modeReadOnly:
+			ms = append(ms, msgReadOnly("Boot/"+name))
 		case json.Unmarshal(value, &s) != nil || s == nil:
 			ms = append(ms, msgWrongType("Boot/"+name))
-		case !slices.Contains(f.allowed, *s):
+		case !slices.Contains(to.allowed, *s):
 			ms = append(ms, msgNotInList("Boot/"+name, *s))
+		case f.changedOnly && *s == *to.to:
+			ms = append(ms, msgUnchanged("Boot/"+name))
 		default:
-			*f.to = *s
+			*to.to = *s
 		}
 	}
-	_, target := boot["BootSourceOverrideTarget"]
-	_, enabled := boot["BootSourceOverrideEnabled"]
+	return append(ms, b.completeBootLocked(boot, o, was)...)
+}
+
+// The properties of a boot override.
+const (
+	bootTarget  = "BootSourceOverrideTarget"
+	bootEnabled = "BootSourceOverrideEnabled"
+	bootMode    = "BootSourceOverrideMode"
+)
+
+// completeBootLocked is what the persona makes of a boot change as a whole.
+func (b *BMC) completeBootLocked(boot map[string]json.RawMessage, o *Override, was Override) (ms []message) {
+	f := b.kind().boot
+	_, target := boot[bootTarget]
+	_, enabled := boot[bootEnabled]
+	_, mode := boot[bootMode]
+	for name, sent := range map[string]bool{bootTarget: target, bootEnabled: enabled, bootMode: mode} {
+		if f.full && !sent {
+			ms = append(ms, msgPropertyMissing("Boot/"+name))
+		}
+	}
+	if f.onceUnlessSaid && target && !enabled {
+		o.Enabled = "Once"
+	}
 	if (target && o.Target == "None") || (enabled && o.Enabled == "Disabled") {
-		o.Target, o.Enabled = "None", "Disabled"
+		o.Enabled = "Disabled"
+		if !f.keepTarget || target {
+			o.Target = "None"
+		}
+	}
+	arms := o.Enabled != "Disabled"
+	if arms && f.mode == modeRequired && !mode {
+		ms = append(ms, msgPropertyMissing("Boot/"+bootMode))
+	}
+	if arms && (f.downgrade && (!mode || o.Mode != "UEFI") || b.faultLocked("boot-downgrade") != nil) {
+		o.Enabled, o.Mode = "Disabled", "Legacy"
+	}
+	if f.mode == modeLater && o.Mode != was.Mode {
+		b.physics.laterMode, o.Mode = o.Mode, was.Mode
 	}
 	return ms
 }

@@ -2,8 +2,10 @@ package emulator
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // node is one URI of a BMC. A nil handler is a method that is not allowed.
@@ -15,19 +17,22 @@ type node struct {
 	public bool
 	// owner is the path of the resource an action belongs to.
 	owner string
+	// status of a GET, if not 200.
+	status int
 }
 
 const root = "/redfish/v1"
 
 func (b *BMC) systemPath() string  { return root + "/Systems/" + b.spec.SystemID }
-func (b *BMC) managerPath() string { return root + "/Managers/" + b.persona.managerID }
-func (b *BMC) chassisPath() string { return root + "/Chassis/" + b.persona.chassisID }
+func (b *BMC) managerPath() string { return root + "/Managers/" + b.kind().managerID + b.suffix() }
+func (b *BMC) chassisPath() string { return root + "/Chassis/" + b.kind().chassisID + b.suffix() }
 
-func (b *BMC) mediaPath() string {
-	if b.persona.media == mediaUnderSystem {
-		return b.systemPath() + "/VirtualMedia"
+// suffix makes the ids of a blade's manager and chassis its own.
+func (b *BMC) suffix() string {
+	if b.front == b {
+		return ""
 	}
-	return b.managerPath() + "/VirtualMedia"
+	return "." + b.spec.SystemID
 }
 
 func link(path string) doc { return doc{"@odata.id": path} }
@@ -54,13 +59,18 @@ func healthy() doc { return doc{"State": "Enabled", "Health": "OK"} }
 // tree is all URIs of a BMC but those of single sessions.
 func (b *BMC) tree() map[string]*node {
 	t := map[string]*node{}
-	b.addService(t)
+	if b.front == b {
+		b.addService(t)
+		b.addAccounts(t)
+		b.addTasks(t)
+	}
 	b.addSystem(t)
 	b.addProcessors(t)
 	b.addStorage(t)
 	b.addNICs(t)
 	b.addManager(t)
 	b.addMedia(t)
+	b.addOEM(t)
 	return t
 }
 
@@ -76,7 +86,7 @@ func collection(t map[string]*node, path, typ, name string, members ...string) {
 }
 
 func (b *BMC) addService(t map[string]*node) {
-	p := b.persona
+	p := b.kind()
 	r := doc{
 		"Id": "RootService", "RedfishVersion": p.redfishVersion, "UUID": derivedUUID("service " + b.spec.Name),
 		"Vendor": p.vendor, "Product": p.product,
@@ -87,11 +97,14 @@ func (b *BMC) addService(t map[string]*node) {
 			"SelectQuery":     false,
 			"OnlyMemberQuery": false, "ExcerptQuery": false,
 		},
+		"Tasks": link(taskService), "AccountService": link(accountService),
 		"Links": doc{},
 	}
-	if p.sessions {
+	if !p.login.off {
 		r["SessionService"] = link(root + "/SessionService")
-		r["Links"] = doc{"Sessions": link(sessionsPath)}
+		if !p.login.hidden {
+			r["Links"] = doc{"Sessions": link(b.sessionsPath())}
+		}
 		b.addSessions(t)
 	}
 	r = resource(root, "ServiceRoot.v1_16_0.ServiceRoot", "Root Service", r)
@@ -106,19 +119,36 @@ func (b *BMC) addService(t map[string]*node) {
 			{"name": "Chassis", "kind": "Singleton", "url": root + "/Chassis"},
 		}}
 	}}
-	collection(t, root+"/Systems", "ComputerSystem", "Systems", b.systemPath())
-	collection(t, root+"/Managers", "Manager", "Managers", b.managerPath())
-	collection(t, root+"/Chassis", "Chassis", "Chassis", b.chassisPath())
+	b.collect(t, root+"/Systems", "ComputerSystem", "Systems", (*BMC).systemPath)
+	b.collect(t, root+"/Managers", "Manager", "Managers", (*BMC).managerPath)
+	b.collect(t, root+"/Chassis", "Chassis", "Chassis", (*BMC).chassisPath)
+}
+
+// collect adds a collection with one member for each server at this endpoint.
+func (b *BMC) collect(t map[string]*node, path, typ, name string, member func(*BMC) string) {
+	t[path] = &node{view: func() doc {
+		var members []string
+		for _, x := range b.serversLocked() {
+			members = append(members, member(x))
+		}
+		return resource(path, typ+"Collection."+typ+"Collection", name,
+			doc{"Members": links(members...), "Members@odata.count": len(members)})
+	}}
 }
 
 func (b *BMC) addSessions(t map[string]*node) {
-	path := root + "/SessionService"
+	path, sessionsPath := root+"/SessionService", b.sessionsPath()
 	t[path] = &node{
 		view: func() doc {
-			return resource(path, "SessionService.v1_1_9.SessionService", "Session Service", doc{
+			d := doc{}
+			if b.kind().login.maxCount {
+				d["SessionMaxCount"] = b.kind().login.limit
+			}
+			maps.Copy(d, doc{
 				"ServiceEnabled": true, "SessionTimeout": int((b.access.timeout + 999999999) / 1000000000),
 				"Sessions": link(sessionsPath), "Status": healthy(),
 			})
+			return resource(path, "SessionService.v1_1_9.SessionService", "Session Service", d)
 		},
 		patch: (*call).patchSessionService,
 	}
@@ -136,25 +166,35 @@ func (b *BMC) addSessions(t map[string]*node) {
 }
 
 func (b *BMC) addManager(t map[string]*node) {
-	p, path, chassis := b.persona, b.managerPath(), b.chassisPath()
-	d := doc{
-		"ManagerType": "BMC", "Model": p.managerModel, "FirmwareVersion": p.firmware, "Status": healthy(),
-		"Manufacturer": p.vendor, "UUID": derivedUUID("manager " + b.spec.Name),
-		"ServiceIdentification": "", "PowerState": "On",
-		"Links": doc{"ManagerForServers": links(b.systemPath()), "ManagerForChassis": links(chassis)},
-	}
-	if p.media == mediaUnderManager {
-		d["VirtualMedia"] = link(b.mediaPath())
-	}
-	fixed(t, path, "Manager.v1_19_1.Manager", "Manager", d)
+	path, chassis := b.managerPath(), b.chassisPath()
+	t[path] = &node{view: b.managerDoc}
+	t[path+"/Actions/Manager.Reset"] = &node{post: (*call).resetManager, owner: path}
 	t[chassis] = &node{view: func() doc {
 		h := b.spec.Hardware
 		return resource(chassis, "Chassis.v1_25_0.Chassis", "Computer System Chassis", doc{
 			"ChassisType": "RackMount", "Manufacturer": h.Manufacturer, "Model": h.Model, "SerialNumber": h.Serial,
-			"PowerState": b.power, "Status": healthy(),
+			"PowerState": b.shownPowerLocked(), "Status": healthy(),
 			"Links": doc{"ComputerSystems": links(b.systemPath()), "ManagedBy": links(path)},
 		})
 	}}
+}
+
+// managerDoc is the Manager. b.mu is held.
+func (b *BMC) managerDoc() doc {
+	p, path := b.kind(), b.managerPath()
+	d := doc{
+		"ManagerType": "BMC", "Model": p.managerModel, "FirmwareVersion": p.firmware, "Status": healthy(),
+		"Manufacturer": p.vendor, "UUID": derivedUUID("manager " + b.spec.Name),
+		"ServiceIdentification": "", "PowerState": "On", "DateTime": b.clockLocked().UTC().Format(time.RFC3339),
+		"Links": doc{"ManagerForServers": links(b.systemPath()), "ManagerForChassis": links(b.chassisPath())},
+		"Actions": doc{"#Manager.Reset": doc{"target": path + "/Actions/Manager.Reset",
+			"ResetType@Redfish.AllowableValues": managerResets}},
+	}
+	if p.media.home != mediaUnderSystem {
+		d["VirtualMedia"] = link(b.mediaPaths()[0])
+	}
+	b.oemManager(d)
+	return resource(path, "Manager.v1_19_1.Manager", "Manager", d)
 }
 
 func (b *BMC) addProcessors(t map[string]*node) {
