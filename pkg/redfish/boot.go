@@ -117,7 +117,7 @@ func (c *client) bootForm(ctx context.Context, op string) (bootForm, error) {
 		}
 	})
 	l := c.know()
-	forms := bootForms(row, l.Learned, place, facts.bootTargets)
+	forms := bootForms(row, l.Learned, place, facts.bootTargets, l.mode)
 	if len(forms) == 0 {
 		return bootForm{place: place}, c.conn.fail(op, &Error{Kind: KindUnsupported, Message: "the BMC offers no boot from CD, only " + named(facts.bootTargets)})
 	}
@@ -133,7 +133,7 @@ func (c *client) bootForm(ctx context.Context, op string) (bootForm, error) {
 // bootForms are the forms worth a try, the likeliest first: each word for the CD
 // with the row's mode, then with the other one. A learned word goes first, a
 // learned mode is the only one.
-func bootForms(row *vendor, l Learned, place bootPlace, allowed []string) []bootForm {
+func bootForms(row *vendor, l Learned, place bootPlace, allowed []string, published string) []bootForm {
 	if place == placeDell {
 		return []bootForm{{target: cdTargets[0], place: place}, {target: cdTargets[0], place: placeSystem}}
 	}
@@ -147,7 +147,7 @@ func bootForms(row *vendor, l Learned, place bootPlace, allowed []string) []boot
 		}
 	}
 	modes := []string{"", wordUEFI}
-	if row.bootMode == modeUEFI {
+	if row.bootMode == modeUEFI || row.bootMode == modeUnlessUEFI && published != "" && !strings.EqualFold(published, wordUEFI) {
 		modes = []string{wordUEFI, ""}
 	}
 	switch l.BootMode {
@@ -185,11 +185,9 @@ func (c *client) writeBoot(ctx context.Context, op string, form bootForm, enable
 	if once || row.bootBody == bodyFull {
 		boot["BootSourceOverrideTarget"] = form.target
 	}
-	switch {
-	case form.mode != "":
+	if form.mode != "" {
 		boot["BootSourceOverrideMode"] = form.mode
-	case row.bootBody == bodyFull && !once,
-		once && row.bootMode == modeUnlessUEFI && c.know().BootMode != wordOmitted && strings.EqualFold(c.publishedMode(), "Legacy"):
+	} else if row.bootBody == bodyFull && !once {
 		boot["BootSourceOverrideMode"] = wordUEFI
 	}
 	_, err = c.patch(ctx, op, link, map[string]any{"Boot": boot})
@@ -250,7 +248,7 @@ func (l *learned) confirm(row *vendor, read BootOverride) (downgraded bool) {
 		return true
 	}
 	l.boot.asked, l.boot.ineffective = nil, nil
-	first := bootForms(row, Learned{}, asked.place, nil)[0]
+	first := bootForms(row, Learned{}, asked.place, nil, "")[0]
 	if asked.target != first.target {
 		l.BootTarget = asked.target
 	}

@@ -110,9 +110,6 @@ func (c *client) readBoot(ctx context.Context, op string, shown BootOverride) (B
 	return shown, nil
 }
 
-// publishedMode is the boot mode the BMC last showed.
-func (c *client) publishedMode() string { return c.know().mode }
-
 // The words of a Dell manager's attributes.
 const (
 	dellDevice  = "ServerBoot.1.FirstBootDevice"

@@ -320,3 +320,25 @@ func TestOnComesTooSoon(t *testing.T) {
 		_ = wantKind(t, b.Reset(t.Context(), ResetForceOff), KindConflict)
 	}
 }
+
+// TestModeWhereAnotherIsPublished: bmcweb gets UEFI only where it shows Legacy,
+// and none where it refuses it.
+func TestModeWhereAnotherIsPublished(t *testing.T) {
+	for published, want := range map[string]bool{"Legacy": true, "UEFI": false, "": false} {
+		s, b := vendorBMC(t, "openbmc")
+		s.json("/redfish/v1/Systems/1", with(systemBody(), doc{"Boot": doc{"BootSourceOverrideMode": published}}))
+		s.on(systemPatch, func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(s.lastBody(), "Mode") {
+				refuse(w, http.StatusBadRequest, "Base.1.8.PropertyNotWritable", "BootSourceOverrideMode")
+				return
+			}
+			accept(w, r)
+		})
+		_, err := b.State(t.Context())
+		must(t, err)
+		must(t, b.SetBootOnce(t.Context(), BootCD))
+		if n := s.count(systemPatch); (n == 2) != want {
+			t.Errorf("%q: %d requests", published, n)
+		}
+	}
+}

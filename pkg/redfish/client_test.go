@@ -148,6 +148,8 @@ func TestKinds(t *testing.T) {
 	}{
 		{409, "", KindConflict}, {409, "Base.1.8.ActionParameterValueConflict", KindConflict},
 		{400, "iLO.2.15.InvalidOperationForSystemState", KindConflict}, {400, "iLO.2.15.UnableToModifyDuringSystemPOST", KindBusy},
+		{400, "iLO.2.15.UnableToModifyWhileKVMIPConnected", KindBusy}, {400, "IDRAC.2.8.RAC0679", KindBusy}, {400, "IDRAC.2.8.LC068", KindBusy},
+		{400, "Ami.1.0.OperationSupportedInFutureStateURI", KindUnsupported},
 		{400, "", KindProtocol}, {403, "", KindUnauthorized}, {403, "SMC.1.0.OemLicenseNotPassed", KindUnsupported},
 		{404, "", KindNotFound}, {405, "", KindUnsupported}, {501, "", KindUnsupported}, {503, "", KindBusy}, {500, "", KindBusy},
 		{429, "", KindBusy}, {418, "", KindProtocol}, {400, "Base.1.8.PropertyNotWritable", KindUnsupported}, {400, canary, KindProtocol},
