@@ -70,6 +70,7 @@ func (g *gate) use(h *host, key string, now time.Time) (replaced bool) {
 		h.credential = c
 	}
 	g.leave(h, old, now)
+	g.placeHost(h, now)
 	return old != nil
 }
 
@@ -155,12 +156,16 @@ func (g *gate) tried(r *run, res Result, void bool, now time.Time) {
 // placeUsers follows a change that concerns every host of a credential.
 func (g *gate) placeUsers(c *credential, now time.Time) {
 	for h := range c.hosts {
-		if h.waiting != nil {
-			g.place(h.waiting.lane, now)
-		}
-		if h.poll != nil && (h.waiting == nil || h.waiting.Endpoint != h.poll.Endpoint) {
-			g.place(g.laneOf(h.poll.Endpoint), now)
-		}
+		g.placeHost(h, now)
+	}
+}
+
+func (g *gate) placeHost(h *host, now time.Time) {
+	if h.waiting != nil {
+		g.place(h.waiting.lane, now)
+	}
+	if h.poll != nil && (h.waiting == nil || h.waiting.Endpoint != h.poll.Endpoint) {
+		g.place(g.laneOf(h.poll.Endpoint), now)
 	}
 }
 

@@ -189,3 +189,48 @@ func TestRefuserIsGone(t *testing.T) {
 		wantTimes(t, "login", s.starts("login", t0), 0, 10*time.Second+reconsiderAfter)
 	})
 }
+
+// TestSharedEndpointOfTwoCredentials: a host that may not log in does not keep its neighbour behind one BMC from being polled.
+func TestSharedEndpointOfTwoCredentials(t *testing.T) {
+	in(t, Options{Settings: ample()}, func(s *site) {
+		s.queue.Submit(s.login(0, "bad", time.Second, unauthorized))
+		pass(2 * time.Second)
+		t0 := time.Now()
+		for host, key := range map[string]string{"ns/a": "bad", "ns/b": "good"} {
+			s.queue.Register(Poll{Endpoint: bmc(1), Host: host, Credential: key, Interval: func() time.Duration { return 20 * time.Minute },
+				Run: s.busyFor(bmc(1), host, key, time.Second, Result{})})
+		}
+		s.queue.PollNow("ns/a")
+		pass(30 * time.Minute)
+		if got := s.starts("good", t0); len(got) != 2 || len(s.starts("bad", t0)) != 0 {
+			t.Errorf("the neighbour was polled at %v, the other at %v", got, s.starts("bad", t0))
+		}
+		s.queue.Unregister("ns/a")
+		s.queue.Unregister("ns/b")
+		s.queue.Withdraw("ns/h0")
+	})
+}
+
+// TestNewestCredentialHoldsAReadyPoll: the poll waits for a slot only when an operation says that its host logs in otherwise now.
+func TestNewestCredentialHoldsAReadyPoll(t *testing.T) {
+	settings := ample()
+	settings.MaxConcurrentOps = 1
+	in(t, Options{Settings: settings}, func(s *site) {
+		s.queue.Submit(s.login(0, "bad", time.Second, unauthorized))
+		pass(2 * time.Second)
+		s.queue.Submit(s.op(5, "long", 10*time.Second, changed))
+		synctest.Wait()
+		s.queue.Register(Poll{Endpoint: bmc(1), Host: "ns/h1", Credential: "good", Interval: func() time.Duration { return time.Hour },
+			Run: s.busyFor(bmc(1), "ns/h1", "poll", time.Second, Result{})})
+		moved := s.login(1, "bad", time.Second, changed)
+		moved.Endpoint = bmc(2)
+		s.queue.Submit(moved)
+		pass(time.Minute)
+		if got := s.kinds(); len(got) != 2 {
+			t.Errorf("started %v", got)
+		}
+		for n := range 2 {
+			s.queue.Unregister(fmt.Sprintf("ns/h%d", n))
+		}
+	})
+}

@@ -204,6 +204,25 @@ func TestFence(t *testing.T) {
 	})
 }
 
+// TestCheckFenceAsksTheFence: between the loss of the lease and the cancellation of what runs lies up to fenceEvery.
+func TestCheckFenceAsksTheFence(t *testing.T) {
+	in(t, Options{Settings: ample()}, func(s *site) {
+		var before, after, cancelled error
+		o := s.op(1, "x", 0, changed)
+		o.Run = func(ctx context.Context) Result {
+			before = CheckFence(ctx)
+			s.fence.lost.Store(true)
+			after, cancelled = CheckFence(ctx), ctx.Err()
+			return Result{}
+		}
+		s.queue.Submit(o)
+		synctest.Wait()
+		if before != nil || !errors.Is(after, ErrFenced) || cancelled != nil {
+			t.Errorf("before %v, after %v, cancelled %v", before, after, cancelled)
+		}
+	})
+}
+
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, Options{Settings: ample(), DrainTimeout: 10 * time.Second})

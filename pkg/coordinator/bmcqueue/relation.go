@@ -46,17 +46,14 @@ func kin(wish Op, old *op) kinship {
 	return readAfterChange
 }
 
-// judge looks up what becomes of a wish. One that equals the running operation joins it, and what waits behind that is the older
-// decision: it is superseded, even by a read.
+// judge looks up what becomes of a wish. The running operation counts first: a wish that joins it supersedes what waits behind,
+// which is an older decision by now.
 func (h *host) judge(wish Op) (running, waiting verdict) {
 	if h.running != nil {
 		running = relations[kin(wish, h.running)].running
 	}
 	if h.waiting != nil {
 		waiting = relations[kin(wish, h.waiting)].waiting
-		if running == merge {
-			waiting = supersede
-		}
 	}
 	return running, waiting
 }
