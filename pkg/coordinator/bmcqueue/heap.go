@@ -34,13 +34,6 @@ func (h *heap[T]) remove(x T) {
 	}
 }
 
-// fix restores the order after the key of x changed.
-func (h *heap[T]) fix(x T) {
-	if i := *h.at(x) - 1; !h.down(i) {
-		h.up(i)
-	}
-}
-
 func (h *heap[T]) swap(i, j int) {
 	h.items[i], h.items[j] = h.items[j], h.items[i]
 	*h.at(h.items[i]), *h.at(h.items[j]) = i+1, j+1
