@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
@@ -96,9 +97,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	for _, w := range findings.Warnings {
-		process.log.Info("Setting", "key", w.Key, "warning", w.Message)
+		process.log.Info("Setting", "key", w.Key, "source", w.Origin.String(), "warning", w.Message)
 	}
-	process.log.Info("Starting", "version", version)
+	process.log.Info("Starting", "version", version, "node", settings.Pod.Node)
 	return process.manager.Start(ctx)
 }
 
@@ -116,6 +117,7 @@ func newProcess(ctx context.Context, config *rest.Config, scheme *runtime.Scheme
 		return nil, err
 	}
 	ctrl.SetLogger(live.Logger())
+	klog.SetLogger(live.Logger()) // what the client libraries say obeys log.* too
 	log := live.Logger().WithName("setup")
 	config.QPS, config.Burst = float32(s.KubeAPI.QPS), s.KubeAPI.Burst
 	config.UserAgent = remote.DefaultClusterAPIUserAgent("beskar7-controller-manager")
@@ -147,7 +149,7 @@ func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controller
 		LeaseDuration: &s.LeaderElection.LeaseDuration, RenewDeadline: &s.LeaderElection.RenewDeadline, RetryPeriod: &s.LeaderElection.RetryPeriod,
 		HealthProbeBindAddress: s.Metrics.ProbeAddress,
 		Metrics:                metricsserver.Options{BindAddress: s.Metrics.BindAddress},
-		WebhookServer:          webhook.NewServer(webhook.Options{Port: s.Webhook.Port, CertDir: s.Webhook.CertDir}),
+		WebhookServer:          webhook.NewServer(webhook.Options{Port: s.Webhook.Port, CertDir: s.Webhook.CertDir, TLSOpts: []func(*tls.Config){tlsOptions(s.TLS)}}),
 		Client:                 client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}}}},
 	}
 	if s.Metrics.EnableProfiling {
@@ -157,6 +159,17 @@ func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controller
 		o.Cache.DefaultNamespaces = map[string]cache.Config{s.Scope.Namespace: {}}
 	}
 	return o
+}
+
+// tlsOptions puts the settings of TLS into a server's; they were checked when they were loaded.
+func tlsOptions(s config.TLS) func(*tls.Config) {
+	return func(c *tls.Config) {
+		c.MinVersion = tls.VersionTLS12
+		if s.MinVersion == "VersionTLS13" {
+			c.MinVersion = tls.VersionTLS13
+		}
+		c.CipherSuites, _ = config.CipherSuiteIDs(s.CipherSuites)
+	}
 }
 
 func leaseNamespace(s config.Settings) string {
@@ -245,8 +258,8 @@ func (p *parts) addGate() (*actuator.Actuator, error) {
 	}
 	pool := redfish.NewPool(redfish.Options{})
 	err := p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		if s := p.live.Settings(); !p.lease.CleanHandOver() {
-			queue.SetQuietTime(max(s.Provisioning.BMCCooldownPeriod, s.BMC.RequestTimeout))
+		if !p.lease.CleanHandOver() {
+			queue.SetQuietTime(p.live.Settings().QuietTime())
 		}
 		err := queue.Run(ctx)
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -299,7 +312,9 @@ func (p *parts) serveMedia(ctx context.Context, handler http.Handler) error {
 			return fmt.Errorf("read the media certificate: %w", err)
 		}
 		go func() { _ = certs.Start(ctx) }()
-		listener = tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.GetCertificate})
+		options := &tls.Config{GetCertificate: certs.GetCertificate} //nolint:gosec // the setting has a least version
+		tlsOptions(p.settings.TLS)(options)
+		listener = tls.NewListener(listener, options)
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
 	go func() {
