@@ -41,6 +41,7 @@ import (
 	"github.com/beskar7/beskar7/controllers"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/cli"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
@@ -52,7 +53,12 @@ import (
 var version = "v0.0.0-dev"
 
 func main() {
-	if err := run(ctrl.SetupSignalHandler()); err != nil {
+	ctx := ctrl.SetupSignalHandler()
+	if cli.Handles(os.Args[1:]) {
+		ctrl.SetLogger(logr.Discard())
+		os.Exit(cli.New(cli.Options{Env: os.Environ()}).Run(ctx, os.Args[1:]))
+	}
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "manager:", err)
 		os.Exit(1)
 	}

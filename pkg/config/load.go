@@ -34,7 +34,7 @@ func Load(sources Sources) (Settings, Findings) {
 	var findings Findings
 	var settings Settings
 	all := collect(sources, &findings)
-	from := map[string]Source{}
+	from, failed := map[string]Source{}, map[string]bool{}
 	for i := range table {
 		s := &table[i]
 		effective := choose(s, all)
@@ -45,6 +45,7 @@ func Load(sources Sources) (Settings, Findings) {
 		value, err := s.parse(effective.Value)
 		if err != nil {
 			findings.fail(s.Key, effective.Origin, err.Error())
+			failed[s.Key] = true
 			continue
 		}
 		s.store(&settings, value, effective.Source != SourceDefault)
@@ -54,6 +55,7 @@ func Load(sources Sources) (Settings, Findings) {
 			}
 		}
 	}
+	relateLeases(&settings, failed, &findings)
 	if len(findings.Errors) == 0 {
 		relate(&settings, from, &findings)
 	}

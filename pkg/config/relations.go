@@ -8,8 +8,7 @@ import (
 // leaseJitter is by how much the election library may stretch a retry period; a renew deadline within it never succeeds.
 const leaseJitter = 1.2
 
-// relate checks settings against each other. Leases that contradict themselves are errors: the manager could not run. All else
-// is a warning, and only where someone chose the values: defaults do not complain about themselves.
+// relate checks settings that are all valid against each other. What it finds is a warning, and only where someone chose the values: defaults do not complain about themselves.
 func relate(s *Settings, from map[string]Source, findings *Findings) {
 	chosen := func(keys ...string) bool {
 		for _, key := range keys {
@@ -40,11 +39,23 @@ func relate(s *Settings, from map[string]Source, findings *Findings) {
 		findings.warn("kubeAPI.burst", Origin{}, fmt.Sprintf("%d is less than kubeAPI.qps (%d): set it to 1.5 times that", s.KubeAPI.Burst, s.KubeAPI.QPS))
 	}
 	relateVendors(s, findings)
-	l, c := &s.LeaderElection, &s.ClaimCoordinator
-	relateLease("leaderElection", l.LeaseDuration, l.RenewDeadline, l.RetryPeriod, findings)
-	relateLease("claimCoordinator", c.LeaseDuration, c.RenewDeadline, c.RetryPeriod, findings)
 }
 
+// relateLeases checks each lease by itself, unless one of its values is not even a valid one.
+func relateLeases(s *Settings, failed map[string]bool, findings *Findings) {
+	l, c := &s.LeaderElection, &s.ClaimCoordinator
+	sound := func(group string) bool {
+		return !failed[group+".leaseDuration"] && !failed[group+".renewDeadline"] && !failed[group+".retryPeriod"]
+	}
+	if sound("leaderElection") {
+		relateLease("leaderElection", l.LeaseDuration, l.RenewDeadline, l.RetryPeriod, findings)
+	}
+	if sound("claimCoordinator") {
+		relateLease("claimCoordinator", c.LeaseDuration, c.RenewDeadline, c.RetryPeriod, findings)
+	}
+}
+
+// relateLease: a lease that contradicts itself is an error, as the manager could not run.
 func relateLease(group string, lease, renew, retry time.Duration, findings *Findings) {
 	if renew >= lease {
 		findings.fail(group+".renewDeadline", Origin{}, fmt.Sprintf("%v must be less than %s.leaseDuration (%v)", renew, group, lease))
