@@ -11,28 +11,29 @@ import (
 
 const waitSeries = metricCooldowns
 
+var thresholds = map[string]struct {
+	queue, success, conflicts, waits, busy float64
+	enabled                                bool
+	verdicts                               string
+	advice                                 []string
+}{
+	"all well":                                {queue: 25, success: 96, conflicts: 4, verdicts: "ok ok ok"},
+	"little to do":                            {queue: 9, verdicts: "optimise ok ok"},
+	"at the limits":                           {queue: 40, success: 85, conflicts: 15, waits: 1, verdicts: "ok watch ok", advice: []string{"provisioning.maxQueueSize 50 75", "claimCoordinator.enabled false true"}},
+	"queue over 70 %":                         {queue: 36, verdicts: "ok ok ok", advice: []string{"provisioning.maxQueueSize 50 75"}},
+	"queue over 80 %":                         {queue: 41, verdicts: "action ok ok", advice: []string{"provisioning.maxQueueSize 50 75"}},
+	"conflicts of 10 %":                       {queue: 15, success: 90, conflicts: 10, verdicts: "ok watch ok"},
+	"conflicts over 15 %":                     {queue: 15, success: 84, conflicts: 16, verdicts: "ok action ok", advice: []string{"claimCoordinator.enabled false true"}},
+	"conflicts in spite of the coordinator":   {queue: 15, success: 84, conflicts: 16, enabled: true, verdicts: "ok action ok"},
+	"waits, but no BMC is busy":               {queue: 15, waits: 50, verdicts: "ok ok ok"},
+	"waits over 100 an hour and busy BMCs":    {queue: 15, waits: 2, busy: 1, verdicts: "ok ok action", advice: []string{"provisioning.bmcCooldownPeriod 10s 15s"}},
+	"waits over 50 an hour and busy BMCs":     {queue: 15, waits: 1, busy: 1, verdicts: "ok ok watch", advice: []string{"provisioning.bmcCooldownPeriod 10s 15s"}},
+	"busy BMCs, but nothing waits for longer": {queue: 15, busy: 9, verdicts: "ok ok ok"},
+}
+
 // The guide's thresholds, from rates over a window and over all replicas.
 func TestTheGuidesThresholds(t *testing.T) {
-	cases := map[string]struct {
-		queue, success, conflicts, waits, busy float64
-		enabled                                bool
-		verdicts                               string
-		advice                                 []string
-	}{
-		"all well":                                {queue: 25, success: 96, conflicts: 4, verdicts: "ok ok ok"},
-		"little to do":                            {queue: 9, verdicts: "optimise ok ok"},
-		"at the limits":                           {queue: 40, success: 85, conflicts: 15, waits: 1, verdicts: "ok watch ok", advice: []string{"provisioning.maxQueueSize 50 75", "claimCoordinator.enabled false true"}},
-		"queue over 70 %":                         {queue: 36, verdicts: "ok ok ok", advice: []string{"provisioning.maxQueueSize 50 75"}},
-		"queue over 80 %":                         {queue: 41, verdicts: "action ok ok", advice: []string{"provisioning.maxQueueSize 50 75"}},
-		"conflicts of 10 %":                       {queue: 15, success: 90, conflicts: 10, verdicts: "ok watch ok"},
-		"conflicts over 15 %":                     {queue: 15, success: 84, conflicts: 16, verdicts: "ok action ok", advice: []string{"claimCoordinator.enabled false true"}},
-		"conflicts in spite of the coordinator":   {queue: 15, success: 84, conflicts: 16, enabled: true, verdicts: "ok action ok"},
-		"waits, but no BMC is busy":               {queue: 15, waits: 50, verdicts: "ok ok ok"},
-		"waits over 100 an hour and busy BMCs":    {queue: 15, waits: 2, busy: 1, verdicts: "ok ok action", advice: []string{"provisioning.bmcCooldownPeriod 10s 15s"}},
-		"waits over 50 an hour and busy BMCs":     {queue: 15, waits: 1, busy: 1, verdicts: "ok ok watch", advice: []string{"provisioning.bmcCooldownPeriod 10s 15s"}},
-		"busy BMCs, but nothing waits for longer": {queue: 15, busy: 9, verdicts: "ok ok ok"},
-	}
-	for name, c := range cases {
+	for name, c := range thresholds {
 		w := newWorld(t)
 		for _, series := range []string{successSeries, conflictSeries, waitSeries, busySeries} {
 			w.set("a", series, 1000) // a lifetime that must not count
