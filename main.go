@@ -125,8 +125,10 @@ func newProcess(ctx context.Context, config *rest.Config, scheme *runtime.Scheme
 	ctrl.SetLogger(live.Logger())
 	klog.SetLogger(live.Logger()) // what the client libraries say obeys log.* too
 	log := live.Logger().WithName("setup")
-	config.QPS, config.Burst = float32(s.KubeAPI.QPS), s.KubeAPI.Burst
-	config.UserAgent = remote.DefaultClusterAPIUserAgent("beskar7-controller-manager")
+	limitRequests(config, s)
+	if !s.LeaderElection.Enabled {
+		log.Info("Leader election is off: the Lease to drive BMCs is taken all the same, and other replicas wait for it", "lease", controllers.DriverLeaseName)
+	}
 	lease, err := controllers.NewDriverLease(config, leaseNamespace(s), identity(s), s.LeaderElection.RenewDeadline, clock.RealClock{})
 	if err != nil {
 		return nil, err
@@ -144,6 +146,12 @@ func newProcess(ctx context.Context, config *rest.Config, scheme *runtime.Scheme
 		return nil, err
 	}
 	return &process{manager: mgr, log: log}, nil
+}
+
+// limitRequests bounds what the manager asks of the API server.
+func limitRequests(rc *rest.Config, s config.Settings) {
+	rc.QPS, rc.Burst = float32(s.KubeAPI.QPS), s.KubeAPI.Burst
+	rc.UserAgent = remote.DefaultClusterAPIUserAgent("beskar7-controller-manager")
 }
 
 // managerOptions: of Secrets the manager's cache holds metadata only, of all of them, as a changed BMC Secret must be seen;
@@ -258,7 +266,7 @@ func (p *parts) addGate() (*actuator.Actuator, error) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
 	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, Driving: p.lease.Valid, Metrics: p.metrics,
-		Interval: func() time.Duration { return p.live.Settings().Metrics.Interval }}
+		Interval: p.gaugesInterval}
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
 	}
@@ -288,9 +296,15 @@ func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clust
 				Clock: real, Random: controllers.Random, Observer: p.metrics})},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: c, WatchFilter: filter},
-	}, controllers.SetupOptions{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles, Wake: p.wake,
-		Timeout: func() time.Duration { return p.live.Settings().Reconcile.Timeout }, SyncPeriod: func() time.Duration { return p.live.Settings().Reconcile.SyncPeriod }})
+	}, p.setupOptions())
 }
+
+func (p *parts) setupOptions() controllers.SetupOptions {
+	return controllers.SetupOptions{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles, Wake: p.wake,
+		Timeout: func() time.Duration { return p.live.Settings().Reconcile.Timeout }, SyncPeriod: func() time.Duration { return p.live.Settings().Reconcile.SyncPeriod }}
+}
+
+func (p *parts) gaugesInterval() time.Duration { return p.live.Settings().Metrics.Interval }
 
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(secrets client.Reader) (*bootmedia.Server, error) {
@@ -299,10 +313,14 @@ func (p *parts) addMedia(secrets client.Reader) (*bootmedia.Server, error) {
 		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
 		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
 	}
-	server := bootmedia.New(bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")})
+	server := bootmedia.New(p.mediaOptions(source))
 	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
 		return p.serveMedia(ctx, controllers.CountMedia(server.Handler(), p.metrics))
 	}})
+}
+
+func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
+	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")}
 }
 
 // serveMedia serves until the context ends: over https with certificates that are read again when they change, or, without
@@ -372,6 +390,9 @@ func (p *parts) addChecks() error {
 		}
 	}
 	if err := p.mgr.AddReadyzCheck("caches", controllers.CachesSynced(p.mgr.GetCache())); err != nil {
+		return err
+	}
+	if err := p.mgr.AddReadyzCheck("settings", p.live.Ready); err != nil {
 		return err
 	}
 	return p.mgr.Add(everywhere{func(ctx context.Context) error { return p.live.Watch(ctx, p.mgr, p.metrics) }})

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -113,6 +114,8 @@ type LiveSettings struct {
 	onChange []func()
 
 	applying sync.Mutex
+	// following counts the ConfigMaps that are not followed yet; below 0: the watch has not begun.
+	following atomic.Int64
 
 	mu       sync.RWMutex
 	settings config.Settings
@@ -125,7 +128,9 @@ func NewLiveSettings(s config.Settings, sources config.Sources) (*LiveSettings, 
 	if err != nil {
 		return nil, err
 	}
-	return &LiveSettings{log: log, level: level, settings: s, sources: sources}, nil
+	live := &LiveSettings{log: log, level: level, settings: s, sources: sources}
+	live.following.Store(-1)
+	return live, nil
 }
 
 // Logger is the process's logger.
@@ -136,6 +141,15 @@ func (l *LiveSettings) Settings() config.Settings {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.settings
+}
+
+// Ready is nil once the ConfigMaps of settings are followed. Invalid ones do not end that: the last good settings are in
+// effect, and a replica that is not ready would serve no webhooks.
+func (l *LiveSettings) Ready(*http.Request) error {
+	if l.following.Load() != 0 {
+		return errors.New("the ConfigMaps of settings are not read yet")
+	}
+	return nil
 }
 
 // OnChange calls f after every change. It must be called before Watch.

@@ -3,16 +3,23 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -154,9 +161,14 @@ func TestTheWatchTellsWhatBecameOfAChange(t *testing.T) {
 				t.Fatalf("retries %d, valid %v, told\n%s\nwant %d, %v and\n%s", live.Settings().BMC.MaxRetries, isValid, said, retries, valid, strings.Join(want, "\n"))
 			}
 		}
-		synctest.Wait()
+		if live.Ready(nil) == nil {
+			t.Error("ready before the watch began")
+		}
 		<-time.After(time.Second) // of the bubble: the wait for the first listing polls
-		expect(3, true)           // what was read at start-up was deleted before the watch began
+		if err := live.Ready(nil); err != nil {
+			t.Error(err)
+		}
+		expect(3, true) // what was read at start-up was deleted before the watch began
 		object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "beskar7-config", Namespace: "beskar7-system"}, Data: map[string]string{"bmc.maxRetries": "4"}}
 		must(t)(configMaps.Create(ctx, object, metav1.CreateOptions{}))
 		expect(4, true, "Normal SettingsApplied beskar7-config: in effect: bmc.maxRetries: 4 instead of 3")
@@ -205,4 +217,73 @@ func TestEventsFitIntoTheirNote(t *testing.T) {
 	if lines := fit(items[:3], noteLimit); len(lines) != 3 {
 		t.Fatalf("left out what fits: %v", lines)
 	}
+}
+
+// A person's file, flags, environment and ConfigMaps all arrive, and what is missing is no error.
+func TestReadSources(t *testing.T) {
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		name, found := strings.CutPrefix(r.URL.Path, "/api/v1/namespaces/here/configmaps/")
+		if !found || name == "absent" {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
+			return
+		}
+		fmt.Fprintf(w, `{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":%q},"data":{"bmc.maxRetries":"%d"}}`, name, len(name))
+	}))
+	defer api.Close()
+	file := filepath.Join(t.TempDir(), "settings.yaml")
+	if err := os.WriteFile(file, []byte("configMaps: four1,absent,six666\nbmc: {retryDelay: 7s}\nlog: {level: loud}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("POD_NAMESPACE", "here")
+	t.Setenv("BESKAR7_METRICS_INTERVAL", "9s")
+	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
+	config.Bind(flags)
+	if err := flags.Parse([]string{"--config=" + file, "--log-level=warn"}); err != nil {
+		t.Fatal(err)
+	}
+	sources, err := ReadSources(t.Context(), &rest.Config{Host: api.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}, flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, findings := config.Load(sources)
+	if len(findings.Errors) > 0 || s.BMC.MaxRetries != 6 || s.BMC.RetryDelay != 7*time.Second || s.Log.Level != "warn" || s.Metrics.Interval != 9*time.Second || len(sources.ConfigMaps) != 2 {
+		t.Fatalf("%+v %+v", s, findings)
+	}
+	if err := flags.Set("config", file+".absent"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadSources(t.Context(), &rest.Config{Host: api.URL}, flags); err == nil {
+		t.Error("a file that is not there is no error")
+	}
+}
+
+// Whatever a ConfigMap holds: all of its live settings take effect, or none.
+func FuzzLiveSettings(f *testing.F) {
+	f.Add("bmc.maxRetries", "5", "provisioning.workerCount", "9")
+	f.Add("bmc.maxRetries", "5", "provisioning.workerCount", "99")
+	f.Add("leaderElection.renewDeadline", "30s", "log.level", "debug")
+	f.Add("vendors.dell.bmc.maxRetries", "", "kubeAPI.qps", "1e1")
+	f.Fuzz(func(t *testing.T, key, value, other, second string) {
+		start, _ := config.Load(config.Sources{})
+		live := &LiveSettings{settings: start, level: func(string) {}}
+		live.apply("beskar7-config", map[string]string{"bmc.retryDelay": "2s"})
+		before := live.Settings()
+		data := map[string]string{key: value, other: second}
+		v := live.apply("beskar7-config", data)
+		next, findings := config.Load(config.Sources{ConfigMaps: []config.ConfigMap{{Name: "beskar7-config", Data: data}}})
+		want := config.Reload(before, next)
+		if len(findings.Errors) > 0 {
+			want = before
+		}
+		if live.Settings() != want || (len(v.Errors) > 0) != (len(findings.Errors) > 0) {
+			t.Fatalf("settings %+v, want %+v", live.Settings(), want)
+		}
+		for _, c := range append(config.Changes(before, live.Settings()), v.Applied...) {
+			if !c.Live {
+				t.Fatalf("%s needs a restart, but changed", c.Key)
+			}
+		}
+	})
 }

@@ -38,7 +38,9 @@ func (l *LiveSettings) watch(ctx context.Context, clientset kubernetes.Interface
 	namespace := configNamespace(s)
 	f := &follower{live: l, namespace: namespace, events: recorder, metric: metric, told: map[string]string{}}
 	var running sync.WaitGroup
-	for _, name := range s.Scope.ConfigMapNames() {
+	names := s.Scope.ConfigMapNames()
+	l.following.Store(int64(len(names)))
+	for _, name := range names {
 		store, informer := toolscache.NewInformerWithOptions(toolscache.InformerOptions{
 			ListerWatcher: listWatch(clientset, namespace, name), ObjectType: &corev1.ConfigMap{},
 			Handler: toolscache.ResourceEventHandlerFuncs{
@@ -49,9 +51,13 @@ func (l *LiveSettings) watch(ctx context.Context, clientset kubernetes.Interface
 		running.Go(func() { informer.RunWithContext(ctx) })
 		running.Go(func() {
 			// What was deleted after it was read at start-up and before the watch began is no event of the watch.
-			if toolscache.WaitForCacheSync(ctx.Done(), informer.HasSynced) && len(store.ListKeys()) == 0 {
+			if !toolscache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+				return
+			}
+			if len(store.ListKeys()) == 0 {
 				f.changed(name, nil)
 			}
+			l.following.Add(-1)
 		})
 	}
 	running.Wait()

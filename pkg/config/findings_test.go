@@ -70,19 +70,44 @@ func compare(t *testing.T, what string, got []Finding, want []string) {
 // The ConfigMaps of the guide are valid as they are; at most they earn warnings.
 func TestProfilesOfTheGuideAreValid(t *testing.T) {
 	for name, text := range map[string]string{
-		"development": "provisioning.maxConcurrentOps=2 provisioning.maxQueueSize=10 provisioning.operationTimeout=10m provisioning.bmcCooldownPeriod=15s provisioning.workerCount=2 hostSelection.retryLimit=3 hostSelection.backoffMultiplier=1.5 log.level=debug",
-		"production":  "provisioning.maxConcurrentOps=10 provisioning.maxQueueSize=75 provisioning.workerCount=8 hostSelection.maxBackoffDelay=30s bmc.retryDelay=5s reconcile.syncPeriod=10s reconcile.maxConcurrentReconciles=12 leaderElection.leaseDuration=15s metrics.interval=15s metrics.enableProfiling=true log.timeEncoding=iso8601",
-		"large scale": "provisioning.maxConcurrentOps=20 provisioning.maxQueueSize=150 provisioning.operationTimeout=4m provisioning.bmcCooldownPeriod=5s provisioning.workerCount=15 provisioning.retryAttempts=7 provisioning.exponentialBackoff=true provisioning.maxRetryDelay=60s",
-		"latency":     "bmc.connectionTimeout=60s bmc.requestTimeout=180s provisioning.operationTimeout=15m provisioning.bmcCooldownPeriod=20s bmc.maxRetries=5 bmc.retryDelay=10s provisioning.maxConcurrentOps=3",
-		"throughput":  "provisioning.maxConcurrentOps=15 provisioning.workerCount=20 provisioning.maxQueueSize=200 provisioning.operationTimeout=3m bmc.requestTimeout=45s provisioning.bmcCooldownPeriod=3s hostSelection.backoffMultiplier=1.2 bmc.retryDelay=2s",
+		"development": "provisioning.maxConcurrentOps=2 provisioning.maxQueueSize=10 provisioning.operationTimeout=10m provisioning.bmcCooldownPeriod=15s provisioning.workerCount=2 " +
+			"hostSelection.algorithm=deterministic hostSelection.retryLimit=3 hostSelection.backoffMultiplier=1.5 log.level=debug log.stacktraceLevel=error",
+		"staging": "provisioning.maxConcurrentOps=5 provisioning.maxQueueSize=30 provisioning.operationTimeout=8m provisioning.bmcCooldownPeriod=10s provisioning.workerCount=4 provisioning.retryAttempts=3 " +
+			"hostSelection.algorithm=deterministic hostSelection.retryLimit=5 hostSelection.backoffMultiplier=2.0 reconcile.syncPeriod=30s reconcile.timeout=5m metrics.interval=30s log.level=info",
+		"production": "provisioning.maxConcurrentOps=10 provisioning.maxQueueSize=75 provisioning.operationTimeout=5m provisioning.bmcCooldownPeriod=8s provisioning.workerCount=8 provisioning.retryAttempts=5 " +
+			"hostSelection.algorithm=deterministic hostSelection.retryLimit=5 hostSelection.backoffMultiplier=1.5 hostSelection.maxBackoffDelay=30s " +
+			"bmc.connectionTimeout=30s bmc.requestTimeout=60s bmc.maxRetries=3 bmc.retryDelay=5s reconcile.syncPeriod=10s reconcile.timeout=3m reconcile.maxConcurrentReconciles=12 " +
+			"leaderElection.leaseDuration=15s leaderElection.renewDeadline=10s leaderElection.retryPeriod=2s metrics.interval=15s metrics.enableProfiling=true " +
+			"log.level=info log.format=json log.timeEncoding=iso8601",
+		"large scale": "provisioning.maxConcurrentOps=20 provisioning.maxQueueSize=150 provisioning.operationTimeout=4m provisioning.bmcCooldownPeriod=5s provisioning.workerCount=15 " +
+			"provisioning.retryAttempts=7 provisioning.exponentialBackoff=true provisioning.maxRetryDelay=60s",
+		"latency": "bmc.connectionTimeout=60s bmc.requestTimeout=180s provisioning.operationTimeout=15m provisioning.bmcCooldownPeriod=20s bmc.maxRetries=5 bmc.retryDelay=10s provisioning.maxConcurrentOps=3",
+		"throughput": "provisioning.maxConcurrentOps=15 provisioning.workerCount=20 provisioning.maxQueueSize=200 provisioning.operationTimeout=3m bmc.requestTimeout=45s provisioning.bmcCooldownPeriod=3s " +
+			"hostSelection.backoffMultiplier=1.2 bmc.retryDelay=2s",
+		"dell-idrac": "provisioning.maxConcurrentOps=8 provisioning.bmcCooldownPeriod=8s bmc.requestTimeout=120s provisioning.operationTimeout=8m bmc.maxRetries=4 bmc.retryDelay=5s",
+		"hpe-ilo":    "provisioning.maxConcurrentOps=12 provisioning.bmcCooldownPeriod=5s bmc.requestTimeout=60s provisioning.operationTimeout=5m bmc.maxRetries=3 bmc.retryDelay=3s",
+		"supermicro": "provisioning.maxConcurrentOps=4 provisioning.bmcCooldownPeriod=15s bmc.requestTimeout=90s provisioning.operationTimeout=10m bmc.maxRetries=5 bmc.retryDelay=8s",
 	} {
 		given := map[string]string{}
 		for pair := range strings.FieldsSeq(text) {
 			key, value, _ := strings.Cut(pair, "=")
 			given[key] = value
 		}
-		if _, findings := Load(Sources{ConfigMaps: data(given)}); len(findings.Errors) > 0 {
+		settings, findings := Load(Sources{ConfigMaps: data(given)})
+		for _, w := range findings.Warnings {
+			if strings.Contains(w.Message, "no such setting") {
+				t.Errorf("%s: %s", name, w)
+			}
+		}
+		if len(findings.Errors) > 0 {
 			t.Errorf("%s: %+v", name, findings.Errors)
+		}
+		for _, s := range Table() {
+			if text, ok := given[s.Key]; ok {
+				if want, _ := s.parse(text); s.value(&settings) != want {
+					t.Errorf("%s: %s is %v, want %v", name, s.Key, s.value(&settings), want)
+				}
+			}
 		}
 	}
 }
