@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -50,6 +51,15 @@ func (c *CLI) show(ctx context.Context, args []string) error {
 			}
 		}
 		sources = config.Sources{Flags: given, Env: c.Env}
+		for _, e := range config.Explain(sources) {
+			if e.Setting.Key == "config" && e.Value != "" {
+				file, err := os.ReadFile(e.Value)
+				if err != nil {
+					return fmt.Errorf("read --config: %w", err)
+				}
+				sources.File = file
+			}
+		}
 	} else {
 		in, err := c.installation(ctx, where)
 		if err != nil {

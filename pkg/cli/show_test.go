@@ -61,8 +61,9 @@ func TestShowWhatIsInvalidAndWhatIsNotThere(t *testing.T) {
 
 func TestShowWhatWouldStartHere(t *testing.T) {
 	w := newWorld(t)
-	list := shownBy(t, w.run(0, "config", "show", "--local", "-o=json", "--", "--kube-api-qps=30", "--config-map=a", "--config-map", "b"))
-	if list["kubeAPI.qps"].Value != "30" || list["configMaps"].Value != "a,b" {
+	list := shownBy(t, w.run(0, "config", "show", "--local", "-o=json", "--", "--kube-api-qps=30", "--config-map=a", "--config-map", "b",
+		"--config", file(t, "s.yaml", "bmc: {maxRetries: 7}")))
+	if list["bmc.maxRetries"].Value != "7" || list["kubeAPI.qps"].Value != "30" || list["configMaps"].Value != "a,b" {
 		t.Errorf("%+v", list)
 	}
 	w.run(2, "config", "show", "--local", "--", "--kube-api-qp=30")
