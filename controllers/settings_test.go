@@ -58,7 +58,10 @@ func TestLiveSettingsFollowTheConfigMapAndNothingElse(t *testing.T) {
 	if v := live.apply("beskar7-config", map[string]string{"reconcile.syncPeriod": "1ms", "bmc.maxRetries": "5", "log.level": "loud"}); len(v.Errors) != 2 || live.Settings() != got || changes != 1 {
 		t.Fatalf("an invalid ConfigMap took effect (%+v): %+v", v, live.Settings())
 	}
-	if v := live.apply("beskar7-config", nil); len(v.Errors) > 0 || live.Settings() != start {
+	if live.apply("beskar7-config", map[string]string{"log.level": "debug"}); !live.Logger().V(1).Enabled() {
+		t.Error("the log did not follow its level")
+	}
+	if v := live.apply("beskar7-config", nil); live.Logger().V(1).Enabled() || len(v.Errors) > 0 || live.Settings() != start {
 		t.Fatalf("without a ConfigMap the settings are %+v (%+v)", live.Settings(), v)
 	}
 }

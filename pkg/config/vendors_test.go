@@ -99,6 +99,14 @@ func TestConfigMapNames(t *testing.T) {
 	compare(t, "warnings", findings.Warnings, []string{"config: it is ignored in a ConfigMap", "pod.name: it is ignored in a ConfigMap"})
 }
 
+// A ConfigMap cannot say which process reads it, nor where settings are.
+func TestWhatNoConfigMapCanSay(t *testing.T) {
+	settings, _ := Load(Sources{ConfigMaps: data(map[string]string{"config": "x", "configMaps": "y", "pod.name": "z", "pod.namespace": "n"})})
+	if settings != Defaults() {
+		t.Errorf("it changed %+v", Changes(Defaults(), settings))
+	}
+}
+
 // Of two ConfigMaps the later one wins, and what it overrules is told with its origin and value.
 func TestWhatIsShadowedIsTold(t *testing.T) {
 	sources := Sources{
