@@ -117,23 +117,24 @@ type process struct {
 
 // newProcess builds the manager and all its parts. Who runs where (D5): webhooks, media and the settings watch on every
 // replica; the controllers and the BMC gate in the one that holds the driver lease.
-func newProcess(ctx context.Context, config *rest.Config, scheme *runtime.Scheme, s config.Settings, sources config.Sources) (*process, error) {
+func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s config.Settings, sources config.Sources) (*process, error) {
 	live, err := controllers.NewLiveSettings(s, sources)
 	if err != nil {
 		return nil, err
 	}
+	live.UseTable(func(vendor string) config.Tuning { return config.Tuning{Cooldown: redfish.TuningOf(vendor).Cooldown} })
 	ctrl.SetLogger(live.Logger())
 	klog.SetLogger(live.Logger()) // what the client libraries say obeys log.* too
 	log := live.Logger().WithName("setup")
-	limitRequests(config, s)
+	limitRequests(rc, s)
 	if !s.LeaderElection.Enabled {
 		log.Info("Leader election is off: the Lease to drive BMCs is taken all the same, and other replicas wait for it", "lease", controllers.DriverLeaseName)
 	}
-	lease, err := controllers.NewDriverLease(config, leaseNamespace(s), identity(s), s.LeaderElection.RenewDeadline, clock.RealClock{})
+	lease, err := controllers.NewDriverLease(rc, leaseNamespace(s), identity(s), s.LeaderElection.RenewDeadline, clock.RealClock{})
 	if err != nil {
 		return nil, err
 	}
-	mgr, err := ctrl.NewManager(config, managerOptions(s, scheme, lease))
+	mgr, err := ctrl.NewManager(rc, managerOptions(s, scheme, lease))
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)
 	}
@@ -154,11 +155,20 @@ func limitRequests(rc *rest.Config, s config.Settings) {
 	rc.UserAgent = remote.DefaultClusterAPIUserAgent("beskar7-controller-manager")
 }
 
+// How the time to end is used: a Pod has 30 s (terminationGracePeriodSeconds). The gate drains, cancels what is left and gives it
+// 5 s, logs out; then the lease is let go.
+const (
+	shutdownTimeout = 27 * time.Second
+	drainTimeout    = 15 * time.Second
+	logoutTimeout   = 5 * time.Second
+)
+
 // managerOptions: of Secrets the manager's cache holds metadata only, of all of them, as a changed BMC Secret must be seen;
 // see clusterSecrets for those whose data is cached.
 func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controllers.DriverLease) ctrl.Options {
+	patience := shutdownTimeout
 	o := ctrl.Options{
-		Scheme:         scheme,
+		Scheme: scheme, GracefulShutdownTimeout: &patience,
 		LeaderElection: true, LeaderElectionResourceLockInterface: lease, LeaderElectionReleaseOnCancel: true,
 		LeaseDuration: &s.LeaderElection.LeaseDuration, RenewDeadline: &s.LeaderElection.RenewDeadline, RetryPeriod: &s.LeaderElection.RetryPeriod,
 		HealthProbeBindAddress: s.Metrics.ProbeAddress,
@@ -228,7 +238,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("set up the workload cluster cache: %w", err)
 	}
-	media, err := p.addMedia(secrets)
+	media, err := p.addMedia(ctx, secrets)
 	if err != nil {
 		return err
 	}
@@ -263,25 +273,39 @@ func (p *parts) clusterSecrets() (client.Reader, error) {
 
 // addGate adds the BMC gate, which runs only under the driver lease.
 func (p *parts) addGate() (*actuator.Actuator, error) {
-	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics})
+	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics, DrainTimeout: drainTimeout})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
-	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, Driving: p.lease.Valid, Metrics: p.metrics,
+	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
 		Interval: p.gaugesInterval}
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
 	}
+	dump := controllers.DumpOnSignal{Dump: queue.Dump, Log: p.live.Logger().WithName("gate")}
+	if err := p.mgr.Add(everywhere{dump.Run}); err != nil {
+		return nil, err
+	}
 	pool := redfish.NewPool(redfish.Options{})
-	err := p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		if !p.lease.CleanHandOver() {
-			queue.SetQuietTime(p.live.Settings().QuietTime())
-		}
-		err := queue.Run(ctx)
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = pool.Close(closing) // logs out; what cannot be reached ends its sessions by itself
-		return err
-	}))
+	err := p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.drive(ctx, queue, pool) }))
 	return actuator.New(actuator.Options{Gate: queue, Driver: pool, Clock: clock.RealClock{}, Changed: p.wake.Wake}), err
+}
+
+// drive runs the gate for as long as this process leads. When the lease is lost the manager ends, and the process with it; when the
+// process is asked to end, the lease is let go only after nothing can be on its way to a BMC any more.
+func (p *parts) drive(ctx context.Context, queue *bmcqueue.Queue, pool *redfish.Pool) error {
+	queue.TakeOver(p.lease.HandOver(), p.live.Settings().QuietTime())
+	if err := queue.Run(ctx); err != nil {
+		return err
+	}
+	if !p.lease.Valid() {
+		return nil // a log-out would be a request that is not ours to make
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
+	defer cancel()
+	_ = pool.Close(closing) // logs out; what cannot be reached ends its sessions by itself
+	if queue.Settled() {
+		p.lease.Settled()
+	}
+	return nil
 }
 
 func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clusters clustercache.ClusterCache, media *bootmedia.Server, hands *actuator.Actuator) error {
@@ -307,14 +331,20 @@ func (p *parts) setupOptions() controllers.SetupOptions {
 func (p *parts) gaugesInterval() time.Duration { return p.live.Settings().Metrics.Interval }
 
 // addMedia adds the media server to every replica.
-func (p *parts) addMedia(secrets client.Reader) (*bootmedia.Server, error) {
+func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
 	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
 	if dir := p.settings.Media.CertDir; dir != "" {
 		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
 		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
 	}
 	server := bootmedia.New(p.mediaOptions(source))
+	server.Notify(func(imageURL string) {
+		if p.lease.Valid() { // only there a controller waits for it
+			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
+		}
+	})
 	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
+		defer server.Close()
 		return p.serveMedia(ctx, controllers.CountMedia(server.Handler(), p.metrics))
 	}})
 }

@@ -197,7 +197,7 @@ func TestSettingsOfVendorsFromSourceToEffect(t *testing.T) {
 	if got := r.parts.live.BMC(&v1beta1.PhysicalHost{}); got.Cooldown != 10*time.Second || got.RequestTimeout != time.Minute || got.MaxRetries != 3 || got.MaxConcurrentOps != 0 {
 		t.Errorf("of others: %+v", got)
 	}
-	if caps := r.parts.live.Settings().GroupCaps(); !reflect.DeepEqual(caps, map[string]int{"dell": 2}) {
+	if caps := r.parts.live.Gate().GroupCaps; !reflect.DeepEqual(caps, map[string]int{"dell": 2}) {
 		t.Errorf("parts %v", caps)
 	}
 }

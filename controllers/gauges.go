@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ import (
 // FleetMetrics are the gauges over the whole fleet.
 type FleetMetrics interface {
 	SetHosts(byState map[string]int)
-	SetQueue(waiting, inFlight int)
+	SetQueue(waiting, limit, inFlight int)
 	SetDriver(held bool)
 }
 
@@ -25,6 +26,8 @@ type FleetMetrics interface {
 type Gauges struct {
 	Client client.Reader
 	Queue  func() bmcqueue.Stats
+	// QueueLimit is how many operations may wait.
+	QueueLimit func() int
 	// Driving says whether this process holds the driver lease.
 	Driving func() bool
 	Metrics FleetMetrics
@@ -55,7 +58,7 @@ func (g Gauges) set(ctx context.Context) error {
 	for _, n := range stats.Waiting {
 		waiting += n
 	}
-	g.Metrics.SetQueue(waiting, stats.Running+stats.Polling)
+	g.Metrics.SetQueue(waiting, g.QueueLimit(), stats.Running+stats.Polling)
 	if driving {
 		hosts := &v1beta1.PhysicalHostList{}
 		if err := g.Client.List(ctx, hosts, client.UnsafeDisableDeepCopy); err != nil {
@@ -91,6 +94,8 @@ func mediaFile(path string) string {
 		return "image"
 	case strings.HasSuffix(path, "/config.iso"):
 		return "seed"
+	case strings.HasSuffix(path, "/composed.iso"):
+		return "composed"
 	}
 	return "other"
 }
@@ -107,6 +112,13 @@ func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *countedWriter) WriteHeader(code int) {
 	w.code = code
 	w.ResponseWriter.WriteHeader(code)
+}
+
+// ReadFrom keeps the connection's own way to copy, which for a cached image is the kernel's.
+func (w *countedWriter) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(w.ResponseWriter, r)
+	w.bytes += n
+	return n, err
 }
 
 func (w *countedWriter) Write(p []byte) (int, error) {

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/beskar7/beskar7/pkg/coordinator"
+	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 )
 
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=beskar7-system
@@ -21,7 +23,7 @@ import (
 const DriverLeaseName = "beskar7-bmc-driver"
 
 // DriverLease wraps the lock of the leader election and remembers what it saw: when the Lease was last renewed, under which
-// transition, and whether the holder before had let it go. It is the fence of the BMC gate.
+// transition, and how the holder before had left it. It is the fence of the BMC gate.
 type DriverLease struct {
 	resourcelock.Interface
 
@@ -32,8 +34,13 @@ type DriverLease struct {
 	mu          sync.Mutex
 	renewed     time.Time
 	transitions int32
-	released    bool
+	seen        bool // the Lease existed when it was read before
+	handOver    bmcqueue.HandOver
+	settled     bool // see Settled
 }
+
+// errNotSettled keeps the Lease from being let go: whoever takes it next shall wait until it expires, and start quietly.
+var errNotSettled = errors.New("the driver lease is not let go: something may still be on its way to a BMC")
 
 // NewDriverLease makes the lock for the leader election. validity must be shorter than the lease duration.
 func NewDriverLease(config *rest.Config, namespace, identity string, validity time.Duration, c clock.PassiveClock) (*DriverLease, error) {
@@ -45,33 +52,46 @@ func NewDriverLease(config *rest.Config, namespace, identity string, validity ti
 	return &DriverLease{Interface: lock, clock: c, validity: validity}, nil
 }
 
-// Get notes whether the Lease was let go by its last holder.
+// Get notes how the last holder left the Lease, and that it is another's now.
 func (l *DriverLease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record, raw, err := l.Interface.Get(ctx)
-	if err == nil && record.HolderIdentity != l.Identity() {
-		l.mu.Lock()
-		l.released = record.HolderIdentity == ""
-		l.mu.Unlock()
+	if err != nil {
+		return record, raw, err
 	}
-	return record, raw, err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen = true
+	if record.HolderIdentity != l.Identity() {
+		// Perhaps a person deleted the Lease and another process was faster to make it anew: ours ends now, not with validity.
+		l.renewed, l.handOver = time.Time{}, bmcqueue.Unclean
+		if record.HolderIdentity == "" {
+			l.handOver = bmcqueue.Clean
+		}
+	}
+	return record, raw, nil
 }
 
-// Create takes a Lease that nobody ever had.
+// Create takes a Lease that does not exist: nobody had it yet, or somebody did just now and it was deleted.
 func (l *DriverLease) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	began := l.clock.Now()
 	err := l.Interface.Create(ctx, record)
 	if err == nil {
 		l.mu.Lock()
-		l.released = true // nobody drove before
+		if l.handOver = bmcqueue.NobodyBefore; l.seen {
+			l.handOver = bmcqueue.Unclean
+		}
 		l.mu.Unlock()
 	}
 	l.note(record, began, err)
 	return err
 }
 
-// Update takes, renews or lets go of the Lease.
+// Update takes, renews or lets go of the Lease; the last only after Settled.
 func (l *DriverLease) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	began := l.clock.Now()
+	if record.HolderIdentity == "" && !l.letsGo() {
+		return errNotSettled
+	}
 	err := l.Interface.Update(ctx, record)
 	l.note(record, began, err)
 	return err
@@ -87,6 +107,9 @@ func (l *DriverLease) note(record resourcelock.LeaderElectionRecord, began time.
 	if record.HolderIdentity != l.Identity() {
 		l.renewed = time.Time{}
 		return
+	}
+	if record.AcquireTime.Equal(&record.RenewTime) {
+		l.settled = false // taken, not renewed
 	}
 	l.renewed, l.transitions = began, int32(record.LeaderTransitions)
 }
@@ -108,10 +131,24 @@ func (l *DriverLease) Fence() coordinator.Fence {
 	return coordinator.Fence{Holder: l.Identity(), Transitions: l.transitions}
 }
 
-// CleanHandOver says whether the holder before had let the Lease go, or there was none: then nothing of it can still be on
-// its way to a BMC, and no quiet time is needed.
-func (l *DriverLease) CleanHandOver() bool {
+// HandOver says how the holder before left the Lease. If it let go, nothing of it is on its way to a BMC any more.
+func (l *DriverLease) HandOver() bmcqueue.HandOver {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.released
+	return l.handOver
+}
+
+// Settled allows that the Lease is let go: nothing of this process, nor of an unclean end before it, can be on its way to a BMC.
+func (l *DriverLease) Settled() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settled = true
+}
+
+// letsGo says whether the Lease may be let go. From the moment that it is to be, it is not ours any more.
+func (l *DriverLease) letsGo() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.renewed = time.Time{}
+	return l.settled
 }

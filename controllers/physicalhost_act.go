@@ -14,6 +14,7 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
@@ -100,6 +101,7 @@ func (r *PhysicalHostReconciler) submit(host *v1beta1.PhysicalHost, g *gathered,
 	name, bmc, all := client.ObjectKeyFromObject(host), r.BMC(host), r.BMC(&v1beta1.PhysicalHost{})
 	return r.Actuator.Submit(actuator.Order{
 		Host: key(host), Namespace: host.Namespace, Action: d.Action, Class: classOf(g.facts), ClaimID: g.brief.ClaimID,
+		Group:    config.VendorOf(vendorOf(host)),
 		Cooldown: unlike(all.Cooldown, bmc.Cooldown), Timeout: unlike(all.OperationTimeout, bmc.OperationTimeout),
 		Shutdown: shutdownTimeout(host), Settle: settleTimeout,
 		Brief: func(ctx context.Context) (actuator.Brief, error) {

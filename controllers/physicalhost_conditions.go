@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,7 +33,7 @@ func condition(kind string, status metav1.ConditionStatus, reason, message strin
 
 func inspected(host *v1beta1.PhysicalHost) metav1.Condition {
 	if host.Status.Hardware != nil && host.Status.BMC != nil {
-		return condition(v1beta1.InspectedCondition, metav1.ConditionTrue, v1beta1.ReasonInspected, "")
+		return condition(v1beta1.InspectedCondition, metav1.ConditionTrue, v1beta1.ReasonInspected, strings.Join(host.Status.BMC.Problems, "; "))
 	}
 	return condition(v1beta1.InspectedCondition, metav1.ConditionFalse, v1beta1.ReasonInspecting, "the hardware was not read yet")
 }
@@ -73,6 +74,9 @@ func available(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, re
 	}
 	switch d.State {
 	case provision.Available:
+		if why := unfit(host); why != "" {
+			return no(v1beta1.ReasonUnsupported, why)
+		}
 		return condition(v1beta1.AvailableCondition, metav1.ConditionTrue, v1beta1.ReasonAvailable, "")
 	case provision.Maintenance:
 		return no(v1beta1.ReasonMaintenance, "spec.maintenance is set")
@@ -109,7 +113,7 @@ func booted(host *v1beta1.PhysicalHost, g *gathered) metav1.Condition {
 	case claim == nil:
 		return no(v1beta1.ReasonNotClaimed, "")
 	case claim.Bound || (b != nil && b.ClaimID == claim.ID):
-		return condition(v1beta1.BootedCondition, metav1.ConditionTrue, v1beta1.ReasonBooted, "")
+		return condition(v1beta1.BootedCondition, metav1.ConditionTrue, v1beta1.ReasonBooted, bootHints(host, g))
 	case claim.Release != nil:
 		return no(v1beta1.ReasonReleasing, "")
 	case g.contentReason != "":
@@ -185,12 +189,12 @@ func readyClaimed(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision,
 			return set(false, v1beta1.ReasonBootstrapFailed, "the booted system reported that its bootstrap failed: look at its console, or at spec.claim.phoneHome.detail, which is its own word")
 		}
 		if g.facts.BootOverdue {
-			return set(false, v1beta1.ReasonBootOverdue, fmt.Sprintf("no Node and no phone-home within %s of the boot: the server is booted again; look at its console", duration(bootTimeout(host))))
+			return set(false, v1beta1.ReasonBootOverdue, fmt.Sprintf("no Node and no phone-home within %s of the boot: the server is booted again; look at its console%s", duration(bootTimeout(host)), hinted(bootHints(host, g))))
 		}
 		if g.bootUncertain {
 			return set(false, v1beta1.ReasonBootOverdue, fmt.Sprintf("no Node and no phone-home within %s of the boot, but cluster %s cannot be asked: the server is left as it is until the cluster answers; mend the cluster's API server, or delete the Machine", duration(bootTimeout(host)), host.Spec.Claim.Cluster))
 		}
-		return set(false, v1beta1.ReasonBooting, "running from our medium; waiting for its Node or phone-home")
+		return set(false, v1beta1.ReasonBooting, "running from our medium; waiting for its Node or phone-home"+hinted(bootHints(host, g)))
 	case provision.Claimed:
 		return set(false, v1beta1.ReasonWaitingForConfirm, fmt.Sprintf("machine %s does not name this claim yet", host.Spec.Claim.Machine))
 	case provision.Releasing:

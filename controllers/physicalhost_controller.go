@@ -79,11 +79,13 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	again := r.inspectUnfit(host)
 	g, err := r.gather(ctx, r.Client, host)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	g.connected, g.fault = connected, fault
+	g.deadlines = append(g.deadlines, again)
 	if err := r.watchCluster(ctx, g); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -129,21 +131,33 @@ func (r *PhysicalHostReconciler) forget(host string) {
 // parkFor is how long a refused credential is left alone, unless it changes: BMCs lock accounts.
 const parkFor = time.Hour
 
-// Poll intervals. An idle host costs one request each; what is being worked on is read by its operations.
+// Poll intervals. A poll costs one request; what is being worked on is read by its operations. A host that rests is asked
+// seldom, one whose next move is awaited more often.
 const (
 	pollIdle    = 2 * time.Minute
-	pollClaimed = 30 * time.Second
+	pollBound   = 90 * time.Second
+	pollAwaited = 30 * time.Second
 )
 
 // pollInterval is asked by the gate before each poll, so it looks the host up anew.
 func (r *PhysicalHostReconciler) pollInterval(name client.ObjectKey) func() time.Duration {
 	return func() time.Duration {
 		host := &v1beta1.PhysicalHost{}
-		if err := r.Client.Get(context.Background(), name, host); err == nil && (host.Spec.Claim != nil || host.Status.State == v1beta1.StatePoweredOn) {
-			return pollClaimed
+		if err := r.Client.Get(context.Background(), name, host); err != nil {
+			return pollIdle
 		}
-		return pollIdle
+		return pollEvery(host)
 	}
+}
+
+func pollEvery(host *v1beta1.PhysicalHost) time.Duration {
+	switch claim := host.Spec.Claim; {
+	case claim != nil && claim.Bound && claim.Release == nil:
+		return pollBound
+	case claim != nil || host.Status.State == v1beta1.StatePoweredOn:
+		return pollAwaited
+	}
+	return pollIdle
 }
 
 // watchCluster asks to be woken by the Nodes of a claimed host's cluster.

@@ -63,7 +63,10 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 	f.Consent = host.Spec.ConsentToErase
 	f.KeepOn = host.Spec.PowerPolicy != v1beta1.PowerPolicyObserve
 	f.Deleting = !host.DeletionTimestamp.IsZero()
-	f.Inventoried = host.Status.Hardware != nil && host.Status.BMC != nil
+	if hw := host.Status.Hardware; hw != nil && host.Status.BMC != nil {
+		f.Inventoried = true
+		g.brief.Server = actuator.Server{UUID: hw.SystemUUID, Serial: hw.SerialNumber}
+	}
 	g.brief.ClaimID = ""
 	if claim := host.Spec.Claim; claim != nil {
 		r.gatherTenancy(host, claim, g)
@@ -261,16 +264,15 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	case err != nil:
 		return nil, fmt.Errorf("read bootstrap Secret: %w", err)
 	}
-	if fault := driveFault(host, secret); fault != nil {
-		return fault, nil
+	content, err := contentOf(host, secret)
+	if err == nil {
+		err = checkMedia(content, g)
 	}
-	if len(g.observation.Slots) > 0 {
-		if _, err := actuator.Plan(g.brief.Family, g.observation.Slots); err != nil {
-			return &inputError{v1beta1.ReasonUnsupported, err.Error()}, nil
-		}
+	if err != nil {
+		return &inputError{v1beta1.ReasonUnsupported, err.Error()}, nil
 	}
-	if g.brief.Hash != "" && g.brief.URLs != nil {
-		return nil, nil // granted: the image was prepared before
+	if g.brief.Hash != "" && g.brief.URLs != nil && len(g.observation.Refused) == 0 {
+		return nil, nil // granted: the image was prepared before, and is to go where it was to go then
 	}
 	prepared, err := r.Media.Prepare(ctx, host.Spec.Boot.ImageURL, host.Spec.Boot.Checksum)
 	switch {
@@ -283,21 +285,26 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 		g.deadlines = append(g.deadlines, r.Clock.Now().Add(imageRetry))
 		return &inputError{v1beta1.ReasonMediaNotReady, "image: " + prepared.Progress}, nil
 	}
+	content.Looks = &prepared.Looks
+	if err := checkMedia(content, g); err != nil {
+		return &inputError{v1beta1.ReasonUnsupported, err.Error()}, nil
+	}
 	g.image = prepared
 	return nil, nil
 }
 
-// driveFault says what keeps a config drive from being made of the data there are: before a server is touched, not when its
-// BMC asks for the medium.
-func driveFault(host *v1beta1.PhysicalHost, secret *corev1.Secret) *inputError {
-	content, err := contentOf(host, secret)
-	if err == nil && content.Family != bootmedia.FamilyNone {
-		_, err = bootmedia.ConfigDrive(content)
+// checkMedia says what keeps our media from being made, or from being read by the system in the image: before a server is
+// touched, not when its BMC asks for them. It is asked twice: with what is known at once, and with what was seen in the image.
+func checkMedia(content bootmedia.Content, g *gathered) error {
+	medium := bootmedia.Boot
+	if g.observation.Slots != nil {
+		placements, err := actuator.Plan(g.brief.Family, g.observation)
+		if err != nil {
+			return err
+		}
+		medium = placements[0].Medium
 	}
-	if err != nil {
-		return &inputError{v1beta1.ReasonUnsupported, err.Error()}
-	}
-	return nil
+	return bootmedia.Check(content, medium)
 }
 
 // gatherDuplicate finds another PhysicalHost that is the same server and has the better right to it: a claimed one before an

@@ -96,6 +96,13 @@ func reportOperation(s *v1beta1.PhysicalHostStatus, q bmcqueue.Status, g *gather
 	if g.fault != nil || (q.State == bmcqueue.StateIdle && q.Kind == "") {
 		return
 	}
+	// The gate hands a wish back after some tries, and gets it again at once: what was said then holds until the next try.
+	if o := q.Outcome; o.Ending == bmcqueue.EndedFailed && o.Kind == q.Kind && o.ID == q.ID {
+		q.Attempts += o.Attempts
+		if q.LastError == "" {
+			q.LastError = o.Message
+		}
+	}
 	s.Attempts = int32(q.Attempts)
 	if q.Kind != "" {
 		s.Operation = &v1beta1.HostOperation{Kind: q.Kind, Phase: phase(q.State), LastError: q.LastError, Since: metav1.NewTime(q.Since.Truncate(time.Second))}
@@ -176,7 +183,7 @@ func reportParked(s *v1beta1.PhysicalHostStatus, g *gathered, now metav1.Time) {
 	failure, p := g.observation.Failure, s.ParkedCredential
 	uid, version := string(g.connected.secretUID), g.connected.secretVersion
 	switch {
-	case failure != nil && failure.LoginFailed:
+	case failure != nil && failure.LoginFailed && !failure.Outdated:
 		if p == nil || p.SecretUID != uid || p.SecretVersion != version {
 			s.ParkedCredential = &v1beta1.ParkedCredential{SecretUID: uid, SecretVersion: version, Since: now}
 		}
@@ -192,6 +199,8 @@ func reachability(host *v1beta1.PhysicalHost, g *gathered) metav1.Condition {
 	switch {
 	case g.fault != nil:
 		c.Reason, c.Message = g.fault.reason, g.fault.message
+	case failure != nil && failure.Outdated:
+		c.Reason, c.Message = v1beta1.ReasonNotYetContacted, "the connection was changed after the BMC was last out of reach, and is being tried"
 	case failure == nil && g.facts.Observed:
 		c.Status, c.Reason = metav1.ConditionTrue, v1beta1.ReasonReachable
 	case failure == nil && host.Status.ParkedCredential != nil:

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,8 +23,9 @@ func TestResyncFollowsItsPeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ctrl.Request]())
-		period := 10 * time.Second
-		go resync{client: r.api, list: &v1beta1.PhysicalHostList{}, period: func() time.Duration { return period }}.run(ctx, queue)
+		var period atomic.Int64
+		period.Store(int64(10 * time.Second))
+		go resync{client: r.api, list: &v1beta1.PhysicalHostList{}, period: func() time.Duration { return time.Duration(period.Load()) }}.run(ctx, queue)
 		began := time.Now()
 		for _, want := range []time.Duration{10, 20} {
 			req, _ := queue.Get()
@@ -32,7 +34,7 @@ func TestResyncFollowsItsPeriod(t *testing.T) {
 			}
 			queue.Done(req)
 		}
-		period = time.Minute
+		period.Store(int64(time.Minute))
 		req, _ := queue.Get() // the round that was under way
 		queue.Done(req)
 		req, _ = queue.Get()
@@ -53,7 +55,7 @@ type board struct {
 }
 
 func (b *board) SetHosts(m map[string]int)                  { b.hosts = m }
-func (b *board) SetQueue(w, f int)                          { b.waiting, b.inFlight = w, f }
+func (b *board) SetQueue(w, _, f int)                       { b.waiting, b.inFlight = w, f }
 func (b *board) SetDriver(held bool)                        { b.driver = held }
 func (b *board) MediaServed(file string, code int, n int64) { b.media = append(b.media, file, code, n) }
 func (b *board) stats() bmcqueue.Stats {
@@ -64,7 +66,7 @@ func TestGauges(t *testing.T) {
 	h := newHost()
 	h.Status.State = v1beta1.StateAvailable
 	r, b, driving := newRig(t, h), &board{}, true
-	g := Gauges{Client: r.api, Queue: b.stats, Driving: func() bool { return driving }, Metrics: b}
+	g := Gauges{Client: r.api, Queue: b.stats, QueueLimit: func() int { return 50 }, Driving: func() bool { return driving }, Metrics: b}
 	if err := g.set(t.Context()); err != nil {
 		t.Fatal(err)
 	}

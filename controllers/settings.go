@@ -160,8 +160,9 @@ func (l *LiveSettings) UseTable(table func(vendor string) config.Tuning) { l.tab
 
 // Gate are the settings of the BMC gate.
 func (l *LiveSettings) Gate() bmcqueue.Settings {
-	p := l.Settings().Provisioning
-	return bmcqueue.Settings{MaxConcurrentOps: p.MaxConcurrentOps, WorkerCount: p.WorkerCount, MaxQueueSize: p.MaxQueueSize, OperationTimeout: p.OperationTimeout,
+	s := l.Settings()
+	p := s.Provisioning
+	return bmcqueue.Settings{GroupCaps: s.GroupCaps(), MaxConcurrentOps: p.MaxConcurrentOps, WorkerCount: p.WorkerCount, MaxQueueSize: p.MaxQueueSize, OperationTimeout: p.OperationTimeout,
 		Cooldown: p.BMCCooldownPeriod, RetryAttempts: p.RetryAttempts, ExponentialBackoff: p.ExponentialBackoff, MaxRetryDelay: p.MaxRetryDelay}
 }
 
@@ -169,7 +170,7 @@ func (l *LiveSettings) Gate() bmcqueue.Settings {
 func (l *LiveSettings) BMC(host *v1beta1.PhysicalHost) config.Tuning {
 	vendor, table := vendorOf(host), config.Tuning{}
 	if l.table != nil {
-		table = l.table(vendor)
+		table = l.table(identifiedAs(host))
 	}
 	return l.Settings().For(vendor, ownTuning(host), table)
 }
@@ -180,6 +181,16 @@ func vendorOf(host *v1beta1.PhysicalHost) string {
 		return v
 	}
 	return host.Status.BMC.Vendor
+}
+
+// identifiedAs is the row of the vendor table that the driver chose; the owner's word where that is of another vendor, or
+// nothing was chosen yet.
+func identifiedAs(host *v1beta1.PhysicalHost) string {
+	said := host.Spec.RedfishConnection.Vendor
+	if b := host.Status.BMC; b != nil && (said == "" || config.VendorOf(said) == config.VendorOf(b.Vendor)) {
+		return b.Vendor
+	}
+	return said
 }
 
 func ownTuning(host *v1beta1.PhysicalHost) config.Tuning {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
 func newLive(t *testing.T, sources config.Sources) *LiveSettings {
@@ -113,6 +114,15 @@ func TestSettingsForOneHost(t *testing.T) {
 	host.Spec.RedfishConnection.Vendor, host.Spec.RedfishConnection.Tuning = "hpe", nil
 	if got := live.BMC(host); got.Cooldown != 10*time.Second {
 		t.Errorf("the owner's word for the vendor does not count: %+v", got)
+	}
+}
+
+// Every row of the driver's vendor table has settings of its own under the name of its family.
+func TestVendorsOfTheDriverHaveSettings(t *testing.T) {
+	for _, row := range redfish.Vendors() {
+		if config.VendorOf(row.Name) != row.Family {
+			t.Errorf("%s is of %q, its settings are those of %q", row.Name, row.Family, config.VendorOf(row.Name))
+		}
 	}
 }
 

@@ -37,7 +37,8 @@ func (t *Tokens) urls(hash, base string) map[bootmedia.Medium]string {
 		return nil
 	}
 	return map[bootmedia.Medium]string{
-		bootmedia.Boot:   bootmedia.BootURL(base, token),
-		bootmedia.Config: bootmedia.ConfigURL(base, token),
+		bootmedia.Boot:     bootmedia.BootURL(base, token),
+		bootmedia.Config:   bootmedia.ConfigURL(base, token),
+		bootmedia.Composed: bootmedia.ComposedURL(base, token),
 	}
 }

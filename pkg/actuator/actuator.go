@@ -51,16 +51,32 @@ type Actuator struct {
 	hosts map[string]*tracked
 }
 
-// tracked is what is kept of one host.
+// tracked is what is kept of one server: a host at one address and system. A host that moves gets another one, so that
+// nothing that was begun at the old server is ever taken for the new one: polls and operations hold on to the tracked they
+// were made for, and end without a word when it is not the host's any more.
 type tracked struct {
-	target      redfish.Target
-	endpoint    string
+	host     string
+	target   redfish.Target
+	endpoint string
+	// version counts the changes of target: a failure met before a change says nothing of what is configured now.
+	version     int
 	observation Observation
-	// runs are the operations that were submitted and have not ended, by their id at the gate. The gate lets a repeated wish
-	// run in the place of the one that waits; what was already sent to the BMC must not be forgotten with it.
-	runs map[string]*run
+	// sent are the changing requests whose effect is still to come, by the id of their wish.
+	sent map[string]*sent
 	// poweredOn is the claim for which an armed PowerOn was sent and power On was not seen yet. Whoever sees it records the boot.
 	poweredOn string
+	// shutdown is when the first graceful shutdown for a claim was sent, over all tries.
+	shutdown struct {
+		claim string
+		at    time.Time
+	}
+	// stuck are the slots whose eject was refused, or came to nothing: the others go first.
+	stuck map[string]bool
+	// looks counts how often in a row the same wish to observe found nothing settled.
+	looks struct {
+		id string
+		n  int
+	}
 }
 
 // New makes an Actuator.
@@ -91,25 +107,25 @@ func (a *Actuator) Track(t Tracking) error {
 	}
 	a.mu.Lock()
 	old, known := a.hosts[t.Host]
-	abandoned := false
 	moved := known && (old.endpoint != endpoint || old.target.SystemID != t.Target.SystemID)
-	same := known && !moved && reflect.DeepEqual(old.target, t.Target)
-	if !known || moved {
-		abandoned = !a.tracks(endpoint)
-		a.hosts[t.Host] = &tracked{target: t.Target, endpoint: endpoint, runs: map[string]*run{}}
-	} else {
-		old.target = t.Target
-	}
-	a.mu.Unlock()
-	if same {
-		return nil
-	}
 	if known && !moved {
-		a.gate.Reset(endpoint)
+		same := reflect.DeepEqual(old.target, t.Target)
+		if !same {
+			old.retarget(t.Target)
+		}
+		a.mu.Unlock()
+		if !same {
+			a.gate.Reset(endpoint)
+		}
 		return nil
 	}
+	abandoned := !a.tracks(endpoint)
+	server := &tracked{host: t.Host, target: t.Target, endpoint: endpoint, sent: map[string]*sent{}}
+	server.observation.Stale = moved // whatever status says of the hardware is of the old server
+	a.hosts[t.Host] = server
+	a.mu.Unlock()
 	switch {
-	case !t.ParkedUntil.IsZero():
+	case !moved && !t.ParkedUntil.IsZero():
 		a.gate.Park(endpoint, t.ParkedUntil)
 	case abandoned:
 		// The gate remembers what the endpoint refused to hosts that are no more, such as this one before its Secret was
@@ -119,8 +135,19 @@ func (a *Actuator) Track(t Tracking) error {
 	a.gate.Withdraw(t.Host)
 	a.gate.Unregister(t.Host)
 	a.gate.Register(bmcqueue.Poll{Endpoint: endpoint, Host: t.Host, Namespace: t.Namespace, Interval: t.Interval,
-		Run: func(ctx context.Context) bmcqueue.Result { return a.poll(ctx, t.Host) }})
+		Run: func(ctx context.Context) bmcqueue.Result { return a.poll(ctx, server) }})
 	return nil
+}
+
+// retarget takes in other credentials, trust or settings for the same server. a.mu is held.
+func (t *tracked) retarget(target redfish.Target) {
+	t.target = target
+	t.version++
+	if f := t.observation.Failure; f != nil {
+		before := *f
+		before.Outdated = true
+		t.observation.Failure = &before
+	}
 }
 
 // tracks says whether a host has this endpoint. a.mu is held.
@@ -156,10 +183,22 @@ func (a *Actuator) Observed(host string) (Observation, bool) {
 // Status is what the gate knows of a host.
 func (a *Actuator) Status(host string) bmcqueue.Status { return a.gate.Status(host) }
 
-// RetryNow clears back-off and parking of the host's endpoint and reads it soon.
+// InspectAgain has the BMC's report and the inventory read again, once nobody claims the host.
+func (a *Actuator) InspectAgain(host string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t, ok := a.hosts[host]; ok {
+		t.observation.Stale = true
+	}
+}
+
+// RetryNow clears back-off and parking of the host's endpoint, and reads everything of it again soon.
 func (a *Actuator) RetryNow(host string) {
 	a.mu.Lock()
 	t, ok := a.hosts[host]
+	if ok {
+		t.observation.Stale = true
+	}
 	a.mu.Unlock()
 	if ok {
 		a.gate.Reset(t.endpoint)
@@ -167,15 +206,8 @@ func (a *Actuator) RetryNow(host string) {
 	}
 }
 
-// Withdraw takes back a waiting operation: the newest decision needs none.
-func (a *Actuator) Withdraw(host string) {
-	a.gate.Withdraw(host)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if t, ok := a.hosts[host]; ok {
-		clear(t.runs)
-	}
-}
+// Withdraw takes back a waiting operation: the newest decision needs none. What was already sent to the BMC is remembered.
+func (a *Actuator) Withdraw(host string) { a.gate.Withdraw(host) }
 
 // Order is a decided action with what is needed to decide it again.
 type Order struct {
@@ -187,64 +219,63 @@ type Order struct {
 	ClaimID string
 	// Brief reads the facts again, from the API server itself, when the operation has its turn.
 	Brief func(context.Context) (Brief, error)
+	// Group, such as the vendor, may have a part of the operations in flight; empty: no group.
+	Group string
 	// Cooldown and Timeout override the settings; 0 keeps them.
 	Cooldown, Timeout time.Duration
 	// Shutdown bounds a graceful shutdown, Settle every other effect.
 	Shutdown, Settle time.Duration
 }
 
-// Submit puts the order into the gate. It never waits. Submitting the same order again is free.
+// Submit puts the order into the gate. It never waits. Submitting the same order again is free: the gate lets the newer one
+// run in the place of the one that waits, and what was sent for it is kept with the server.
 func (a *Actuator) Submit(o Order) bmcqueue.Ticket {
-	id := o.ClaimID + "/" + string(o.Action)
 	a.mu.Lock()
 	t, ok := a.hosts[o.Host]
 	if !ok {
 		a.mu.Unlock()
 		return bmcqueue.Ticket{Reason: bmcqueue.ReasonInvalid}
 	}
-	going := t.runs[id]
-	if going == nil {
-		going = &run{actuator: a, id: id, order: o}
-		clear(t.runs) // a different wish takes the place of the one before
-		t.runs[id] = going
-	}
-	endpoint := t.endpoint
+	t.observation.prune(o.ClaimID)
 	a.mu.Unlock()
-	return a.gate.Submit(bmcqueue.Op{Endpoint: endpoint, Host: o.Host, Namespace: o.Namespace, Class: o.Class,
-		Kind: string(o.Action), ID: id, ReadOnly: o.Action.Reads(),
-		Cooldown: o.Cooldown, Timeout: o.Timeout, Run: going.step})
+	r := &run{actuator: a, of: t, id: o.ClaimID + "/" + string(o.Action), order: o}
+	return a.gate.Submit(bmcqueue.Op{Endpoint: t.endpoint, Host: o.Host, Namespace: o.Namespace, Class: o.Class,
+		Kind: string(o.Action), ID: r.id, ReadOnly: o.Action.Reads(),
+		Group: o.Group, Cooldown: o.Cooldown, Timeout: o.Timeout, Run: r.step})
 }
 
-// ended forgets an operation that has had its effect or its answer.
-func (a *Actuator) ended(r *run) {
+// update changes the stored observation under the lock and says whether the server is still the host's.
+func (a *Actuator) update(t *tracked, change func(*Observation)) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if t, ok := a.hosts[r.order.Host]; ok && t.runs[r.id] == r {
-		delete(t.runs, r.id)
+	if a.hosts[t.host] != t {
+		return false
 	}
+	change(&t.observation)
+	return true
 }
 
-// update changes the stored observation under the lock and says whether a host is still tracked.
-func (a *Actuator) update(host string, change func(*Observation)) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if t, ok := a.hosts[host]; ok {
-		change(&t.observation)
-	}
+// access is a BMC as it was opened: for which server, and with which version of its target.
+type access struct {
+	redfish.BMC
+	of      *tracked
+	version int
 }
 
-func (a *Actuator) open(host string) (redfish.BMC, error) {
+func (a *Actuator) open(t *tracked) (access, error) {
 	a.mu.Lock()
-	t, ok := a.hosts[host]
-	if !ok {
+	if a.hosts[t.host] != t {
 		a.mu.Unlock()
-		return nil, errForgotten
+		return access{of: t}, errForgotten
 	}
-	target, refused := t.target, t.observation.Failure != nil && t.observation.Failure.LoginFailed
+	at := access{of: t, version: t.version}
+	target, f := t.target, t.observation.Failure
 	a.mu.Unlock()
-	if refused {
+	if f != nil && f.LoginFailed && !f.Outdated {
 		// The gate lets an endpoint with a refused log-in through for one probe only, or because something changed.
 		a.driver.Forget(target.Address)
 	}
-	return a.driver.BMC(target)
+	var err error
+	at.BMC, err = a.driver.BMC(target)
+	return at, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,19 +158,19 @@ func TestAnyOneCallLost(t *testing.T) {
 
 // A new process, which knows nothing, goes on from what the BMC says, at every point of the way.
 func TestAnyCrash(t *testing.T) {
-	for n := 1; n <= 40; n += 2 {
+	for n := int32(1); n <= 40; n += 2 {
 		bubble(t, func(ctx context.Context) {
 			bmc := twoSlots(redfishfake.Options{Power: redfish.PowerOff})
 			first, crash := context.WithCancel(ctx)
-			calls := 0
+			var calls atomic.Int32
 			bmc.SetFault(func(context.Context, redfishfake.Op) error {
-				if calls++; calls == n {
+				if calls.Add(1) == n {
 					crash()
 				}
 				return nil
 			})
 			r := newRig(first, bmc, held())
-			for first.Err() == nil && r.facts().Facts.Claim == provision.ClaimHeld && calls < n {
+			for first.Err() == nil && r.facts().Facts.Claim == provision.ClaimHeld && calls.Load() < n {
 				if d := r.reconcile(t); d.State == provision.Booting {
 					break
 				}

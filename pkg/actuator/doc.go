@@ -6,6 +6,22 @@
 // that waited in the queue is never carried out for its age alone. One operation makes at most one changing request; waiting
 // for its effect parks it in the gate, where it is neither in flight nor on a worker.
 //
-// Observations live in memory only. Losing them in a restart is harmless: everything is read again. All methods are safe for
-// concurrent use; none waits for a BMC.
+// What it guarantees beyond that:
+//
+//   - An observation is of one server. What was begun at another address or system of the host is dropped, be it a reading, a
+//     proof or a failure; a failure met with other credentials says nothing of the present ones.
+//   - A request that a BMC took is waited for before the same is asked again, whoever asks, and while one may still take effect
+//     no release is proven.
+//   - A graceful shutdown ends in a forced one: at once if the BMC says no, else when the time for it is over, whatever became
+//     of the request.
+//   - What one slot refuses the next one gets, and a slot that cannot be emptied does not keep the others full.
+//   - Power and override are read before every change. Slots, which cost a request each, are read again when a reading is
+//     older than half a minute, when power or override changed, and after every request that concerns them.
+//
+// Its memory is of this process. Losing it in a restart is harmless: everything is read again; a shutdown is given its time
+// once more, and a slot that refused is asked once more.
+//
+// It does not wait for BMCs, retry (the gate does), keep anything in the API, or decide anything. All methods are safe for
+// concurrent use. Actuator.mu guards everything that is kept of hosts; it is never held while a BMC, the gate, a Brief or
+// Changed is called.
 package actuator

@@ -3,6 +3,7 @@ package actuator
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/beskar7/beskar7/pkg/bootmedia"
@@ -15,11 +16,19 @@ type Observation struct {
 	// At is when power and override were last read; zero if never.
 	At    time.Time
 	State redfish.State
-	// Slots are nil until they were read. Polls do not read them.
+	// Slots are nil until they were read.
 	Slots []redfish.Slot
+	// SlotsAt is when they were read; zero if never, or if power has changed since.
+	SlotsAt time.Time
+	// Refused are the slots that refused our media, or took them and never showed them: others are tried first.
+	Refused map[string]bool
 	// Identity and Hardware are nil until the host was inspected.
 	Identity *redfish.Identity
 	Hardware *redfish.Hardware
+	// InspectedAt is when they were read; zero if never.
+	InspectedAt time.Time
+	// Stale: what is known of the hardware, also from before this process, is to be read again.
+	Stale bool
 	// Boots maps claim ids to the last time power On was observed after an armed boot for that claim.
 	Boots map[string]time.Time
 	// DeafSince maps claim ids to when a graceful shutdown for them was given up.
@@ -36,6 +45,8 @@ type Failure struct {
 	LoginFailed bool
 	Message     string
 	At          time.Time
+	// Outdated: credentials, trust or settings have changed since, and were not tried yet.
+	Outdated bool
 }
 
 // Brief is everything about a host but what its BMC says: what the gathered facts, and what our media would be.
@@ -50,17 +61,33 @@ type Brief struct {
 	Family bootmedia.Family
 	// URLs are where our media are, by medium; nil while the token is not known to this process.
 	URLs map[bootmedia.Medium]string
+	// Server is whose inventory is known.
+	Server Server
+}
+
+// Server tells one server from another.
+type Server struct{ UUID, Serial string }
+
+// couldBe says whether what was read can be of this server. A mainboard that was swapped, or an address that leads elsewhere,
+// has an inventory of its own. BMCs leave identities out at times: what is missing tells nothing.
+func (s Server) couldBe(state redfish.State) bool {
+	differ := func(a, b string) bool { return a != "" && b != "" && !strings.EqualFold(a, b) }
+	if s.UUID != "" && state.SystemUUID != "" {
+		return !differ(s.UUID, state.SystemUUID)
+	}
+	return !differ(s.Serial, state.Serial)
 }
 
 // Complete adds what was observed to a brief.
 func Complete(b Brief, o Observation) provision.Facts {
 	f := b.Facts
 	f.Observed = !o.At.IsZero()
-	f.Inventoried = f.Inventoried || (o.Identity != nil && o.Hardware != nil)
+	f.Inventoried = !o.Stale && (f.Inventoried && b.Server.couldBe(o.State) ||
+		o.Identity != nil && o.Hardware != nil && Server{UUID: o.Identity.SystemUUID, Serial: o.Identity.SerialNumber}.couldBe(o.State))
 	f.Power = power(o.State.Power)
 	f.Armed = o.State.Boot.Armed()
 	f.ArmedOurs = o.State.Boot.OnceFrom(redfish.BootCD)
-	f.Media = media(b, o.Slots)
+	f.Media = media(b, o)
 	if b.ClaimID != "" {
 		_, booted := o.Boots[b.ClaimID]
 		f.Booted = f.Booted || booted
@@ -87,11 +114,12 @@ func power(p redfish.PowerState) provision.Power {
 }
 
 // media judges the slots against the capability that is recorded for the claim.
-func media(b Brief, slots []redfish.Slot) provision.Media {
+func media(b Brief, o Observation) provision.Media {
+	slots := o.Slots
 	if slots == nil {
 		return provision.MediaUnknown
 	}
-	placements, err := Plan(b.Family, slots)
+	placements, err := Plan(b.Family, o)
 	want := map[string]bootmedia.Medium{}
 	if err == nil && b.ClaimID != "" {
 		for _, p := range placements {
@@ -117,26 +145,48 @@ func media(b Brief, slots []redfish.Slot) provision.Media {
 	return provision.MediaOurs
 }
 
-// isOurs says whether the slot holds this medium under the recorded capability.
+// isOurs says whether the slot holds this medium under the recorded capability; without a medium, any of ours.
 func isOurs(s redfish.Slot, medium bootmedia.Medium, hash string) bool {
 	got, file, ok := bootmedia.HashFromURL(s.Image)
-	return ok && hash != "" && got == hash && file == bootmedia.FileOf(medium)
+	return ok && hash != "" && got == hash && (medium == "" || file == bootmedia.FileOf(medium))
 }
 
-// Plan says which of our media goes into which slot. The error is for people.
-func Plan(family bootmedia.Family, slots []redfish.Slot) ([]bootmedia.Placement, error) {
-	infos := make([]bootmedia.SlotInfo, 0, len(slots))
-	for _, s := range slots {
-		if s.CanInsert {
+// Plan says which of our media goes into which slot: not into one that refused them, if it can be helped. The error is for people.
+func Plan(family bootmedia.Family, o Observation) ([]bootmedia.Placement, error) {
+	infos := make([]bootmedia.SlotInfo, 0, len(o.Slots))
+	for _, s := range o.Slots {
+		if s.CanInsert && !o.Refused[s.ID] {
 			infos = append(infos, bootmedia.SlotInfo{ID: s.ID, Types: s.Types})
 		}
 	}
-	return bootmedia.Plan(family, infos, bootmedia.ImageLooksLike{})
+	return bootmedia.Plan(family, infos)
+}
+
+// refuse keeps that a slot does not take our media. Once there is no way left without the slots that refused, all of them are
+// worth another try: it may have been the image that could not be had.
+func (o *Observation) refuse(family bootmedia.Family, slot string) {
+	refused := maps.Clone(o.Refused)
+	if refused == nil {
+		refused = map[string]bool{}
+	}
+	refused[slot] = true
+	if _, err := Plan(family, Observation{Slots: o.Slots, Refused: refused}); err != nil {
+		refused = nil
+	}
+	o.Refused = refused
+}
+
+// prune forgets what was observed for other claims than the present one.
+func (o *Observation) prune(claimID string) {
+	for _, byClaim := range []map[string]time.Time{o.Boots, o.DeafSince} {
+		maps.DeleteFunc(byClaim, func(id string, _ time.Time) bool { return id != claimID })
+	}
 }
 
 func (o Observation) clone() Observation {
 	o.Slots = slices.Clone(o.Slots)
 	o.Boots = maps.Clone(o.Boots)
 	o.DeafSince = maps.Clone(o.DeafSince)
+	o.Refused = maps.Clone(o.Refused)
 	return o
 }

@@ -11,111 +11,157 @@ import (
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
-// errForgotten: the host was dropped while its operation waited.
+// errForgotten: the host was dropped, or has another address by now, while its operation waited.
 var errForgotten = errors.New("the host is not tracked any more")
 
-// poll reads power and override: one request. Slots are read too when power or override changed, or were never read.
-func (a *Actuator) poll(ctx context.Context, host string) bmcqueue.Result {
-	bmc, err := a.open(host)
+// How old a reading of the slots may be. Slots cost a request each, power and override together one, so these are always read.
+const (
+	// slotsFresh is for deciding: what an operation of the same lane read back so recently still holds, unless power or
+	// override changed meanwhile.
+	slotsFresh = 30 * time.Second
+	// slotsAny is for cutting power, which no medium keeps from being right.
+	slotsAny = time.Duration(1<<63 - 1)
+	// slotsIdle is for polls, so that a medium that a person inserted, or the BMC lost, is noticed at all.
+	slotsIdle = 30 * time.Minute
+)
+
+// poll reads power and override: one request. Slots are read too when power or override changed, or were not read for long.
+func (a *Actuator) poll(ctx context.Context, t *tracked) bmcqueue.Result {
+	at, err := a.open(t)
 	if err != nil {
-		return a.failed(host, err)
+		return a.failed(at, err)
 	}
-	before, _ := a.Observed(host)
-	state, err := bmc.State(ctx)
-	if err != nil {
-		return a.failed(host, err)
+	if _, _, err := a.observe(ctx, at, slotsIdle); err != nil {
+		return a.failed(at, err)
 	}
-	slots := before.Slots
-	if slots == nil || !sameState(before.State, state) {
-		if slots, err = bmc.Slots(ctx); err != nil {
-			return a.failed(host, err)
-		}
-	}
-	a.store(host, state, slots)
 	return bmcqueue.Result{}
 }
 
-// observe reads power, override and slots.
-func (a *Actuator) observe(ctx context.Context, host string, bmc redfish.BMC) (Observation, error) {
-	state, err := bmc.State(ctx)
+// observe reads power and override, and the slots if they were last read longer than age ago or if something changed. whole
+// says that it read them, too.
+func (a *Actuator) observe(ctx context.Context, at access, age time.Duration) (o Observation, whole bool, err error) {
+	before, err := a.seen(at.of)
 	if err != nil {
-		return Observation{}, err
+		return Observation{}, false, err
 	}
-	slots, err := bmc.Slots(ctx)
+	state, err := at.State(ctx)
 	if err != nil {
-		return Observation{}, err
+		return Observation{}, false, err
 	}
-	a.store(host, state, slots)
-	o, ok := a.Observed(host)
-	if !ok {
-		return Observation{}, errForgotten
+	if before.Slots != nil && (age == slotsAny || sameState(before.State, state) && a.clock.Since(before.SlotsAt) < age) {
+		o, err = a.store(at, &state, nil)
+		return o, false, err
 	}
-	return o, nil
+	slots, err := at.Slots(ctx)
+	if err != nil {
+		return Observation{}, false, err
+	}
+	o, err = a.store(at, &state, known(slots))
+	return o, true, err
 }
 
-// prove records that all of a host was read for the release of a claim, and so after it was asked for: lanes do one thing at
-// a time, so nothing that was begun before is still to come.
-func (a *Actuator) prove(host, claimID string, o Observation) Observation {
-	a.update(host, func(o *Observation) { o.Proven = claimID })
-	o.Proven = claimID
+// observeSlots reads the slots alone.
+func (a *Actuator) observeSlots(ctx context.Context, at access) (Observation, error) {
+	slots, err := at.Slots(ctx)
+	if err != nil {
+		return Observation{}, err
+	}
+	return a.store(at, nil, known(slots))
+}
+
+// observeState reads power and override alone.
+func (a *Actuator) observeState(ctx context.Context, at access) (Observation, error) {
+	state, err := at.State(ctx)
+	if err != nil {
+		return Observation{}, err
+	}
+	return a.store(at, &state, nil)
+}
+
+// known tells slots that were read, and are none, from slots that were not read.
+func known(slots []redfish.Slot) []redfish.Slot {
+	if slots == nil {
+		return []redfish.Slot{}
+	}
+	return slots
+}
+
+// seen is the newest observation of a server, or errForgotten.
+func (a *Actuator) seen(t *tracked) (o Observation, err error) {
+	err = errForgotten
+	a.update(t, func(have *Observation) { o, err = have.clone(), nil })
+	return o, err
+}
+
+// prove records that all of a server was read for the release of a claim, and so after it was asked for: lanes do one thing at
+// a time, so nothing that was begun before is still to come. Only what a BMC took and has not shown yet could be: while there
+// is such, nothing is proven.
+func (a *Actuator) prove(t *tracked, claimID string, o Observation) Observation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.hosts[t.host] == t && !t.outstanding(a.clock.Now()) {
+		t.observation.Proven, o.Proven = claimID, claimID
+	}
 	return o
 }
 
 // inspect reads the BMC's report and the inventory.
-func (a *Actuator) inspect(ctx context.Context, host string, bmc redfish.BMC) error {
-	identity, err := bmc.Identify(ctx)
+func (a *Actuator) inspect(ctx context.Context, at access) error {
+	identity, err := at.Identify(ctx)
 	if err != nil {
 		return err
 	}
-	hardware, err := bmc.Hardware(ctx)
+	hardware, err := at.Hardware(ctx)
 	if err != nil {
 		return err
 	}
-	a.update(host, func(o *Observation) { o.Identity, o.Hardware = &identity, &hardware })
-	a.tell(host)
+	if a.update(at.of, func(o *Observation) {
+		o.Identity, o.Hardware, o.InspectedAt, o.Stale = &identity, &hardware, a.clock.Now(), false
+	}) {
+		a.tell(at.of.host)
+	}
 	return nil
 }
 
-// store keeps a reading and tells of a change.
-func (a *Actuator) store(host string, state redfish.State, slots []redfish.Slot) {
-	if slots == nil {
-		slots = []redfish.Slot{} // read, and there are none
-	}
-	differs := false
-	a.update(host, func(o *Observation) {
-		differs = o.At.IsZero() || o.Failure != nil || !sameState(o.State, state) || !reflect.DeepEqual(o.Slots, slots)
-		o.At, o.State, o.Slots, o.Failure = a.clock.Now(), state, slots, nil
+// store keeps a reading, of the server it was made at, and tells of a change. What was not read is nil.
+func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot) (Observation, error) {
+	now, differs, stored := a.clock.Now(), false, Observation{}
+	tracked := a.update(at.of, func(o *Observation) {
+		differs = o.Failure != nil
+		if state != nil {
+			differs = differs || o.At.IsZero() || !sameState(o.State, *state)
+			if o.State.Power != state.Power {
+				o.SlotsAt = time.Time{} // firmware lets media go, and people change them, when power changes
+			}
+			o.At, o.State = now, *state
+			differs = at.of.sawBoot(now) || differs
+		}
+		if slots != nil {
+			differs = differs || !reflect.DeepEqual(o.Slots, slots)
+			o.SlotsAt, o.Slots = now, slots
+		}
+		o.Failure = nil
+		stored = o.clone()
 	})
-	if state.Power == redfish.PowerOn && a.sawBoot(host) {
-		differs = true
+	if !tracked {
+		return Observation{}, errForgotten
 	}
 	if differs {
-		a.tell(host)
+		a.tell(at.of.host)
 	}
+	return stored, nil
 }
 
-// expectBoot notes that an armed host is being powered on for a claim.
-func (a *Actuator) expectBoot(host, claimID string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if t, ok := a.hosts[host]; ok {
-		t.poweredOn = claimID
-	}
-}
-
-// sawBoot records the boot that was expected, now that power On was read, by whichever operation or poll read it.
-func (a *Actuator) sawBoot(host string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	t, ok := a.hosts[host]
-	if !ok || t.poweredOn == "" {
+// sawBoot records the boot that was expected once power On was read, by whichever operation or poll read it. a.mu is held.
+func (t *tracked) sawBoot(now time.Time) bool {
+	if t.poweredOn == "" || t.observation.State.Power != redfish.PowerOn {
 		return false
 	}
 	boots := maps.Clone(t.observation.Boots)
 	if boots == nil {
 		boots = map[string]time.Time{}
 	}
-	boots[t.poweredOn] = a.clock.Now()
+	boots[t.poweredOn] = now
 	t.observation.Boots, t.poweredOn = boots, ""
 	return true
 }
@@ -128,31 +174,43 @@ func (a *Actuator) tell(host string) {
 	}
 }
 
-// failed classifies an error for the gate and keeps it for the conditions.
-func (a *Actuator) failed(host string, err error) bmcqueue.Result {
-	kind, late := redfish.KindOf(err), errors.Is(err, context.DeadlineExceeded)
-	if late {
-		kind = redfish.KindUnreachable // the operation's own time was over: the BMC hung
+// failed classifies an error for the gate and keeps it for the conditions, unless what it was met with has changed since.
+func (a *Actuator) failed(at access, err error) bmcqueue.Result {
+	if errors.Is(err, errForgotten) {
+		return bmcqueue.Result{} // nobody waits for this any more
 	}
-	if errors.Is(err, errForgotten) || kind == redfish.KindCanceled {
+	failure := failureOf(err)
+	if failure.Kind == redfish.KindCanceled {
 		return bmcqueue.Result{Failure: bmcqueue.Other, Err: err} // stopped by us: says nothing of the BMC
 	}
-	failure := &Failure{Kind: kind, Message: err.Error(), At: a.clock.Now()}
-	var typed *redfish.Error
-	if errors.As(err, &typed) {
-		failure.LoginFailed = typed.LoginFailed
-	}
+	failure.At = a.clock.Now()
 	differs := false
-	a.update(host, func(o *Observation) {
-		differs = o.Failure == nil || o.Failure.Kind != failure.Kind || o.Failure.Message != failure.Message
+	a.update(at.of, func(o *Observation) {
+		if at.version != at.of.version {
+			return
+		}
+		differs = o.Failure == nil || o.Failure.Kind != failure.Kind || o.Failure.Message != failure.Message || o.Failure.Outdated
 		o.Failure = failure
 	})
 	if differs {
-		a.tell(host)
+		a.tell(at.of.host)
 	}
-	r := bmcqueue.Result{Failure: class(failure), Err: err}
+	return outcome(err)
+}
+
+// outcome classifies an error for the gate.
+func outcome(err error) bmcqueue.Result {
+	r := bmcqueue.Result{Failure: class(failureOf(err)), Err: err}
 	r.RetryAfter, _ = redfish.RetryAfter(err)
 	return r
+}
+
+func failureOf(err error) *Failure {
+	f := &Failure{Kind: redfish.KindOf(err), Message: err.Error(), LoginFailed: redfish.LoginFailed(err)}
+	if errors.Is(err, context.DeadlineExceeded) {
+		f.Kind = redfish.KindUnreachable // the operation's own time was over: the BMC hung
+	}
+	return f
 }
 
 func class(f *Failure) bmcqueue.Failure {

@@ -2,6 +2,7 @@ package actuator
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -28,14 +29,90 @@ type rig struct {
 	hands *Actuator
 	wake  chan struct{}
 
+	// address of the host, and what answers there instead of bmc.
+	address string
+	taps    map[string]redfish.BMC
+	// shutdown is the time a system has to shut down.
+	shutdown time.Duration
+
 	mu      sync.Mutex
 	brief   Brief
 	forgets int
 	fence   bool
 }
 
-func (r *rig) BMC(redfish.Target) (redfish.BMC, error) { return r.bmc, nil }
-func (r *rig) Valid() bool                             { r.mu.Lock(); defer r.mu.Unlock(); return r.fence }
+func (r *rig) BMC(t redfish.Target) (redfish.BMC, error) {
+	if b := r.taps[t.Address]; b != nil {
+		return b, nil
+	}
+	return r.bmc, nil
+}
+
+// tap is a BMC whose changing requests can be watched, and whose answers can get lost after they took effect.
+type tap struct {
+	*redfishfake.BMC
+	// refuse is asked before a change, lose after it; nil lets it be.
+	refuse, lose func(change string) error
+
+	mu      sync.Mutex
+	changes []string
+}
+
+func (b *tap) change(what string, do func() error) error {
+	b.mu.Lock()
+	b.changes = append(b.changes, what)
+	b.mu.Unlock()
+	if b.refuse != nil {
+		if err := b.refuse(what); err != nil {
+			return err
+		}
+	}
+	if err := do(); err != nil || b.lose == nil {
+		return err
+	}
+	return b.lose(what)
+}
+
+func (b *tap) Reset(ctx context.Context, t redfish.ResetType) error {
+	return b.change(string(t), func() error { return b.BMC.Reset(ctx, t) })
+}
+
+func (b *tap) SetBootOnce(ctx context.Context, d redfish.BootDevice) error {
+	return b.change("Arm", func() error { return b.BMC.SetBootOnce(ctx, d) })
+}
+
+func (b *tap) ClearBoot(ctx context.Context) error {
+	return b.change("Disarm", func() error { return b.BMC.ClearBoot(ctx) })
+}
+
+func (b *tap) Insert(ctx context.Context, slot, url string) error {
+	return b.change("Insert "+slot, func() error { return b.BMC.Insert(ctx, slot, url) })
+}
+
+func (b *tap) Eject(ctx context.Context, slot string) error {
+	return b.change("Eject "+slot, func() error { return b.BMC.Eject(ctx, slot) })
+}
+
+// asked are the changes that were asked for, in order.
+func (b *tap) asked() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.changes)
+}
+
+// answer is a refusal or failure of a BMC.
+func answer(kind redfish.Kind, status int) error {
+	return &redfish.Error{Kind: kind, Op: "change", Message: "no", Status: status}
+}
+
+// newTapped is a rig around a tap.
+func newTapped(ctx context.Context, b *tap, brief Brief) *rig {
+	r := newRig(ctx, b.BMC, brief)
+	r.taps = map[string]redfish.BMC{r.address: b}
+	return r
+}
+
+func (r *rig) Valid() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.fence }
 
 func (r *rig) Forget(string) {
 	r.mu.Lock()
@@ -45,7 +122,7 @@ func (r *rig) Forget(string) {
 
 // newRig starts a gate in the test's bubble; it ends with the test's context.
 func newRig(ctx context.Context, bmc *redfishfake.BMC, brief Brief) *rig {
-	r := &rig{bmc: bmc, brief: brief, wake: make(chan struct{}, 1), fence: true}
+	r := &rig{address: "https://192.0.2.1", shutdown: 30 * time.Second, bmc: bmc, brief: brief, wake: make(chan struct{}, 1), fence: true}
 	look := func(string) {
 		select {
 		case r.wake <- struct{}{}:
@@ -60,7 +137,7 @@ func newRig(ctx context.Context, bmc *redfishfake.BMC, brief Brief) *rig {
 }
 
 func (r *rig) target() redfish.Target {
-	return redfish.Target{Address: "https://192.0.2.1", Username: "u", Password: "p"}
+	return redfish.Target{Address: r.address, Username: "u", Password: "p"}
 }
 
 func (r *rig) facts() Brief {
@@ -94,7 +171,7 @@ func (r *rig) reconcile(t *testing.T) provision.Decision {
 			class = bmcqueue.ClassRelease
 		}
 		r.hands.Submit(Order{Host: hostName, Namespace: "ns", Action: d.Action, Class: class, ClaimID: r.facts().ClaimID,
-			Shutdown: 30 * time.Second, Settle: 30 * time.Second, Brief: func(context.Context) (Brief, error) { return r.facts(), nil }})
+			Shutdown: r.shutdown, Settle: 30 * time.Second, Brief: func(context.Context) (Brief, error) { return r.facts(), nil }})
 	case d.Action == provision.MintGrant:
 		token, err := bootmedia.NewToken()
 		if err != nil {
@@ -102,7 +179,7 @@ func (r *rig) reconcile(t *testing.T) provision.Decision {
 		}
 		r.change(func(b *Brief) {
 			b.Hash, b.Facts.Content = token.Hash(), provision.ContentReady
-			b.URLs = map[bootmedia.Medium]string{bootmedia.Boot: bootmedia.BootURL("https://m", token), bootmedia.Config: bootmedia.ConfigURL("https://m", token)}
+			b.URLs = map[bootmedia.Medium]string{bootmedia.Boot: bootmedia.BootURL("https://m", token), bootmedia.Config: bootmedia.ConfigURL("https://m", token), bootmedia.Composed: bootmedia.ComposedURL("https://m", token)}
 		})
 	case d.Action == provision.MarkBound:
 		r.change(func(b *Brief) { b.Facts.Bound = true })

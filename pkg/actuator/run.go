@@ -2,155 +2,215 @@ package actuator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
 
-	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
-// How often an effect is looked for: at first soon, as quick BMCs take well under a second, then ever less often.
+// How often an effect is looked for: at first soon, then ever less often. Power never changes at once, so the first look at it
+// waits, too; whether it is settled by itself is asked with more patience.
 const (
-	firstLook = 250 * time.Millisecond
-	lastLook  = 5 * time.Second
+	firstLook   = time.Second
+	lastLook    = 5 * time.Second
+	lastObserve = time.Minute
 )
 
-// run is one operation while it is in the gate, over all its tries. The gate never runs it twice at a time.
+// run is one operation while it is in the gate. It holds no state of its own between its turns: the gate lets a repeated wish
+// run in the place of the one that waits, so what must not be forgotten is kept with the server.
 type run struct {
 	actuator *Actuator
+	of       *tracked
 	id       string
 	order    Order
-	// acted is when the changing request was sent; zero before.
-	acted time.Time
-	// slot is where media went in or out.
-	slot string
-	// medium that went in.
-	medium bootmedia.Medium
-	looks  int
 }
 
-// step is one turn in the gate.
+// step is one turn in the gate: check, act, read; or, while an effect is awaited, only read.
 func (r *run) step(ctx context.Context) bmcqueue.Result {
-	result := r.turn(ctx)
-	if result.Failure == bmcqueue.None && result.Err == nil && result.Wait == 0 {
-		r.actuator.ended(r)
-	}
-	return result
-}
-
-// turn is check, act, read; or, once acted, only read.
-func (r *run) turn(ctx context.Context) bmcqueue.Result {
-	a, host := r.actuator, r.order.Host
-	bmc, err := a.open(host)
+	a := r.actuator
+	at, err := a.open(r.of)
 	if err != nil {
-		return a.failed(host, err)
+		return a.failed(at, err)
 	}
-	o, err := a.observe(ctx, host, bmc)
+	if s := a.awaited(r); s != nil {
+		return r.look(ctx, at, s, false)
+	}
+	o, whole, err := a.observe(ctx, at, r.age())
 	if err != nil {
-		return a.failed(host, err)
+		return a.failed(at, err)
 	}
-	if r.order.Class == bmcqueue.ClassRelease {
-		o = a.prove(host, r.order.ClaimID, o)
-	}
-	if !r.acted.IsZero() {
-		return r.look(o, false)
+	if whole && r.order.Class == bmcqueue.ClassRelease {
+		o = a.prove(r.of, r.order.ClaimID, o)
 	}
 	brief, err := r.order.Brief(ctx)
 	if err != nil {
 		return bmcqueue.Result{Failure: bmcqueue.Other, Err: err}
 	}
-	if provision.Decide(Complete(brief, o)).Action != r.order.Action {
+	if brief.ClaimID != r.order.ClaimID || provision.Decide(Complete(brief, o)).Action != r.order.Action {
+		a.looked(r.of, "")
 		return bmcqueue.Result{} // the facts have moved on; whoever asked decides again
 	}
 	if r.order.Action.Reads() {
-		return r.read(ctx, bmc)
+		return r.read(ctx, at)
 	}
-	if err := bmcqueue.CheckFence(ctx); err != nil {
-		return bmcqueue.Result{Failure: bmcqueue.Other, Err: err}
+	if r.order.Action == provision.ShutDown && a.shutdownOverdue(r) {
+		r.deaf()
+		return bmcqueue.Result{}
 	}
-	return r.act(ctx, bmc, brief, o)
+	return r.act(ctx, at, brief, o)
+}
+
+// age is how old the slots may be that this action is decided on.
+func (r *run) age() time.Duration {
+	switch r.order.Action {
+	case provision.ShutDown, provision.ForceOff:
+		return slotsAny
+	case provision.Observe:
+		return 0
+	default:
+		return slotsFresh
+	}
 }
 
 // read carries out an action that only reads. Observing goes on while the answer is not settled.
-func (r *run) read(ctx context.Context, bmc redfish.BMC) bmcqueue.Result {
+func (r *run) read(ctx context.Context, at access) bmcqueue.Result {
 	if r.order.Action == provision.Inspect {
-		if err := r.actuator.inspect(ctx, r.order.Host, bmc); err != nil {
-			return r.actuator.failed(r.order.Host, err)
+		if err := r.actuator.inspect(ctx, at); err != nil {
+			return r.actuator.failed(at, err)
 		}
 		return bmcqueue.Result{}
 	}
-	return bmcqueue.Result{Wait: r.pause(), Message: "power state is not settled"}
+	return bmcqueue.Result{Wait: pause(r.actuator.looked(r.of, r.id), lastObserve), Message: "power or media are not settled"}
 }
 
 // act makes the one changing request and reads back.
-func (r *run) act(ctx context.Context, bmc redfish.BMC, brief Brief, o Observation) bmcqueue.Result {
-	a, host := r.actuator, r.order.Host
-	if err := r.request(ctx, bmc, brief, o); err != nil {
-		if r.order.Action == provision.ShutDown && redfish.KindOf(err) == redfish.KindUnsupported {
-			r.deaf()
-			return bmcqueue.Result{}
-		}
-		if redfish.KindOf(err) != redfish.KindConflict {
-			result := a.failed(host, err)
-			result.Changed = true // it may have been carried out all the same
-			return result
-		}
-		// A conflict often means that it is so already: what counts is what is read back.
+func (r *run) act(ctx context.Context, at access, brief Brief, o Observation) bmcqueue.Result {
+	a := r.actuator
+	if err := bmcqueue.CheckFence(ctx); err != nil {
+		return bmcqueue.Result{Failure: bmcqueue.Other, Err: err}
 	}
-	r.acted = a.clock.Now()
-	o, err := a.observe(ctx, host, bmc)
+	s := &sent{family: brief.Family}
+	request, err := r.request(at, brief, o, s)
 	if err != nil {
-		// The request is out; the next turn only reads.
-		result := a.failed(host, err)
+		return outcome(err)
+	}
+	if !a.sending(r, s, o.State.Boot.OnceFrom(redfish.BootCD)) {
+		return bmcqueue.Result{}
+	}
+	// A conflict often means that it is so already: what counts is what is read back.
+	if err := request(ctx); err != nil && redfish.KindOf(err) != redfish.KindConflict {
+		return r.refused(at, s, err)
+	}
+	a.taken(s)
+	if r.powers() {
+		return bmcqueue.Result{Changed: true, Wait: firstLook, Message: r.waiting()}
+	}
+	return r.look(ctx, at, s, true)
+}
+
+// refused is the result of a request that failed. Only an answer that says no is a refusal; after any other failure it may
+// have been carried out all the same.
+func (r *run) refused(at access, s *sent, err error) bmcqueue.Result {
+	a := r.actuator
+	if !refusal(err) {
+		result := a.failed(at, err)
 		result.Changed = true
 		return result
 	}
-	return r.look(o, true)
+	a.settled(r)
+	if r.order.Action == provision.ShutDown {
+		r.deaf()
+		return bmcqueue.Result{Changed: true}
+	}
+	r.blame(s)
+	result := outcome(err) // it answers: only the operation fails
+	result.Changed = true
+	return result
 }
 
-// request sends the changing request of the action.
-func (r *run) request(ctx context.Context, bmc redfish.BMC, brief Brief, o Observation) error {
+// refusal tells a no from a failure: the request was understood and not carried out.
+func refusal(err error) bool {
+	switch redfish.KindOf(err) {
+	case redfish.KindUnsupported, redfish.KindNotFound:
+		return true
+	case redfish.KindProtocol:
+		var e *redfish.Error
+		return errors.As(err, &e) && e.Status >= 400 && e.Status < 500
+	default:
+		return false
+	}
+}
+
+// blame lets the next try take another slot.
+func (r *run) blame(s *sent) {
+	switch r.order.Action {
+	case provision.Insert:
+		r.actuator.update(r.of, func(o *Observation) { o.refuse(s.family, s.slot) })
+	case provision.Eject:
+		r.actuator.stick(r.of, s.slot, true)
+	default:
+	}
+}
+
+// request is the changing request of the action, and the slot it is for.
+func (r *run) request(at access, brief Brief, o Observation, s *sent) (func(context.Context) error, error) {
+	reset := func(t redfish.ResetType) func(context.Context) error {
+		return func(ctx context.Context) error { return at.Reset(ctx, t) }
+	}
 	switch r.order.Action {
 	case provision.PowerOn:
-		r.actuator.expectBoot(r.order.Host, r.order.ClaimID)
-		return bmc.Reset(ctx, redfish.ResetOn)
+		return reset(redfish.ResetOn), nil
 	case provision.ForceOff:
-		return bmc.Reset(ctx, redfish.ResetForceOff)
+		return reset(redfish.ResetForceOff), nil
 	case provision.ShutDown:
-		return bmc.Reset(ctx, redfish.ResetGracefulShutdown)
+		return reset(redfish.ResetGracefulShutdown), nil
 	case provision.Arm:
-		return bmc.SetBootOnce(ctx, redfish.BootCD)
+		return func(ctx context.Context) error { return at.SetBootOnce(ctx, redfish.BootCD) }, nil
 	case provision.Disarm:
-		return bmc.ClearBoot(ctx)
+		return at.ClearBoot, nil
 	case provision.Eject:
-		return r.eject(ctx, bmc, brief, o)
+		s.slot = r.fullSlot(brief, o)
+		return func(ctx context.Context) error { return at.Eject(ctx, s.slot) }, nil
 	case provision.Insert:
-		return r.insert(ctx, bmc, brief, o)
+		return r.insert(at, brief, o, s)
 	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
 		provision.MarkBound, provision.MintGrant, provision.RevokeGrant, provision.Observe, provision.Inspect:
 	}
-	return fmt.Errorf("%s is not a hardware action", r.order.Action)
+	return nil, fmt.Errorf("%s is not a hardware action", r.order.Action)
 }
 
-// eject empties the first slot that holds anything that is not ours, else the first that holds anything.
-func (r *run) eject(ctx context.Context, bmc redfish.BMC, brief Brief, o Observation) error {
+// fullSlot is the first slot that holds anything that is not ours, else the first that holds anything. One that could not be
+// emptied comes after all others, so that it does not keep ours in.
+func (r *run) fullSlot(brief Brief, o Observation) string {
+	best, slot := 0, ""
 	for _, s := range o.Slots {
-		if !s.Empty() && (r.slot == "" || !isOurs(s, bootmedia.Boot, brief.Hash) && !isOurs(s, bootmedia.Config, brief.Hash)) {
-			r.slot = s.ID
+		if s.Empty() {
+			continue
+		}
+		rank := 1
+		if !isOurs(s, "", brief.Hash) {
+			rank++
+		}
+		if !r.actuator.isStuck(r.of, s.ID) {
+			rank += 2
+		}
+		if rank > best {
+			best, slot = rank, s.ID
 		}
 	}
-	return bmc.Eject(ctx, r.slot)
+	return slot
 }
 
 // insert puts in the first of our media that is missing. The config drive goes before the boot medium, so that a boot medium
 // that is in is never without its data.
-func (r *run) insert(ctx context.Context, bmc redfish.BMC, brief Brief, o Observation) error {
-	placements, err := Plan(brief.Family, o.Slots)
+func (r *run) insert(at access, brief Brief, o Observation, s *sent) (func(context.Context) error, error) {
+	placements, err := Plan(brief.Family, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	empty := map[string]bool{}
 	for _, s := range o.Slots {
@@ -158,33 +218,59 @@ func (r *run) insert(ctx context.Context, bmc redfish.BMC, brief Brief, o Observ
 	}
 	for i := len(placements) - 1; i >= 0; i-- {
 		if p := placements[i]; empty[p.SlotID] {
-			r.slot, r.medium = p.SlotID, p.Medium
-			return bmc.Insert(ctx, p.SlotID, brief.URLs[p.Medium])
+			url := brief.URLs[p.Medium]
+			if url == "" {
+				return nil, fmt.Errorf("the URL of the %s medium is not known", p.Medium)
+			}
+			s.slot = p.SlotID
+			return func(ctx context.Context) error { return at.Insert(ctx, s.slot, url) }, nil
 		}
 	}
-	return nil
+	return nil, errors.New("no slot is empty")
 }
 
-// look says whether the effect is there, is still awaited, or did not come.
-func (r *run) look(o Observation, changed bool) bmcqueue.Result {
-	if r.seen(o) {
+// look reads back, and says whether the effect is there, is still awaited, or did not come.
+func (r *run) look(ctx context.Context, at access, s *sent, changed bool) bmcqueue.Result {
+	a := r.actuator
+	o, err := r.readBack(ctx, at)
+	if err != nil {
+		// The request is out; the next turn only reads.
+		result := a.failed(at, err)
+		result.Changed = changed
+		return result
+	}
+	if r.seen(o, s.slot) {
+		a.settled(r)
+		if r.order.Action == provision.Eject {
+			a.stick(r.of, s.slot, false)
+		}
 		return bmcqueue.Result{Changed: changed}
 	}
-	waited := r.actuator.clock.Since(r.acted)
-	if waited < r.patience() {
-		return bmcqueue.Result{Changed: changed, Wait: r.pause(), Message: "waiting for the effect of " + string(r.order.Action)}
+	now := a.clock.Now()
+	if now.Before(s.until) {
+		s.looks++
+		return bmcqueue.Result{Changed: changed, Wait: min(pause(s.looks, lastLook), max(s.until.Sub(now), firstLook)), Message: r.waiting()}
 	}
+	a.settled(r) // the next try acts again
 	if r.order.Action == provision.ShutDown {
 		r.deaf()
 		return bmcqueue.Result{Changed: changed}
 	}
-	r.acted, r.looks = time.Time{}, 0 // the next try acts again
-	return r.actuator.failed(r.order.Host, &redfish.Error{Kind: redfish.KindProtocol, Op: string(r.order.Action),
-		Message: fmt.Sprintf("the BMC took the request, but %s after it the effect was not to be seen", waited.Round(time.Second))})
+	r.blame(s)
+	return outcome(&redfish.Error{Kind: redfish.KindProtocol, Op: string(r.order.Action),
+		Message: fmt.Sprintf("the BMC took the request, but %s after it the effect was not to be seen", now.Sub(s.at).Round(time.Second))})
+}
+
+// readBack reads what the action changes, and nothing else.
+func (r *run) readBack(ctx context.Context, at access) (Observation, error) {
+	if r.order.Action == provision.Insert || r.order.Action == provision.Eject {
+		return r.actuator.observeSlots(ctx, at)
+	}
+	return r.actuator.observeState(ctx, at)
 }
 
 // seen says whether the effect of the action can be read.
-func (r *run) seen(o Observation) bool {
+func (r *run) seen(o Observation, slot string) bool {
 	switch r.order.Action {
 	case provision.PowerOn:
 		return o.State.Power == redfish.PowerOn
@@ -196,38 +282,38 @@ func (r *run) seen(o Observation) bool {
 		return !o.State.Boot.Armed()
 	case provision.Eject, provision.Insert:
 		for _, s := range o.Slots {
-			if s.ID == r.slot {
+			if s.ID == slot {
 				return s.Empty() == (r.order.Action == provision.Eject)
 			}
 		}
-		return r.slot == ""
+		return false
 	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
 		provision.MarkBound, provision.MintGrant, provision.RevokeGrant, provision.Observe, provision.Inspect:
 	}
 	return true
 }
 
-// deaf keeps that a graceful shutdown does not work for this claim.
+// deaf keeps that a graceful shutdown does not work for this claim: the decision that follows cuts power.
 func (r *run) deaf() {
-	r.actuator.update(r.order.Host, func(o *Observation) {
+	a := r.actuator
+	a.update(r.of, func(o *Observation) {
 		o.DeafSince = maps.Clone(o.DeafSince)
 		if o.DeafSince == nil {
 			o.DeafSince = map[string]time.Time{}
 		}
-		o.DeafSince[r.order.ClaimID] = r.actuator.clock.Now()
+		o.DeafSince[r.order.ClaimID] = a.clock.Now()
 	})
-	r.actuator.tell(r.order.Host)
+	a.tell(r.of.host)
 }
 
-func (r *run) patience() time.Duration {
-	if r.order.Action == provision.ShutDown {
-		return r.order.Shutdown
-	}
-	return r.order.Settle
+// powers says whether the action changes power.
+func (r *run) powers() bool {
+	return r.order.Action == provision.PowerOn || r.order.Action == provision.ForceOff || r.order.Action == provision.ShutDown
 }
 
-func (r *run) pause() time.Duration {
-	d := min(firstLook<<min(r.looks, 5), lastLook)
-	r.looks++
-	return d
+func (r *run) waiting() string { return "waiting for the effect of " + string(r.order.Action) }
+
+// pause is how long to wait before the next look.
+func pause(looks int, longest time.Duration) time.Duration {
+	return min(firstLook<<min(looks, 10), longest)
 }

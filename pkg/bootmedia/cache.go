@@ -140,7 +140,7 @@ func (c *cache) load() error {
 		e := newEntry(sum)
 		e.size, e.used = info.Size(), info.ModTime()
 		if suffix == doneSuffix {
-			if e.looks, err = lookInto(c.path(sum, doneSuffix)); err != nil {
+			if e.looks, err = lookIntoFile(c.path(sum, doneSuffix)); err != nil {
 				_ = os.Remove(c.path(sum, doneSuffix)) // not counted, so not kept
 				continue
 			}
@@ -154,19 +154,27 @@ func (c *cache) load() error {
 	return nil
 }
 
-func lookInto(path string) (ImageLooksLike, error) {
+// lookIntoFile looks into an image on disk; errNotISO when it is none.
+func lookIntoFile(path string) (ImageLooksLike, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return ImageLooksLike{}, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return ImageLooksLike{}, err
+	}
 	window := make([]byte, windowEnd-windowStart)
 	if _, err := f.ReadAt(window, windowStart); errors.Is(err, io.EOF) {
 		return ImageLooksLike{}, errNotISO
 	} else if err != nil {
 		return ImageLooksLike{}, err
 	}
-	return look(window)
+	if err := isISO(window); err != nil {
+		return ImageLooksLike{}, err
+	}
+	return lookInto(f, info.Size())
 }
 
 // find is the entry of a checksum, made if need be. The caller holds mu.

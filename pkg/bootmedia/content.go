@@ -40,6 +40,9 @@ func ConfigDrive(c Content) (*Drive, error) {
 func layOut(c Content, row family) (label string, files []isoFile, err error) {
 	switch row.layout {
 	case layoutNoCloud:
+		if row.talosKeys && isMetalISO(c.Looks) {
+			return labelMetalISO, []isoFile{{"config.yaml", c.UserData}}, nil
+		}
 		files, err = noCloud(c, row)
 		return labelNoCloud, files, err
 	case layoutConfigDrive:
@@ -48,7 +51,7 @@ func layOut(c Content, row family) (label string, files []isoFile, err error) {
 	case layoutFirstBoot:
 		return firstBoot(c)
 	case layoutEmbed:
-		return "", nil, errEmbed(c.Family)
+		return "", nil, fmt.Errorf("osFamily %s reads no drive beside its image", c.Family)
 	case layoutNone:
 		return "", nil, errors.New("osFamily none has no config drive")
 	}

@@ -87,18 +87,18 @@ func TestFirstBootDrive(t *testing.T) {
 
 func TestDrivesRefusedInWords(t *testing.T) {
 	for want, c := range map[string]Content{
-		"comes with composed media": content(FamilyFedoraCoreOS),
-		"has no config drive":       content(FamilyNone),
-		"unknown osFamily":          content("beos"),
-		"set the format there":      content(FamilyFlatcar, func(c *Content) { c.UserDataFormat = FormatCloudConfig }),
-		"no instance id":            content(FamilyUbuntu, func(c *Content) { c.InstanceID = "" }),
-		"no DNS name":               content(FamilyUbuntu, func(c *Content) { c.Hostname = "a_b" }),
-		"provider id":               content(FamilyUbuntu, func(c *Content) { c.ProviderID = "a\nb: c" }),
-		"failure domain":            content(FamilyUbuntu, func(c *Content) { c.FailureDomain = "\xff" }),
-		"combustion script":         content(FamilyMicroOS, func(c *Content) { c.UserDataFormat = FormatCloudConfig }),
-		"takes no network data":     content(FamilyMicroOS, func(c *Content) { c.NetworkData = []byte("x") }),
-		"is no JSON":                content(FamilyFlatcar, func(c *Content) { c.NetworkData = []byte("x: y") }),
-		"phone-home URL":            content(FamilyUbuntu, func(c *Content) { c.PhoneHomeURL = "ftp://h" }),
+		"reads no drive beside its image": content(FamilyFedoraCoreOS),
+		"has no config drive":             content(FamilyNone),
+		"unknown osFamily":                content("beos"),
+		"set the format there":            content(FamilyFlatcar, func(c *Content) { c.UserDataFormat = FormatCloudConfig }),
+		"no instance id":                  content(FamilyUbuntu, func(c *Content) { c.InstanceID = "" }),
+		"no DNS name":                     content(FamilyUbuntu, func(c *Content) { c.Hostname = "a_b" }),
+		"provider id":                     content(FamilyUbuntu, func(c *Content) { c.ProviderID = "a\nb: c" }),
+		"failure domain":                  content(FamilyUbuntu, func(c *Content) { c.FailureDomain = "\xff" }),
+		"combustion script":               content(FamilyMicroOS, func(c *Content) { c.UserDataFormat = FormatCloudConfig }),
+		"takes no network data":           content(FamilyMicroOS, func(c *Content) { c.NetworkData = []byte("x") }),
+		"is no JSON":                      content(FamilyFlatcar, func(c *Content) { c.NetworkData = []byte("x: y") }),
+		"phone-home URL":                  content(FamilyUbuntu, func(c *Content) { c.PhoneHomeURL = "ftp://h" }),
 	} {
 		d, err := ConfigDrive(c)
 		if err == nil || !strings.Contains(err.Error(), want) || d != nil {

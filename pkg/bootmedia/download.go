@@ -323,8 +323,7 @@ func (d *download) look() error {
 	if _, err := d.part.ReadAt(window, windowStart); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read image cache: %w", err)
 	}
-	var err error
-	if d.looks, err = look(window); err != nil {
+	if err := isISO(window); err != nil {
 		return d.refuse(err)
 	}
 	d.looked = true
@@ -350,6 +349,10 @@ func (d *download) finish() error {
 	}
 	if got := hex.EncodeToString(d.hash.Sum(nil)); !bytes.Equal([]byte(got), []byte(d.entry.sum.digest)) {
 		return d.refuse(fmt.Errorf("checksum mismatch: %s was asked for, and the file has %s:%s", d.entry.sum, d.entry.sum.algorithm, got))
+	}
+	var err error
+	if d.looks, err = lookInto(d.part, d.have); err != nil {
+		return err
 	}
 	if err := d.part.Sync(); err != nil {
 		return fmt.Errorf("write image cache: %w", err)

@@ -15,8 +15,8 @@ const (
 	// layoutFirstBoot: ignition/config.ign, or combustion/script, each on a
 	// volume of its own label (SUSE's immutable systems).
 	layoutFirstBoot
-	// layoutEmbed: no drive is looked for; the configuration has to be written
-	// into the image itself.
+	// layoutEmbed: no drive is looked for; the configuration is in an area that
+	// the image reserves for it.
 	layoutEmbed
 )
 
@@ -40,6 +40,9 @@ type family struct {
 	phoneHome bool
 	// talosKeys: the metadata also carries the keys Talos reads.
 	talosKeys bool
+	// rootFile: on a composed medium the system reads its data from this file at
+	// the root of its own image, whatever the label.
+	rootFile string
 }
 
 var families = map[Family]family{
@@ -47,15 +50,17 @@ var families = map[Family]family{
 	FamilyUbuntu:  {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}, phoneHome: true},
 	FamilyDebian:  {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}, phoneHome: true},
 	// Kairos reads NoCloud with a parser of its own, which knows no vendor data.
-	FamilyKairos: {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}},
-	// Talos (image for platform nocloud): user data is a machine config, for
-	// which bootstrap providers use format names of their own.
-	FamilyTalos:        {layout: layoutNoCloud, labels: []string{labelNoCloud}, talosKeys: true},
+	// Its live image finds itself by label, and reads cloud configs at its root.
+	FamilyKairos: {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}, rootFile: "config.yaml"},
+	// Talos: user data is a machine config, for which bootstrap providers use
+	// format names of their own. Platform nocloud reads a NoCloud drive, platform
+	// metal a volume of its own kind, if its command line says so.
+	FamilyTalos:        {layout: layoutNoCloud, labels: []string{labelNoCloud, labelMetalISO}, talosKeys: true},
 	FamilyFlatcar:      {layout: layoutConfigDrive, labels: []string{labelConfigDrive}, formats: []string{FormatIgnition}},
 	FamilyLeapMicro:    {layout: layoutFirstBoot, labels: []string{labelIgnition, labelCombustion}},
 	FamilyMicroOS:      {layout: layoutFirstBoot, labels: []string{labelIgnition, labelCombustion}},
-	FamilyFedoraCoreOS: {layout: layoutEmbed},
-	FamilyRHCOS:        {layout: layoutEmbed},
+	FamilyFedoraCoreOS: {layout: layoutEmbed, formats: []string{FormatIgnition}},
+	FamilyRHCOS:        {layout: layoutEmbed, formats: []string{FormatIgnition}},
 	FamilyNone:         {layout: layoutNone},
 }
 

@@ -1,7 +1,6 @@
 package bootmedia
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -181,25 +180,17 @@ func rangeHeader(first, last int64) string {
 // equality of bytes.
 func strong(etag string) bool { return len(etag) > 2 && etag[0] == '"' }
 
-// The window of an image that is looked into: the end of the system area, where
-// an embed area is announced, and the first volume descriptor after it.
+// The window of an image that shows whether it is an ISO: the first volume
+// descriptor, and the end of the system area before it.
 const (
 	windowStart = 32768 - 24
 	windowEnd   = 32768 + sector
 )
 
-// look reads the window. errNotISO: no volume descriptor stands there.
-func look(window []byte) (ImageLooksLike, error) {
-	if len(window) < windowEnd-windowStart {
-		return ImageLooksLike{}, errNotISO
+// isISO checks the window. errNotISO: no volume descriptor stands there.
+func isISO(window []byte) error {
+	if len(window) < windowEnd-windowStart || string(window[32768-windowStart:][1:6]) != "CD001" {
+		return errNotISO
 	}
-	descriptor := window[32768-windowStart:]
-	if string(descriptor[1:6]) != "CD001" {
-		return ImageLooksLike{}, errNotISO
-	}
-	looks := ImageLooksLike{EmbedArea: bytes.HasPrefix(window, []byte("coreiso+"))}
-	if descriptor[0] == 1 {
-		looks.VolumeLabel = plain(strings.TrimRight(string(descriptor[40:72]), " \x00"))
-	}
-	return looks, nil
+	return nil
 }

@@ -168,6 +168,13 @@ type view struct {
 	kids           map[*node][]*node
 	lba            map[*node]uint32
 	lTable, mTable uint32
+	// rootSize, when set, is the length of a root directory that has more in it
+	// than the nodes of this view.
+	rootSize uint32
+	// bare: no Rock Ridge. serial: its PX entries end in a serial number. skip:
+	// bytes that SUSP readers skip in each record.
+	bare, serial bool
+	skip         int
 }
 
 func newView(root *node, joliet bool) (*view, error) {
@@ -298,6 +305,9 @@ func (v *view) record(id []byte, n *node, use []byte) []byte {
 // dirSize adds up record lengths without rendering, since rendering a directory
 // asks for the sizes of its parent and children.
 func (v *view) dirSize(d *node) uint32 {
+	if d.parent == d && v.rootSize > 0 {
+		return v.rootSize
+	}
 	total := 0
 	add := func(idLen, useLen int) {
 		n := 33 + idLen + (idLen+1)%2 + useLen

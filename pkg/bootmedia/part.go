@@ -50,7 +50,7 @@ func (d *download) adopt() bool {
 	if err != nil {
 		return false
 	}
-	looks, err := lookInto(path)
+	looks, err := lookIntoFile(path)
 	if err != nil {
 		return false
 	}

@@ -122,7 +122,7 @@ func (s *Server) run(v *probe, imageURL string) {
 }
 
 // lookAt asks for the window of an image: one request that shows existence,
-// length, tag, ranges and format at once.
+// length, tag, ranges and format at once. A few more show what is inside.
 func lookAt(ctx context.Context, client *http.Client, imageURL string) (Prepared, error) {
 	resp, err := get(ctx, client, imageURL, http.Header{"Range": {rangeHeader(windowStart, windowEnd-1)}})
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -147,13 +147,17 @@ func lookAt(ctx context.Context, client *http.Client, imageURL string) (Prepared
 	if err != nil {
 		return Prepared{}, err
 	}
-	looks, err := look(window)
-	if err != nil {
+	if err := isISO(window); err != nil {
 		return Prepared{}, err
 	}
 	etag := resp.Header.Get("ETag")
 	if strings.ContainsFunc(etag, func(r rune) bool { return r < 0x20 || r > 0x7e }) || len(etag) > 256 {
 		etag = "" // not storable; the length still pins
 	}
-	return Prepared{Ready: true, Pin: Pin{ETag: etag, Length: got.total}, Progress: "pinned", Looks: looks}, nil
+	pin := Pin{ETag: etag, Length: got.total}
+	looks, err := lookInto(newWindows(ctx, client, imageURL, pin, resumePause), pin.Length)
+	if err != nil {
+		return Prepared{}, err
+	}
+	return Prepared{Ready: true, Pin: pin, Progress: "pinned", Looks: looks}, nil
 }

@@ -1,10 +1,11 @@
 package bootmedia
 
 import (
-	"bytes"
+	"encoding/binary"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -60,12 +61,15 @@ func TestPrepareTellsInWords(t *testing.T) {
 }
 
 func TestPrepareLooksIn(t *testing.T) {
-	image := testImage(60_000, 1)
-	copy(image[windowStart:], "coreiso+")
+	image := append(liveImage(t, "my-image", "search --label my-image\nlinux /k quiet"), make([]byte, 4096)...)
+	copy(image[embedHeader:], embedMagic)
+	binary.LittleEndian.PutUint64(image[embedHeader+8:], uint64(len(image)-4096))
+	binary.LittleEndian.PutUint64(image[embedHeader+16:], 4096)
 	r := newRig(t, image)
+	want := ImageLooksLike{VolumeLabel: "my-image", EmbedBytes: 4096, BootsByLabel: true, CommandLines: []string{"/k quiet"}}
 	for _, sum := range []string{"", sha256Of(image)} {
 		p, err := r.prepare(t, r.origin.URL+"/image.iso", sum)
-		if err != nil || p.Looks != (ImageLooksLike{VolumeLabel: "my-image", EmbedArea: true}) || p.Pin.Length != 60_000 {
+		if err != nil || !reflect.DeepEqual(p.Looks, want) || p.Pin.Length != int64(len(image)) {
 			t.Errorf("checksum %q: %+v, %v", sum, p, err)
 		}
 		if sum == "" && p.Pin.ETag != `"v1"` {
@@ -347,10 +351,16 @@ func FuzzContentRange(f *testing.F) {
 }
 
 func FuzzLook(f *testing.F) {
-	f.Add(testImage(windowEnd, 1)[windowStart:])
-	f.Fuzz(func(t *testing.T, window []byte) {
-		if looks, err := look(window); err == nil && (len(looks.VolumeLabel) > 32*3 || bytes.ContainsAny([]byte(looks.VolumeLabel), "\n\x00")) {
-			t.Fatalf("%+v", looks)
+	f.Add("linux /k ds=nocloud\\;s=/cdrom/seed/ quiet", "cidata")
+	f.Add("append root=live:CDLABEL=My\\x20Image", "My Image")
+	f.Add("search --no-floppy --set=root --label 'x", "x")
+	f.Fuzz(func(t *testing.T, text, label string) {
+		namesLabel(text, label)
+		if c := commandLine(text); len(c) > maxCommandLine+len("…") || strings.Contains(c, "\n") {
+			t.Fatalf("%q", c)
+		}
+		if dir := seedDir(&ImageLooksLike{CommandLines: []string{text}}); strings.HasPrefix(dir, "/") {
+			t.Fatalf("%q", dir)
 		}
 	})
 }

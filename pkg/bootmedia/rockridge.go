@@ -23,7 +23,7 @@ const (
 // rockDot is the system use field of a directory's own entry. That of the root
 // announces the extensions (SUSP SP and ER).
 func (v *view) rockDot(d *node) []byte {
-	if v.joliet {
+	if v.joliet || v.bare {
 		return nil
 	}
 	if d.parent != d {
@@ -38,16 +38,19 @@ func (v *view) rockDot(d *node) []byte {
 
 // rockChild is the system use field of an entry with a name.
 func (v *view) rockChild(n *node) []byte {
-	if v.joliet {
+	if v.joliet || v.bare {
 		return nil
 	}
 	out := append(v.rockNode(n), 'N', 'M', 5+byte(len(n.name)), 1, 0)
 	return append(out, n.name...)
 }
 
+// pxLength is that of a PX entry in RRIP 1.09.
+const pxLength = 36
+
 // rockNode holds mode and times (PX, TF).
 func (v *view) rockNode(n *node) []byte {
-	if v.joliet {
+	if v.joliet || v.bare {
 		return nil
 	}
 	mode, links := uint32(modeFile), uint32(1)
@@ -59,8 +62,13 @@ func (v *view) rockNode(n *node) []byte {
 			}
 		}
 	}
-	out := []byte{'P', 'X', 36, 1}
-	for _, f := range []uint32{mode, links, 0, 0} {
+	fields := []uint32{mode, links, 0, 0}
+	length := byte(pxLength)
+	if v.serial {
+		fields, length = append(fields, v.address(n)), pxLength+8
+	}
+	out := append(make([]byte, v.skip), 'P', 'X', length, 1)
+	for _, f := range fields {
 		out = both32(out, f)
 	}
 	const modified, accessed, changed = 2, 4, 8
@@ -69,6 +77,14 @@ func (v *view) rockNode(n *node) []byte {
 		out = append(out, stamp7...)
 	}
 	return out
+}
+
+// address is the first sector of a node in this view.
+func (v *view) address(n *node) uint32 {
+	if n.dir {
+		return v.lba[n]
+	}
+	return n.lba
 }
 
 // descriptor renders a volume descriptor (ECMA-119 8.4 and 8.5).

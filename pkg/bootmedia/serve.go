@@ -29,13 +29,8 @@ func (s *Server) serveBoot(w *recorder, r *http.Request, g Grant) error {
 	if g.Content.Checksum == "" {
 		return s.serveStream(w, r, g)
 	}
-	file, err := s.openCached(g.Content.ImageURL, g.Content.Checksum)
-	if errors.Is(err, errNotReady) {
-		unavailable(w, "the image is being fetched; try again")
-		return nil
-	}
-	if err != nil {
-		unavailable(w, "the image cannot be fetched; try again")
+	file, err := s.openImage(w, g)
+	if file == nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
@@ -43,20 +38,44 @@ func (s *Server) serveBoot(w *recorder, r *http.Request, g Grant) error {
 	return nil
 }
 
-func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {
-	pin, image := g.Content.ImagePin, g.Content.ImageURL
-	if pin.Length <= 0 {
-		unavailable(w, "the image is not pinned yet; try again")
-		return fmt.Errorf("serve image %s: no length was pinned when the claim was made", displayURL(image))
+// openImage opens the verified image; nil when it is not there, which was
+// answered then.
+func (s *Server) openImage(w http.ResponseWriter, g Grant) (*cachedFile, error) {
+	file, err := s.openCached(g.Content.ImageURL, g.Content.Checksum)
+	if errors.Is(err, errNotReady) {
+		unavailable(w, "the image is being fetched; try again")
+		return nil, nil
 	}
+	if err != nil {
+		unavailable(w, "the image cannot be fetched; try again")
+		return nil, err
+	}
+	return file, nil
+}
+
+func errNotPinned(image string) error {
+	return fmt.Errorf("serve image %s: no length was pinned when the claim was made", displayURL(image))
+}
+
+// upstreamFor is the pinned image for one request of a BMC.
+func (s *Server) upstreamFor(w http.ResponseWriter, r *http.Request, image string, pin Pin, ranges [][2]int64) *upstream {
 	ctx, cancel := context.WithCancel(r.Context())
 	conn := http.NewResponseController(w)
-	up := &upstream{
-		ctx: ctx, cancel: cancel, client: s.client, url: image, pin: pin, ranges: hintRanges(r.Header.Get("Range"), pin.Length), pause: s.waits.resume,
+	return &upstream{
+		ctx: ctx, cancel: cancel, client: s.client, url: image, pin: pin, ranges: ranges, pause: s.waits.resume,
 		// Not every connection has deadlines; then the stall is not limited.
 		// net/http takes the deadline away when the request is finished.
 		progress: func() { _ = conn.SetWriteDeadline(time.Now().Add(s.waits.reader)) },
 	}
+}
+
+func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {
+	pin, image := g.Content.ImagePin, g.Content.ImageURL
+	if pin.Length <= 0 {
+		unavailable(w, "the image is not pinned yet; try again")
+		return errNotPinned(image)
+	}
+	up := s.upstreamFor(w, r, image, pin, hintRanges(r.Header.Get("Range"), pin.Length))
 	defer up.Close()
 	if r.Method == http.MethodGet {
 		if !s.takeStream(r) {

@@ -39,8 +39,9 @@ type Server struct {
 	suppressed atomic.Int64 // misses not logged since the last one that was
 	streams    chan struct{}
 
-	cache  *cache
-	probes *probes
+	cache    *cache
+	probes   *probes
+	overlays *overlays
 
 	notify atomic.Pointer[func(imageURL string)]
 	ctx    context.Context // of background work; ended by Close
@@ -80,6 +81,7 @@ func New(o Options) *Server {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cache = newCache(o.CacheDir, o.CacheBytes, o.Now)
 	s.probes = newProbes(o.Now)
+	s.overlays = newOverlays()
 	return s
 }
 
@@ -113,7 +115,7 @@ func (s *Server) tell(imageURL string) {
 	}
 }
 
-// Handler serves <prefix>/m/<token>/{boot,config}.iso to GET and HEAD, and
+// Handler serves <prefix>/m/<token>/{boot,config,composed}.iso to GET and HEAD, and
 // <prefix>/p/<capability> to POST and PUT, under any prefix a proxy in front of
 // it leaves in the path. Everything else is 404.
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
@@ -167,22 +169,27 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 		return
 	}
 	rec := &recorder{ResponseWriter: w}
-	if file == configFile {
+	switch file {
+	case configFile:
 		err = s.serveConfig(rec, r, grant, token)
-	} else {
+	case composedFile:
+		err = s.serveComposed(rec, r, grant, token)
+	default:
 		err = s.serveBoot(rec, r, grant)
 	}
 	s.access(r, rec, grant.Host, file, err)
 }
 
 func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request, g Grant, token Token) error {
-	c := g.Content
-	if c.PhoneHomeURL == "" && g.PhoneHomeBase != "" {
-		c.PhoneHomeURL = PhoneHomeURL(g.PhoneHomeBase, token)
-	}
-	if families[c.Family].layout == layoutNone {
+	if l := families[g.Content.Family].layout; l == layoutNone || l == layoutEmbed {
 		http.Error(w, "not found", http.StatusNotFound)
 		return nil
+	}
+	c := contentFor(g, token)
+	var err error
+	if c.Looks, err = s.looksFor(r.Context(), c); err != nil {
+		unavailable(w, "the image cannot be looked into; try again")
+		return err
 	}
 	d, err := ConfigDrive(c)
 	if err != nil {
@@ -191,6 +198,27 @@ func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request, g Grant, to
 	}
 	serveISO(w, r, d.ETag(), newSection(d, d.Size()))
 	return nil
+}
+
+// contentFor is the content of a grant, with the phone-home of the token that was used.
+func contentFor(g Grant, token Token) Content {
+	c := g.Content
+	if c.PhoneHomeURL == "" && g.PhoneHomeBase != "" {
+		c.PhoneHomeURL = PhoneHomeURL(g.PhoneHomeBase, token)
+	}
+	return c
+}
+
+// looksFor looks into the image where a drive beside it depends on what is in it.
+func (s *Server) looksFor(ctx context.Context, c Content) (*ImageLooksLike, error) {
+	if !families[c.Family].talosKeys {
+		return nil, nil
+	}
+	p, err := s.Prepare(ctx, c.ImageURL, c.Checksum)
+	if err == nil && !p.Ready {
+		err = errNotReady
+	}
+	return &p.Looks, err
 }
 
 // unavailable asks the BMC to come back; those that do not know Retry-After

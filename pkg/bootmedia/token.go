@@ -21,14 +21,19 @@ const tokenLen = 43
 // The files under /m/<token>/. Many BMCs refuse an image URL that does not end
 // in .iso, and some cut it at ? or &.
 const (
-	bootFile   = "boot.iso"
-	configFile = "config.iso"
+	bootFile     = "boot.iso"
+	configFile   = "config.iso"
+	composedFile = "composed.iso"
 )
 
 // FileOf is the file under which a medium is served; HashFromURL gives it back.
 func FileOf(m Medium) string {
-	if m == Config {
+	switch m {
+	case Config:
 		return configFile
+	case Composed:
+		return composedFile
+	case Boot:
 	}
 	return bootFile
 }
@@ -107,6 +112,9 @@ func BootURL(base string, t Token) string { return mediumURL(base, t, bootFile) 
 // ConfigURL is where the BMC reads the config drive: <base>/m/<token>/config.iso.
 func ConfigURL(base string, t Token) string { return mediumURL(base, t, configFile) }
 
+// ComposedURL is where the BMC reads image and data in one: <base>/m/<token>/composed.iso.
+func ComposedURL(base string, t Token) string { return mediumURL(base, t, composedFile) }
+
 func mediumURL(base string, t Token, file string) string {
 	return strings.TrimRight(base, "/") + "/m/" + t.text() + "/" + file
 }
@@ -119,7 +127,7 @@ func PhoneHomeURL(base string, t Token) string {
 
 // HashFromURL tells whether a URL that a BMC reports as its Image has the form
 // of one of ours, and gives the recorded hash of its token and the file
-// ("boot.iso" or "config.iso"). The caller compares the hash with the recorded
+// (as FileOf names it). The caller compares the hash with the recorded
 // one: the form alone proves nothing. Host and base path are not looked at, as
 // BMCs report them rewritten (case, default ports, addresses for names).
 func HashFromURL(raw string) (hash, file string, ok bool) {
@@ -137,7 +145,7 @@ func HashFromURL(raw string) (hash, file string, ok bool) {
 // parseMediumPath reads the last three elements of a path, m/<token>/<file>.
 func parseMediumPath(path string) (Token, string, bool) {
 	rest, file, ok := cutLast(path)
-	if !ok || (file != bootFile && file != configFile) {
+	if !ok || (file != bootFile && file != configFile && file != composedFile) {
 		return Token{}, "", false
 	}
 	rest, secret, ok := cutLast(rest)

@@ -78,6 +78,10 @@ type Content struct {
 
 	// ImagePin is what Prepare returned when the claim was made.
 	ImagePin Pin
+	// Looks is what Prepare saw in the image, for Check; nil when nobody looked
+	// yet, which leaves unchecked what depends on it. A Source leaves it nil: the
+	// server that is asked for a medium looks into the image itself.
+	Looks *ImageLooksLike
 }
 
 // Grant is what a valid token stands for.
@@ -124,7 +128,7 @@ type Recorder interface {
 	PhoneHome(ctx context.Context, tokenHash string, outcome Outcome, detail string) error
 }
 
-// Medium is one of the two things a BMC can be told to insert.
+// Medium is one of the things a BMC can be told to insert.
 type Medium string
 
 // The media.
@@ -133,6 +137,9 @@ const (
 	Boot Medium = "Boot"
 	// Config is the drive with the bootstrap data.
 	Config Medium = "Config"
+	// Composed is both in one: the user's image, every file of it as it was, with
+	// the bootstrap data added where its system looks.
+	Composed Medium = "Composed"
 )
 
 // SlotInfo is a virtual media slot of a BMC: its Redfish member id and its
@@ -140,14 +147,6 @@ const (
 type SlotInfo struct {
 	ID    string
 	Types []string
-}
-
-// ImageLooksLike is what was seen inside an image; see Prepared.Looks.
-type ImageLooksLike struct {
-	// VolumeLabel is the label of the primary volume descriptor.
-	VolumeLabel string
-	// EmbedArea is true when the image reserves room for an Ignition config.
-	EmbedArea bool
 }
 
 // Placement says which medium goes into which slot.

@@ -17,7 +17,7 @@ const pollKind = "Poll"
 var (
 	claimOutcomes   = []string{"success", "conflict", "no_host", "error"}
 	conflictReasons = []string{"", "host_changed", "host_taken", "host_gone", "machine_changed"}
-	mediaFiles      = []string{"image", "seed"}
+	mediaFiles      = []string{"image", "seed", "composed"}
 )
 
 // endingLabels are the outcomes of operations that ended without a run.

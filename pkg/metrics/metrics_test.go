@@ -41,7 +41,7 @@ func exercise(r *Recorder) {
 	r.Ended("InsertMedia", bmcqueue.ClassProvision, bmcqueue.EndedSucceeded, bmcqueue.None)
 	r.Panicked("ns/h", "InsertMedia", nil)
 	r.CooldownWaited()
-	r.SetQueue(4, 2)
+	r.SetQueue(4, 50, 2)
 	r.SetDriver(true)
 	r.MediaServed("image", 206, 1000)
 	r.MediaServed("../../etc/passwd", 9999, -5)

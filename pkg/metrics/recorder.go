@@ -11,14 +11,14 @@ import (
 // Recorder holds every metric of the product. It satisfies the observer interfaces of coordinator and bmcqueue; its methods
 // are safe for concurrent use and never block.
 type Recorder struct {
-	queueLength, inFlight, configValid, isDriver  prometheus.Gauge
-	cooldownWaits                                 prometheus.Counter
-	claimAttempts, claimRetries                   *prometheus.CounterVec
-	claimDuration                                 *prometheus.HistogramVec
-	hosts                                         *prometheus.GaugeVec
-	operations, panics, mediaBytes, mediaRequests *prometheus.CounterVec
-	operationDuration                             *prometheus.HistogramVec
-	queueWait                                     prometheus.Histogram
+	queueLength, queueLimit, inFlight, configValid, isDriver prometheus.Gauge
+	cooldownWaits                                            prometheus.Counter
+	claimAttempts, claimRetries                              *prometheus.CounterVec
+	claimDuration                                            *prometheus.HistogramVec
+	hosts                                                    *prometheus.GaugeVec
+	operations, panics, mediaBytes, mediaRequests            *prometheus.CounterVec
+	operationDuration                                        *prometheus.HistogramVec
+	queueWait                                                prometheus.Histogram
 }
 
 var _ bmcqueue.Observer = (*Recorder)(nil)
@@ -66,9 +66,10 @@ func (r *Recorder) Panicked(_, kind string, _ []byte) { r.panics.WithLabelValues
 // CooldownWaited counts that an operation had to wait for the cooldown of its BMC.
 func (r *Recorder) CooldownWaited() { r.cooldownWaits.Inc() }
 
-// SetQueue sets how many operations wait at the gate and how many are in flight.
-func (r *Recorder) SetQueue(waiting, inFlight int) {
+// SetQueue sets how many operations wait at the gate, how many may, and how many are in flight.
+func (r *Recorder) SetQueue(waiting, limit, inFlight int) {
 	r.queueLength.Set(float64(waiting))
+	r.queueLimit.Set(float64(limit))
 	r.inFlight.Set(float64(inFlight))
 }
 
@@ -78,7 +79,7 @@ func (r *Recorder) SetConfigValid(valid bool) { r.configValid.Set(number(valid))
 // SetDriver says whether this process holds the driver lease.
 func (r *Recorder) SetDriver(held bool) { r.isDriver.Set(number(held)) }
 
-// MediaServed records one answered request of the media server. file is image, seed or other; n counts body bytes.
+// MediaServed records one answered request of the media server. file is image, seed, composed or other; n counts body bytes.
 func (r *Recorder) MediaServed(file string, code int, n int64) {
 	r.mediaRequests.WithLabelValues(codeLabel(code)).Inc()
 	r.mediaBytes.WithLabelValues(known(mediaFiles, file, "other")).Add(max(0, float64(n)))

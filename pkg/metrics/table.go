@@ -67,6 +67,8 @@ func build() (*Recorder, *builder) {
 	return &Recorder{
 		queueLength: b.gauge("beskar7_provisioning_queue_length",
 			"Requested BMC operations that wait for their turn."),
+		queueLimit: b.gauge("beskar7_provisioning_queue_limit",
+			"Requested BMC operations that may wait: the setting provisioning.maxQueueSize."),
 		cooldownWaits: b.counter("beskar7_bmc_cooldown_waits_total",
 			"BMC operations that had to wait for the cooldown of their BMC."),
 		claimAttempts: b.counters("beskar7_host_claim_attempts_total",

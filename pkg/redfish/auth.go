@@ -26,6 +26,15 @@ type authState struct {
 	// Target, or Forget, makes another one.
 	refused *Error
 	retired bool
+
+	// unmarked: the BMC gives no Context back, or refuses one. record names the
+	// session in hand then. See session.go.
+	unmarked bool
+	record   string
+	// stale are recorded sessions to be ended. listing: the marked ones are to be
+	// looked for; listed: they were.
+	stale           []recorded
+	listing, listed bool
 }
 
 // credential is what one request authenticates with. Exactly one of token and
@@ -65,7 +74,7 @@ func (c *conn) known() (cred credential, ok bool, err *Error) {
 // credential gives what to authenticate with, logging in where needed. Callers
 // at the same time share one login.
 func (c *conn) credential(ctx context.Context) (credential, *Error) {
-	if cred, ok, err := c.known(); ok || err != nil {
+	if cred, ok, err := c.known(); err != nil || ok && !c.sweepDue() {
 		return cred, err
 	}
 	select {
@@ -74,14 +83,25 @@ func (c *conn) credential(ctx context.Context) (credential, *Error) {
 	case <-ctx.Done():
 		return credential{}, &Error{Kind: KindCanceled, Message: "given up by the caller", Err: ctx.Err()}
 	}
-	if cred, ok, err := c.known(); ok || err != nil {
+	cred, ok, err := c.known()
+	if err != nil {
 		return cred, err
 	}
-	if err := c.startSession(ctx); err != nil {
-		return credential{}, err
+	if !ok {
+		if err := c.startSession(ctx); err != nil {
+			return credential{}, err
+		}
+		if cred, ok, err = c.known(); err != nil {
+			return cred, err
+		}
+		if !ok { // never go on without a credential: its refusal would look like one of the account's
+			return cred, &Error{Kind: KindBusy, Message: "the BMC ended the session at once"}
+		}
 	}
-	cred, _, err := c.known()
-	return cred, err
+	if c.sweepDue() {
+		c.sweep(ctx, cred)
+	}
+	return cred, nil
 }
 
 // startSession logs in, or settles for basic auth. Called under the login slot.
@@ -95,23 +115,52 @@ func (c *conn) startSession(ctx context.Context) *Error {
 		c.useBasic(true)
 		return nil
 	}
-	user, password := c.login()
-	body := map[string]string{"UserName": user, "Password": password}
-	resp, err := c.send(ctx, request{op: "log in", method: http.MethodPost, link: uri, body: body}, credential{})
+	resp, err := c.postSession(ctx, uri)
 	if err != nil {
 		return c.loginFailed(err)
 	}
 	return c.keepSession(ctx, resp)
 }
 
+// postSession logs in with our mark, and again without it where the BMC refuses
+// the request as wrong: it made no session then.
+func (c *conn) postSession(ctx context.Context, uri string) (*response, *Error) {
+	user, password := c.login()
+	body := map[string]string{"UserName": user, "Password": password}
+	c.mu.Lock()
+	unmarked := c.auth.unmarked
+	c.mu.Unlock()
+	if !unmarked {
+		body["Context"] = c.mark()
+	}
+	req := request{op: "log in", method: http.MethodPost, link: uri, body: body}
+	resp, err := c.send(ctx, req, credential{})
+	if err == nil || unmarked || err.Status != http.StatusBadRequest || sessionsFull(err) || loginRefused(err) {
+		return resp, err
+	}
+	c.mu.Lock()
+	c.auth.unmarked = true
+	c.mu.Unlock()
+	delete(body, "Context")
+	return c.send(ctx, req, credential{})
+}
+
+func sessionsFull(e *Error) bool {
+	return e.refusal.has("rac0218", "sessionlimitexceeded", "createlimitreachedforresource")
+}
+
+func loginRefused(e *Error) bool {
+	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
+		e.refusal.has("unauthorizedloginattempt", "resourceaturiunauthorized", "accessdenied", "accountlocked", "usernotauthorized")
+}
+
 // loginFailed decides what a refused login means: wrong credentials are final,
 // a missing or full session service means basic auth.
 func (c *conn) loginFailed(e *Error) *Error {
 	switch {
-	case e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden,
-		e.refusal.has("unauthorizedloginattempt", "resourceaturiunauthorized", "accessdenied", "accountlocked", "usernotauthorized"):
+	case loginRefused(e):
 		return c.refuse(e)
-	case e.refusal.has("rac0218", "sessionlimitexceeded", "createlimitreachedforresource"):
+	case sessionsFull(e):
 		c.useBasic(false)
 		return nil
 	case e.Status == http.StatusNotFound, e.Status == http.StatusMethodNotAllowed, e.Status == http.StatusNotImplemented:
@@ -130,13 +179,9 @@ func (c *conn) loginFailed(e *Error) *Error {
 // basic auth, and delete what can be named.
 func (c *conn) keepSession(ctx context.Context, resp *response) *Error {
 	token := resp.header.Get("X-Auth-Token")
-	var doc struct {
-		ID text `json:"@odata.id"`
-	}
-	session := resp.header.Get("Location")
-	if session == "" && decode(resp.body, &doc) == nil {
-		session = string(doc.ID)
-	}
+	var doc sessionDoc
+	_ = decode(resp.body, &doc) // many answer with nothing
+	session := orText(resp.header.Get("Location"), string(doc.Path))
 	if session != "" && session[0] != '/' && !isAbsolute(session) {
 		session = "/" + session
 	}
@@ -153,17 +198,24 @@ func (c *conn) keepSession(ctx context.Context, resp *response) *Error {
 	c.mu.Unlock()
 	if retired {
 		c.endSession(ctx, session, credential{token: token})
+		return nil
 	}
+	c.identifySession(ctx, session, doc, credential{token: token})
 	return nil
 }
 
+// useBasic settles for basic auth. Where sessions are to be had again later, ours
+// of earlier processes may be what fills the table: they are looked for.
 func (c *conn) useBasic(always bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if always {
 		c.auth.basicAlways = true
-	} else {
-		c.auth.basicUntil = time.Now().Add(basicFor)
+		return
+	}
+	c.auth.basicUntil = time.Now().Add(basicFor)
+	if !c.auth.unmarked && !c.auth.listed {
+		c.auth.listing, c.auth.listed = true, true
 	}
 }
 
@@ -188,7 +240,7 @@ func (c *conn) drop(ctx context.Context, cred credential) {
 		return // another call dropped it already
 	}
 	fresh, session := c.auth.fresh, c.auth.session
-	c.auth.token, c.auth.session, c.auth.fresh = "", "", false
+	c.auth.token, c.auth.session, c.auth.record, c.auth.fresh = "", "", "", false
 	if fresh {
 		c.auth.basicUntil = time.Now().Add(basicFor)
 	}
@@ -224,7 +276,7 @@ func (c *conn) retire(ctx context.Context) {
 	}
 	c.mu.Lock()
 	token, session := c.auth.token, c.auth.session
-	c.auth.token, c.auth.session = "", ""
+	c.auth.token, c.auth.session, c.auth.record = "", "", ""
 	c.mu.Unlock()
 	if token != "" {
 		c.endSession(ctx, session, credential{token: token})

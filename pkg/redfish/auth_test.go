@@ -145,7 +145,11 @@ func TestBasicAuthWhereSessionsFail(t *testing.T) {
 					t.Fatal(state.Power)
 				}
 			}
-			if n := s.count(sessions); n > 1 {
+			most := 1
+			if strings.Contains(name, "400") {
+				most = 2 // the second without a mark: a 400 may mean that
+			}
+			if n := s.count(sessions); n > most {
 				t.Fatalf("%d tries to open a session", n)
 			}
 			if strings.Contains(name, "token") && s.count("DELETE /redfish/v1/SessionService/Sessions/1") != 1 {

@@ -15,6 +15,8 @@ type BMC interface {
 	Inventory
 	// Endpoint is the canonical scheme://host:port, as of EndpointKey.
 	Endpoint() string
+	// Learned is what was found out so far, without any I/O: see Learned.
+	Learned() Learned
 }
 
 // Power reads and changes a server's power.
@@ -102,6 +104,9 @@ type BootOverride struct {
 	Target string
 	// Mode is "UEFI", "Legacy" or "" where the BMC does not publish it.
 	Mode string
+	// Downgraded: the BMC took the override and shows Legacy where UEFI was asked
+	// for. Asking again asks in another form.
+	Downgraded bool
 }
 
 // Armed tells whether the next boot would take another device than usual.
@@ -114,13 +119,10 @@ func (b BootOverride) Armed() bool {
 
 // OnceFrom tells whether the next boot, and only that one, takes the device.
 func (b BootOverride) OnceFrom(device BootDevice) bool {
-	return b.Enabled == OverrideOnce && device == BootCD && slices.ContainsFunc(cdTargets, func(t string) bool {
+	return b.Enabled == OverrideOnce && !b.Downgraded && device == BootCD && slices.ContainsFunc(cdTargets, func(t string) bool {
 		return strings.EqualFold(b.Target, t)
 	})
 }
-
-// cdTargets are the words for the virtual CD, in the order we try them.
-var cdTargets = []string{"Cd", "UsbCd"}
 
 // State is one reading of the system resource.
 type State struct {
@@ -146,6 +148,10 @@ type Slot struct {
 	ConnectedVia string
 	// CanInsert is false where the slot can only be fed from a browser.
 	CanInsert bool
+	// Mounting: the BMC took an image and is still fetching it. Problem says in
+	// words why the last insert came to nothing, where the BMC told.
+	Mounting bool
+	Problem  string
 }
 
 // Bootable tells whether a server can boot an ISO from the slot: CD or DVD.
@@ -189,6 +195,11 @@ const (
 	CapabilityInsertMediaPatch  = "InsertMediaPatch"
 	CapabilityGracefulShutdown  = "GracefulShutdown"
 	CapabilitySecondMedium      = "SecondMedium"
+	// CapabilityHTTPSMediaOnly: BMCs of this kind fetch images over https only.
+	CapabilityHTTPSMediaOnly = "HTTPSMediaOnly"
+	// CapabilityEjectWhileRunning: taking the medium out under a running system is
+	// known to be harmless.
+	CapabilityEjectWhileRunning = "EjectWhileRunning"
 )
 
 // Hardware is a server's parts.

@@ -28,32 +28,23 @@ type client struct {
 	// mu guards what was learned; it is not held across I/O.
 	mu      sync.Mutex
 	learned learned
-}
-
-// learned is what stays true of a BMC until its firmware changes: paths and
-// forms. A path answered with 404 is forgotten and found again by the next call.
-type learned struct {
-	system  string
-	facts   *systemFacts
-	manager string
-	slots   []slotRef
-	// insert is what the BMC wanted in an insert body beyond the image.
-	insert []string
+	// reading is the inventory under way.
+	reading reading
 }
 
 // systemFacts are the fixed parts of the system resource.
 type systemFacts struct {
-	row         vendor
 	resetTarget string
 	resetTypes  []string
 	resetInfo   string
 	bootTargets []string
 	managers    []link
 	media       link
+	settings    string
 }
 
-func newClient(c *conn, settings connKey, systemID, vendorName string) *client {
-	return &client{conn: c, settings: settings, systemID: systemID, vendorName: vendorName}
+func newClient(c *conn, settings connKey, t Target) *client {
+	return &client{conn: c, settings: settings, systemID: t.SystemID, vendorName: t.Vendor, learned: recall(t)}
 }
 
 // Endpoint is scheme://host:port.
@@ -101,7 +92,7 @@ func (c *client) members(ctx context.Context, op, link string) (paths []string, 
 
 // systemPath finds the system once.
 func (c *client) systemPath(ctx context.Context, op string) (string, error) {
-	if path := c.know().system; path != "" {
+	if path := c.know().System; path != "" {
 		return path, nil
 	}
 	root, rootErr := c.conn.serviceRoot(ctx)
@@ -120,7 +111,7 @@ func (c *client) systemPath(ctx context.Context, op string) (string, error) {
 	if choiceErr != nil {
 		return "", c.conn.fail(op, choiceErr)
 	}
-	c.learn(func(l *learned) { l.system = path })
+	c.learn(func(l *learned) { l.System = path })
 	return path, nil
 }
 
@@ -181,39 +172,47 @@ func (c *client) readSystem(ctx context.Context, op string) (*systemDoc, error) 
 		return nil, err
 	}
 	var doc systemDoc
-	if _, err := c.conn.get(ctx, op, path, &doc); err != nil {
+	resp, err := c.conn.get(ctx, op, path, &doc)
+	if err != nil {
 		if KindOf(err) == KindNotFound {
-			c.learn(func(l *learned) { l.system, l.facts = "", nil })
+			c.learn(func(l *learned) { l.System, l.facts = "", nil })
 		}
 		return nil, err
 	}
-	facts := c.factsOf(ctx, &doc)
-	if old := c.know().facts; old != nil && len(facts.resetTypes) == 0 {
-		facts.resetTypes = old.resetTypes // from the ActionInfo resource
-	}
-	c.learn(func(l *learned) { l.facts = facts })
+	root, rootErr := c.conn.serviceRoot(ctx)
+	facts := doc.facts()
+	c.learn(func(l *learned) {
+		if l.facts != nil && len(facts.resetTypes) == 0 {
+			facts.resetTypes = l.facts.resetTypes // from the ActionInfo resource
+		}
+		if l.facts != nil && len(facts.bootTargets) == 0 {
+			facts.bootTargets = l.facts.bootTargets // from the settings resource
+		}
+		l.facts, l.power = facts, powerState(string(doc.PowerState))
+		l.tag(path, resp, doc.Tag)
+		l.hearSystem(&doc)
+		if rootErr == nil {
+			l.hearRoot(root)
+		}
+	})
 	return &doc, nil
 }
 
-func (c *client) factsOf(ctx context.Context, doc *systemDoc) *systemFacts {
-	reset, boot := doc.Actions.v.Reset.v, doc.Boot.v
-	said := []text{doc.Manufacturer}
-	if root, err := c.conn.serviceRoot(ctx); err == nil {
-		said = append(said, root.Vendor, root.Product)
-	}
+func (d *systemDoc) facts() *systemFacts {
+	reset := d.Actions.v.Reset.v
 	return &systemFacts{
-		row:         vendorRow(c.vendorName, said...),
 		resetTarget: string(reset.Target), resetTypes: strs(reset.Types), resetInfo: string(reset.Info),
-		bootTargets: strs(boot.Targets),
-		managers:    doc.Links.v.ManagedBy,
-		media:       doc.VirtualMedia,
+		bootTargets: strs(d.Boot.v.Targets),
+		managers:    d.Links.v.ManagedBy,
+		media:       d.VirtualMedia,
+		settings:    string(d.Settings.v.Object),
 	}
 }
 
 // systemFacts are known after any read of the system; else it is read now.
 func (c *client) systemFacts(ctx context.Context, op string) (*systemFacts, string, error) {
-	if l := c.know(); l.facts != nil && l.system != "" {
-		return l.facts, l.system, nil
+	if l := c.know(); l.facts != nil && l.System != "" {
+		return l.facts, l.System, nil
 	}
 	if _, err := c.readSystem(ctx, op); err != nil {
 		return nil, "", err
@@ -222,20 +221,38 @@ func (c *client) systemFacts(ctx context.Context, op string) (*systemFacts, stri
 	if l.facts == nil { // a concurrent call found the system gone
 		return nil, "", c.conn.fail(op, &Error{Kind: KindNotFound, Message: "the system is gone: the BMC may be restarting"})
 	}
-	return l.facts, l.system, nil
+	return l.facts, l.System, nil
 }
 
-// change sends one changing request.
-func (c *client) change(ctx context.Context, op, method, link string, body any, header map[string]string) error {
-	_, err := c.conn.do(ctx, request{op: op, method: method, link: link, body: body, header: header})
-	return err
+// row is the row of the vendor table, as far as the BMC is known.
+func (c *client) row() *vendor {
+	l := c.know()
+	return chooseRow(c.vendorName, l.Vendor, l.by)
 }
 
-// patch is a PATCH with the If-Match the row wants.
-func (c *client) patch(ctx context.Context, op, link string, row vendor, body any) error {
-	var header map[string]string
-	if row.patchTag == tagAny {
-		header = map[string]string{"If-Match": "*"}
+// surely is row once all is known that tells the rows of a family apart: that
+// may cost one read of the manager, once.
+func (c *client) surely(ctx context.Context, op string) (*vendor, error) {
+	if _, _, err := c.systemFacts(ctx, op); err != nil {
+		return nil, err
 	}
-	return c.change(ctx, op, http.MethodPatch, link, body, header)
+	row, l := c.row(), c.know()
+	if l.by.manager || strings.EqualFold(row.name, c.vendorName) || strings.EqualFold(row.name, l.Vendor) || onlyChild(row) {
+		return row, nil
+	}
+	if _, err := c.readManager(ctx, op); err != nil && !leftOut(err) {
+		return nil, err
+	}
+	c.learn(func(l *learned) { l.by.manager = true }) // asked once is enough
+	return c.row(), nil
+}
+
+// onlyChild: no other row of the family to tell it from.
+func onlyChild(row *vendor) bool {
+	return !slices.ContainsFunc(vendors, func(v vendor) bool { return v.family == row.family && v.name != row.name })
+}
+
+// post sends one changing POST.
+func (c *client) post(ctx context.Context, op, link string, body any) (*response, error) {
+	return c.conn.do(ctx, request{op: op, method: http.MethodPost, link: link, body: body})
 }

@@ -33,6 +33,9 @@ type conn struct {
 	// unexported fields of a struct whatever their methods say.
 	login func() (string, string)
 
+	// installation begins the mark of our sessions, process ends it.
+	installation, process string
+
 	// loginSlot holds one token: its owner may log in.
 	loginSlot chan struct{}
 
@@ -69,8 +72,9 @@ func newConn(t Target, endpoint string, times Timeouts, opts Options) (*conn, er
 	return &conn{
 		endpoint: endpoint, base: *base, times: times, maxBody: opts.MaxBodyBytes, log: opts.Log,
 		transport: transport, client: newHTTPClient(endpoint, transport),
-		login:     func() (string, string) { return user, password },
-		loginSlot: make(chan struct{}, 1),
+		login:        func() (string, string) { return user, password },
+		loginSlot:    make(chan struct{}, 1),
+		installation: "beskar7/" + opts.Installation + "/", process: opts.process,
 	}, nil
 }
 

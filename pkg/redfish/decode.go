@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -148,4 +149,21 @@ func strs(in []text) []string {
 		}
 	}
 	return out
+}
+
+// keys are the names in an object.
+type keys []string
+
+// UnmarshalJSON never fails.
+func (k *keys) UnmarshalJSON(b []byte) error {
+	*k = nil
+	var o object[map[string]json.RawMessage]
+	_ = o.UnmarshalJSON(b) // never fails
+	for name := range o.v {
+		if len(*k) < maxNamed {
+			*k = append(*k, name)
+		}
+	}
+	slices.Sort(*k)
+	return nil
 }

@@ -11,6 +11,10 @@ type rootDoc struct {
 	Vendor         text
 	Product        text
 	RedfishVersion text
+	Oem            keys
+	Features       object[struct {
+		Expand object[struct{ NoLinks flag }] `json:"ExpandQuery"`
+	}] `json:"ProtocolFeaturesSupported"`
 }
 
 type collectionDoc struct {
@@ -36,6 +40,8 @@ type systemDoc struct {
 	Storage            link
 	SimpleStorage      link
 	EthernetInterfaces link
+	Tag                text                `json:"@odata.etag"`
+	Settings           object[settingsDoc] `json:"@Redfish.Settings"`
 	ProcessorSummary   object[struct {
 		Count                 number
 		CoreCount             number
@@ -43,6 +49,26 @@ type systemDoc struct {
 		Model                 text
 	}]
 	MemorySummary object[struct{ TotalSystemMemoryGiB number }]
+}
+
+// settingsDoc points to the pending settings of a resource.
+type settingsDoc struct {
+	Object link `json:"SettingsObject"`
+}
+
+// pendingDoc is a system's pending settings.
+type pendingDoc struct {
+	Boot *object[bootDoc]
+	Tag  text `json:"@odata.etag"`
+}
+
+// attributesDoc are the attributes of a Dell manager that set the next boot.
+type attributesDoc struct {
+	Attributes object[struct {
+		Device text `json:"ServerBoot.1.FirstBootDevice"`
+		Once   text `json:"ServerBoot.1.BootOnce"`
+	}]
+	Tag text `json:"@odata.etag"`
 }
 
 type bootDoc struct {
@@ -74,7 +100,18 @@ type managerDoc struct {
 	FirmwareVersion text
 	Model           text
 	VirtualMedia    link
-	Links           object[struct{ ManagerForServers list[link] }]
+	Links           object[managerLinksDoc]
+	Actions         object[struct {
+		Oem object[map[string]object[actionDoc]]
+	}]
+	Status object[struct{ State text }]
+}
+
+type managerLinksDoc struct {
+	ManagerForServers list[link]
+	Oem               object[struct {
+		Dell object[struct{ DellAttributes list[link] }]
+	}]
 }
 
 type mediaDoc struct {
@@ -84,10 +121,41 @@ type mediaDoc struct {
 	ConnectedVia text
 	Inserted     flag
 	MediaTypes   list[text]
+	Tag          text `json:"@odata.etag"`
 	Actions      object[struct {
 		Insert object[actionDoc] `json:"#VirtualMedia.InsertMedia"`
 		Eject  object[actionDoc] `json:"#VirtualMedia.EjectMedia"`
+		Oem    object[map[string]object[actionDoc]]
 	}]
+	Oem object[map[string]object[mediaOemDoc]]
+}
+
+// mediaOemDoc is what vendors add to a slot below their name.
+type mediaOemDoc struct {
+	Actions object[map[string]object[actionDoc]]
+	// RedirectionStatus: MegaRAC mounts in the background and tells here.
+	RedirectionStatus text
+}
+
+// isoConfigDoc is the IsoConfig resource of older Supermicro boards.
+type isoConfigDoc struct {
+	Host, Path text
+	Actions    object[struct {
+		Mount   object[actionDoc] `json:"#IsoConfig.Mount"`
+		UnMount object[actionDoc] `json:"#IsoConfig.UnMount"`
+	}]
+}
+
+type taskDoc struct {
+	TaskState, TaskStatus text
+	Messages              list[messageDoc]
+}
+
+type sessionDoc struct {
+	Path     text `json:"@odata.id"`
+	UserName text
+	Context  text
+	Created  text `json:"CreatedTime"`
 }
 
 type actionDoc struct {

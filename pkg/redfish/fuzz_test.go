@@ -53,9 +53,11 @@ func FuzzMedia(f *testing.F) {
 	fuzzBody(f, func(t *testing.T, body []byte) {
 		var d mediaDoc
 		_ = decode(body, &d)
-		slot := d.slot(d.ref("/redfish/v1/x/CD", http.Header{}))
-		if slot.ID != "CD" || slot.Inserted && slot.Empty() {
-			t.Fatalf("%+v", slot)
+		for i := range vendors {
+			slot := d.slot(d.ref("/redfish/v1/x/CD", http.Header{}, &vendors[i]), &vendors[i])
+			if slot.ID != "CD" || slot.Inserted && slot.Empty() {
+				t.Fatalf("%+v", slot)
+			}
 		}
 	})
 }

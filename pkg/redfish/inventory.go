@@ -1,13 +1,8 @@
 package redfish
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"net"
-	"net/http"
 	"strings"
 
 	"github.com/stmcginnis/gofish/schemas"
@@ -15,7 +10,7 @@ import (
 
 // Hardware reads system, processors, drives and network interfaces. A part that
 // is missing or unreadable is left out; a BMC that cannot be reached or is busy
-// ends the whole reading.
+// ends the whole reading, and the next call goes on where it ended.
 func (c *client) Hardware(ctx context.Context) (Hardware, error) {
 	const op = "read inventory"
 	system, err := c.readSystem(ctx, op)
@@ -30,11 +25,16 @@ func (c *client) Hardware(ctx context.Context) (Hardware, error) {
 			return Hardware{}, err
 		}
 	}
+	c.endReading()
 	return hw, nil
 }
 
 func (c *client) readProcessors(ctx context.Context, op string, system *systemDoc, hw *Hardware) error {
-	processors, err := parts[schemas.Processor](ctx, c, op, system.Processors, processorShape)
+	collection := system.Processors
+	if sum := system.ProcessorSummary.v; sum.Count > 0 && sum.CoreCount > 0 && sum.LogicalProcessorCount > 0 && architectureOfModel(string(sum.Model)) != "" {
+		collection = "" // the summary says it all
+	}
+	processors, err := parts[schemas.Processor](ctx, c, op, collection, processorShape)
 	for _, p := range processors {
 		if absent(p.Status) || p.ProcessorType != "" && p.ProcessorType != schemas.CPUProcessorType {
 			continue
@@ -83,20 +83,24 @@ func (c *client) readDisks(ctx context.Context, op string, system *systemDoc, hw
 	if system.Storage == "" {
 		return c.readSimpleDisks(ctx, op, system, hw)
 	}
-	controllers, _, err := c.members(ctx, op, string(system.Storage))
+	controllers, err := c.listed(ctx, op, string(system.Storage))
 	if err != nil {
 		return err
 	}
 	seen := map[string]bool{}
 	for _, path := range controllers {
-		var controller struct{ Drives list[link] }
-		if _, err := c.conn.get(ctx, op, path, &controller); err != nil {
+		drives, err := remembered(c, path, func() (list[link], error) {
+			var controller struct{ Drives list[link] }
+			_, err := c.conn.get(ctx, op, path, &controller)
+			return controller.Drives, err
+		})
+		if err != nil {
 			if leftOut(err) {
 				continue
 			}
 			return err
 		}
-		for _, drive := range controller.Drives {
+		for _, drive := range drives {
 			if drive == "" || seen[string(drive)] || len(seen) >= maxMembers {
 				continue
 			}
@@ -131,7 +135,7 @@ func (c *client) readSimpleDisks(ctx context.Context, op string, system *systemD
 	if system.SimpleStorage == "" {
 		return nil
 	}
-	paths, _, err := c.members(ctx, op, string(system.SimpleStorage))
+	paths, err := c.listed(ctx, op, string(system.SimpleStorage))
 	if err != nil {
 		return err
 	}
@@ -170,112 +174,6 @@ func (c *client) readNICs(ctx context.Context, op string, system *systemDoc, hw 
 		hw.NICs = append(hw.NICs, nic)
 	}
 	return err
-}
-
-// shape names the properties of a resource that are read, by the type the
-// schema gives them.
-type shape struct{ texts, numbers, objects []string }
-
-var (
-	processorShape = shape{
-		texts:   []string{"Id", "Name", "Model", "InstructionSet", "ProcessorArchitecture", "ProcessorType"},
-		numbers: []string{"TotalCores", "TotalThreads"}, objects: []string{"Status"},
-	}
-	memoryShape = shape{texts: []string{"Id"}, numbers: []string{"CapacityMiB"}, objects: []string{"Status"}}
-	driveShape  = shape{
-		texts:   []string{"Id", "Name", "Model", "SerialNumber", "MediaType", "Protocol"},
-		numbers: []string{"CapacityBytes"}, objects: []string{"Status"},
-	}
-	nicShape = shape{
-		texts:   []string{"Id", "Name", "MACAddress", "PermanentMACAddress", "LinkStatus"},
-		numbers: []string{"SpeedMbps"}, objects: []string{"Status"},
-	}
-)
-
-// repair keeps the properties of the shape and brings them to their type, so
-// that one wrongly typed field does not spoil gofish's typed decoding.
-func (s shape) repair(body []byte) ([]byte, error) {
-	var raw map[string]json.RawMessage
-	if err := decode(body, &raw); err != nil {
-		return nil, err
-	}
-	clean := map[string]any{}
-	for _, name := range s.texts {
-		if v := raw[name]; len(v) > 0 {
-			var t text
-			_ = t.UnmarshalJSON(v) // never fails
-			clean[name] = string(t)
-		}
-	}
-	for _, name := range s.numbers {
-		if v := raw[name]; len(v) > 0 {
-			var n number
-			_ = n.UnmarshalJSON(v) // never fails
-			if n > 0 && n < 1<<53 {
-				clean[name] = int64(n)
-			}
-		}
-	}
-	for _, name := range s.objects {
-		var o object[map[string]json.RawMessage]
-		if v := raw[name]; len(v) > 0 && o.UnmarshalJSON(v) == nil {
-			var state text
-			if inner := o.v["State"]; len(inner) > 0 {
-				_ = state.UnmarshalJSON(inner) // never fails
-			}
-			clean[name] = map[string]any{"State": string(state)}
-		}
-	}
-	return json.Marshal(clean)
-}
-
-// decodePart is gofish's typed decoding of a repaired body.
-func decodePart[T any, P schemas.GenericSchemaObjectPointer[T]](body []byte, s shape) (*T, error) {
-	clean, err := s.repair(body)
-	if err != nil {
-		return nil, err
-	}
-	v, err := schemas.DecodeGenericEntity[T, P](nil, &http.Response{Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(clean))})
-	if err != nil {
-		return nil, errors.New("the part cannot be decoded")
-	}
-	return v, nil
-}
-
-// part reads one resource.
-func part[T any, P schemas.GenericSchemaObjectPointer[T]](ctx context.Context, c *client, op, path string, s shape) (*T, error) {
-	resp, err := c.conn.do(ctx, request{op: op, method: http.MethodGet, link: path})
-	if err != nil {
-		return nil, err
-	}
-	v, err := decodePart[T, P](resp.body, s)
-	if err != nil {
-		return nil, c.conn.fail(op, &Error{Kind: KindProtocol, Message: err.Error()})
-	}
-	return v, nil
-}
-
-// parts reads every member of a collection; unreadable ones are left out.
-func parts[T any, P schemas.GenericSchemaObjectPointer[T]](ctx context.Context, c *client, op string, collection link, s shape) ([]*T, error) {
-	if collection == "" {
-		return nil, nil
-	}
-	paths, _, err := c.members(ctx, op, string(collection))
-	if err != nil {
-		return nil, err
-	}
-	var out []*T
-	for _, path := range paths {
-		v, err := part[T, P](ctx, c, op, path, s)
-		if err != nil {
-			if leftOut(err) {
-				continue
-			}
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	return out, nil
 }
 
 func absent(s schemas.Status) bool { return s.State == schemas.AbsentState }

@@ -2,21 +2,22 @@ package redfish
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // slotRef is how to reach one slot; fixed until the firmware changes.
 type slotRef struct {
-	id, path      string
-	insert, eject string // action targets
-	patch         bool   // no action, but PATCH is allowed
+	id, path string
+	form     insertForm
+	// insert and eject are action targets: of the slot, below Oem, or of IsoConfig.
+	insert, eject string
 }
 
-func (r slotRef) usable() bool { return r.insert != "" || r.patch }
+func (r slotRef) usable() bool { return r.form != insertNone }
 
 // Slots reads each known slot once.
 func (c *client) Slots(ctx context.Context) ([]Slot, error) {
@@ -24,59 +25,99 @@ func (c *client) Slots(ctx context.Context) ([]Slot, error) {
 	return slots, err
 }
 
-// readSlots reads the known slots, or finds them first: the system's own where
-// it has usable ones (newer iDRACs), else the manager's.
+// readSlots reads the known slots, or finds them first.
 func (c *client) readSlots(ctx context.Context, op string) ([]Slot, []slotRef, error) {
-	if refs := c.know().slots; len(refs) > 0 {
-		paths := make([]string, len(refs))
-		for i, r := range refs {
-			paths[i] = r.path
+	refs := c.know().slots
+	if len(refs) == 0 {
+		slots, refs, err := c.findSlots(ctx, op)
+		if err == nil && len(refs) > 0 && refs[0].form != insertEnable {
+			c.learn(func(l *learned) { l.slots = refs })
 		}
-		slots, found, err := c.slotsAt(ctx, op, paths)
-		if KindOf(err) == KindNotFound {
-			c.learn(func(l *learned) { l.slots = nil })
-		}
-		return slots, found, err
+		return slots, refs, err
 	}
-	slots, refs, err := c.findSlots(ctx, op)
-	if err == nil && len(refs) > 0 {
-		c.learn(func(l *learned) { l.slots = refs })
+	if refs[0].form == insertIsoConfig {
+		slots, err := c.readIsoConfig(ctx, op, refs[0])
+		return slots, refs, c.slotChanged(err)
 	}
-	return slots, refs, err
+	paths := make([]string, len(refs))
+	for i, r := range refs {
+		paths[i] = r.path
+	}
+	slots, found, err := c.slotsAt(ctx, op, paths)
+	return slots, found, c.slotChanged(err)
 }
 
+// findSlots looks where the row says, then in the other place. The first that
+// has a slot which takes an image is it; else the first that has any.
 func (c *client) findSlots(ctx context.Context, op string) ([]Slot, []slotRef, error) {
-	facts, _, err := c.systemFacts(ctx, op)
+	row, err := c.surely(ctx, op)
 	if err != nil {
 		return nil, nil, err
 	}
-	slots, refs, err := c.slotsIn(ctx, op, facts.media)
-	if err != nil || slices.ContainsFunc(slots, func(s Slot) bool { return s.CanInsert }) {
-		return slots, refs, err
+	homes := []mediaHome{mediaSystem, mediaManager}
+	if row.media == mediaManager {
+		slices.Reverse(homes)
+	}
+	var slots []Slot
+	var refs []slotRef
+	if known := c.know().Media; known != "" {
+		if slots, refs, err = c.slotsIn(ctx, op, known); err != nil || usable(slots) {
+			return slots, refs, err
+		}
+		c.learn(func(l *learned) { l.Media = "" })
+	}
+	for _, home := range homes {
+		collection, err := c.mediaCollection(ctx, op, home)
+		if err != nil {
+			return nil, nil, err
+		}
+		found, foundRefs, err := c.slotsIn(ctx, op, collection)
+		if err != nil {
+			return nil, nil, err
+		}
+		if usable(found) {
+			c.learn(func(l *learned) { l.Media = collection })
+			return found, foundRefs, nil
+		}
+		if len(slots) == 0 {
+			slots, refs = found, foundRefs
+		}
+	}
+	return c.hiddenSlots(ctx, op, row, slots, refs)
+}
+
+func usable(slots []Slot) bool {
+	return slices.ContainsFunc(slots, func(s Slot) bool { return s.CanInsert })
+}
+
+// mediaCollection is the path of the slots in that place, "" where there are none.
+func (c *client) mediaCollection(ctx context.Context, op string, home mediaHome) (string, error) {
+	if home == mediaSystem {
+		facts, _, err := c.systemFacts(ctx, op)
+		if err != nil {
+			return "", err
+		}
+		return string(facts.media), nil
+	}
+	if known := c.know().managerMedia; known != nil {
+		return *known, nil
 	}
 	manager, err := c.readManager(ctx, op)
 	if err != nil {
 		if leftOut(err) {
-			return slots, refs, nil
+			return "", nil
 		}
-		return nil, nil, err
+		return "", err
 	}
-	others, otherRefs, err := c.slotsIn(ctx, op, manager.VirtualMedia)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(others) > 0 {
-		return others, otherRefs, nil
-	}
-	return slots, refs, nil
+	return string(manager.VirtualMedia), nil
 }
 
 // slotsIn lists a VirtualMedia collection; none where it is missing.
-func (c *client) slotsIn(ctx context.Context, op string, collection link) ([]Slot, []slotRef, error) {
+func (c *client) slotsIn(ctx context.Context, op, collection string) ([]Slot, []slotRef, error) {
 	if collection == "" {
 		return nil, nil, nil
 	}
-	paths, _, err := c.members(ctx, op, string(collection))
+	paths, _, err := c.members(ctx, op, collection)
 	if err != nil {
 		if KindOf(err) == KindNotFound || KindOf(err) == KindUnsupported {
 			return nil, nil, nil
@@ -87,6 +128,7 @@ func (c *client) slotsIn(ctx context.Context, op string, collection link) ([]Slo
 }
 
 func (c *client) slotsAt(ctx context.Context, op string, paths []string) ([]Slot, []slotRef, error) {
+	row := c.row()
 	slots := make([]Slot, 0, len(paths))
 	refs := make([]slotRef, 0, len(paths))
 	for _, path := range paths {
@@ -95,28 +137,72 @@ func (c *client) slotsAt(ctx context.Context, op string, paths []string) ([]Slot
 		if err != nil {
 			return nil, nil, err
 		}
-		ref := doc.ref(path, resp.header)
+		ref := doc.ref(path, resp.header, row)
+		slot := doc.slot(ref, row)
+		c.learn(func(l *learned) { l.tag(path, resp, doc.Tag) })
+		if err := c.followMount(ctx, &slot); err != nil {
+			return nil, nil, err
+		}
 		refs = append(refs, ref)
-		slots = append(slots, doc.slot(ref))
+		slots = append(slots, slot)
 	}
 	return slots, refs, nil
 }
 
-func (d *mediaDoc) ref(path string, h http.Header) slotRef {
-	r := slotRef{
-		id: lastSegment(path), path: path,
-		insert: string(d.Actions.v.Insert.v.Target), eject: string(d.Actions.v.Eject.v.Target),
+// ref finds the way into the slot: the standard action, a vendor's, or a PATCH
+// where the row or the BMC says so.
+func (d *mediaDoc) ref(path string, h http.Header, row *vendor) slotRef {
+	r := slotRef{id: lastSegment(path), path: path, form: insertNone, insert: string(d.Actions.v.Insert.v.Target), eject: string(d.Actions.v.Eject.v.Target)}
+	oem := func(suffix string) string {
+		if t := actionNamed(d.Actions.v.Oem.v, suffix); t != "" {
+			return t
+		}
+		for _, part := range d.Oem.v {
+			if t := actionNamed(part.v.Actions.v, suffix); t != "" {
+				return t
+			}
+		}
+		return ""
 	}
-	r.patch = r.insert == "" && strings.Contains(strings.ToUpper(strings.Join(h.Values("Allow"), ",")), http.MethodPatch)
+	patchable := row.insert == insertPatch || strings.Contains(strings.ToUpper(strings.Join(h.Values("Allow"), ",")), http.MethodPatch)
+	switch {
+	case !row.takes(r.id):
+	case r.insert != "":
+		r.form = insertAction
+	case oem("InsertVirtualMedia") != "":
+		r.form, r.insert, r.eject = insertHP, oem("InsertVirtualMedia"), orText(r.eject, oem("EjectVirtualMedia"))
+	case patchable:
+		r.form = insertPatch
+	}
 	return r
 }
 
-func (d *mediaDoc) slot(r slotRef) Slot {
-	return Slot{
+// actionNamed is the target of the action whose name ends so.
+func actionNamed(actions map[string]object[actionDoc], suffix string) string {
+	for name, a := range actions {
+		if strings.HasSuffix(name, "."+suffix) {
+			return string(a.v.Target)
+		}
+	}
+	return ""
+}
+
+func (d *mediaDoc) slot(r slotRef, row *vendor) Slot {
+	s := Slot{
 		ID: r.id, Types: strs(d.MediaTypes), Inserted: bool(d.Inserted),
 		Image: string(d.Image), ImageName: string(d.ImageName), ConnectedVia: string(d.ConnectedVia),
 		CanInsert: r.usable(),
 	}
+	if row.imageStays && !s.Inserted && strings.EqualFold(s.ConnectedVia, "NotConnected") {
+		s.Image, s.ImageName = "", ""
+	}
+	for _, part := range d.Oem.v {
+		if status := string(part.v.RedirectionStatus); status != "" && s.Image != "" && !strings.EqualFold(status, "Started") {
+			// MegaRAC says Inserted as soon as it was asked, and mounts after that.
+			s.Inserted, s.Mounting = false, true
+		}
+	}
+	return s
 }
 
 // slot finds a slot by its id, among the known or by reading them.
@@ -138,181 +224,161 @@ func (c *client) slot(ctx context.Context, op, id string) (slotRef, error) {
 	return slotRef{}, c.conn.fail(op, &Error{Kind: KindNotFound, Message: "the BMC has no such media slot, it has " + named(ids)})
 }
 
-// insertField is what some BMCs want in an insert body beyond the image, and
-// only those: others refuse it.
-type insertField struct {
-	names []string
-	// plain words also occur in prose ("cannot be inserted"): these count only
-	// where the message id says that something is missing.
-	plain bool
-	add   func(body map[string]any, image *url.URL)
-}
-
-func (f insertField) wantedBy(r *refusal) bool {
-	if f.plain && !r.has("actionparametermissing", "propertymissing", "createfailedmissingreqproperties") {
-		return false
-	}
-	return slices.ContainsFunc(f.names, r.names)
-}
-
-// insertFields in the order they are tried.
-var insertFields = []insertField{
-	{[]string{"TransferProtocolType"}, false, func(b map[string]any, image *url.URL) {
-		b["TransferProtocolType"] = strings.ToUpper(image.Scheme)
-	}},
-	{[]string{"TransferMethod"}, false, func(b map[string]any, _ *url.URL) { b["TransferMethod"] = "Stream" }},
-	{[]string{"UserName", "Password"}, true, func(b map[string]any, _ *url.URL) {
-		b["UserName"], b["Password"] = "none", "none" // NVIDIA DGX wants some, any
-	}},
-	{[]string{"WriteProtected"}, true, func(b map[string]any, _ *url.URL) { b["WriteProtected"] = true }},
-	{[]string{"Inserted"}, true, func(b map[string]any, _ *url.URL) { b["Inserted"] = true }},
-}
-
-// Insert posts the image alone first, then what the refusal asked for, one
-// field each time; what the BMC wanted is remembered for the next insert.
-func (c *client) Insert(ctx context.Context, slotID, image string) error {
-	const op = "insert media"
-	u, err := url.Parse(image)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return c.conn.fail(op, &Error{Kind: KindUnsupported, Message: "the image is no http or https URL"})
-	}
-	slot, err := c.slot(ctx, op, slotID)
-	if err != nil {
-		return err
-	}
-	if slot.patch {
-		facts, _, err := c.systemFacts(ctx, op)
-		if err != nil {
-			return err
-		}
-		return c.slotChanged(c.patch(ctx, op, slot.path, facts.row, map[string]any{"Image": image, "Inserted": true}))
-	}
-	if !slot.usable() {
-		return c.conn.fail(op, &Error{Kind: KindUnsupported, Message: "the slot cannot be given an image over Redfish: use another one"})
-	}
-	return c.slotChanged(c.insertGrowing(ctx, op, slot.insert, image, u))
-}
-
-func (c *client) insertGrowing(ctx context.Context, op, target, image string, u *url.URL) error {
-	wanted := slices.Clone(c.know().insert)
-	for {
-		body := map[string]any{"Image": image}
-		for _, f := range insertFields {
-			if slices.Contains(wanted, f.names[0]) {
-				f.add(body, u)
-			}
-		}
-		err := c.change(ctx, op, http.MethodPost, target, body, nil)
-		if err == nil {
-			c.learn(func(l *learned) { l.insert = wanted })
-			return nil
-		}
-		more := missingField(err, wanted)
-		if more == "" {
-			return err
-		}
-		wanted = append(wanted, more)
-	}
-}
-
-// missingField is the first field the refusal names that was not sent yet. Only
-// a 4xx says that nothing was done.
-func missingField(err error, sent []string) string {
-	var e *Error
-	if !errors.As(err, &e) || e.Status < 400 || e.Status > 499 || e.Status == http.StatusConflict || e.Kind == KindUnauthorized || e.Kind == KindBusy {
-		return ""
-	}
-	for _, f := range insertFields {
-		if !slices.Contains(sent, f.names[0]) && f.wantedBy(e.refusal) {
-			return f.names[0]
-		}
-	}
-	return ""
-}
-
 // Eject posts an empty object, which also those take that want no body; iLO
-// wants it. Without an action it patches the image away.
+// wants it. One that refuses it as a body gets none. Without an action it patches
+// the image away.
 func (c *client) Eject(ctx context.Context, slotID string) error {
 	const op = "eject media"
 	slot, err := c.slot(ctx, op, slotID)
 	if err != nil {
 		return err
 	}
-	if slot.eject != "" {
-		return c.slotChanged(c.change(ctx, op, http.MethodPost, slot.eject, struct{}{}, nil))
+	c.forgetMount(slotID)
+	if slot.eject == "" {
+		_, err = c.patch(ctx, op, slot.path, ejectBody(c.row()))
+		return c.slotChanged(err)
 	}
-	facts, _, err := c.systemFacts(ctx, op)
-	if err != nil {
-		return err
+	bodies := []any{struct{}{}, nil}
+	if c.know().Eject == ejectBare {
+		slices.Reverse(bodies)
 	}
-	return c.slotChanged(c.patch(ctx, op, slot.path, facts.row, map[string]any{"Image": nil, "Inserted": false}))
+	if _, err = c.post(ctx, op, slot.eject, bodies[0]); err == nil || !refusedBody(err) {
+		return c.slotChanged(err)
+	}
+	_, again := c.post(ctx, op, slot.eject, bodies[1])
+	switch {
+	case again == nil:
+		c.learn(func(l *learned) { l.Eject = map[bool]string{true: ejectBare}[bodies[1] == nil] })
+		return nil
+	case refusedBody(again):
+		return c.slotChanged(err) // neither: it is not about the body
+	}
+	return c.slotChanged(again)
+}
+
+func ejectBody(row *vendor) map[string]any {
+	if row.eject == ejectImage {
+		return map[string]any{"Image": nil}
+	}
+	return map[string]any{"Image": nil, "Inserted": false}
+}
+
+// refusedBody: the request was not understood, for whatever it was sent with.
+func refusedBody(err error) bool {
+	e, ok := asError(err)
+	if !ok || e.Status != http.StatusBadRequest && e.Status != http.StatusUnsupportedMediaType {
+		return false
+	}
+	saysNothing := !slices.ContainsFunc(e.refusal.keys, func(k string) bool { return k != "generalerror" })
+	return saysNothing || e.refusal.has("malformedjson", "emptyjson", "unrecognizedrequestbody", "actionparameterunknown", "actionparameternotsupported")
 }
 
 // slotChanged forgets the slots when one of them is gone: firmware updates move them.
 func (c *client) slotChanged(err error) error {
 	if KindOf(err) == KindNotFound {
-		c.learn(func(l *learned) { l.slots = nil })
+		c.learn(func(l *learned) { l.slots, l.Media, l.managerMedia = nil, "", nil })
 	}
 	return err
 }
 
-// readManager reads the manager of the system: the one it is managed by, else
-// the only one, else the one that names the system.
-func (c *client) readManager(ctx context.Context, op string) (*managerDoc, error) {
-	path := c.know().manager
-	if path == "" {
-		found, err := c.findManager(ctx, op)
-		if err != nil {
-			return nil, err
-		}
-		path = found
-	}
-	var doc managerDoc
-	if _, err := c.conn.get(ctx, op, path, &doc); err != nil {
-		if KindOf(err) == KindNotFound {
-			c.learn(func(l *learned) { l.manager = "" })
-		}
-		return nil, err
-	}
-	if doc.ID == "" {
-		doc.ID = text(lastSegment(path))
-	}
-	c.learn(func(l *learned) { l.manager = path })
-	return &doc, nil
+// taskGrace is how long a task may be missing after it was named: iDRACs know
+// theirs only after a while.
+const taskGrace = 30 * time.Second
+
+// mount is an insert that the BMC answered with 202.
+type mount struct {
+	task    string
+	since   time.Time
+	problem string
 }
 
-func (c *client) findManager(ctx context.Context, op string) (string, error) {
-	facts, system, err := c.systemFacts(ctx, op)
-	if err != nil {
-		return "", err
-	}
-	for _, m := range facts.managers {
-		if m != "" {
-			return string(m), nil
+// noteMount keeps the task of an accepted insert, where the BMC named one. Where
+// it did not, reading the slot is all there is to do.
+func (c *client) noteMount(slotID string, resp *response) {
+	m := mount{since: time.Now()}
+	if resp.status == http.StatusAccepted {
+		var doc struct {
+			Path text `json:"@odata.id"`
+		}
+		if m.task = resp.header.Get("Location"); m.task == "" && decode(resp.body, &doc) == nil {
+			m.task = string(doc.Path)
+		}
+		if _, err := c.conn.resolve(m.task); err != nil {
+			m.task = ""
 		}
 	}
-	root, rootErr := c.conn.serviceRoot(ctx)
-	if rootErr != nil {
-		return "", c.conn.fail(op, rootErr)
-	}
-	if root.Managers == "" {
-		return "", c.conn.fail(op, &Error{Kind: KindNotFound, Message: "the BMC publishes no manager"})
-	}
-	paths, _, err := c.members(ctx, op, string(root.Managers))
-	if err != nil {
-		return "", err
-	}
-	if len(paths) == 1 {
-		return paths[0], nil
-	}
-	for _, p := range paths {
-		var doc managerDoc
-		if _, err := c.conn.get(ctx, op, p, &doc); err != nil {
-			return "", err
+	c.learn(func(l *learned) {
+		delete(l.mounts, slotID)
+		if m.task != "" {
+			l.mounts[slotID] = m
 		}
-		if slices.ContainsFunc(doc.Links.v.ManagerForServers, func(l link) bool { return trimSlash(string(l)) == trimSlash(system) }) {
-			return p, nil
+	})
+}
+
+func (c *client) forgetMount(slotID string) {
+	c.learn(func(l *learned) { delete(l.mounts, slotID) })
+}
+
+// followMount reads the task of an insert that is not to be seen yet: one read.
+// A task that vanished, or ended well, leaves the slot to tell.
+func (c *client) followMount(ctx context.Context, slot *Slot) error {
+	c.mu.Lock()
+	m, ok := c.learned.mounts[slot.ID]
+	c.mu.Unlock()
+	if !ok || slot.Inserted {
+		c.forgetMount(slot.ID)
+		return nil
+	}
+	if m.task != "" {
+		var doc taskDoc
+		resp, err := c.conn.do(ctx, request{op: "read task", method: http.MethodGet, link: m.task})
+		switch {
+		case err == nil:
+			_ = decode(resp.body, &doc) // an ended monitor answers with anything
+			m = m.after(resp.status, &doc)
+		case KindOf(err) == KindNotFound && time.Since(m.since) < taskGrace:
+		case leftOut(err):
+			m.task = ""
+		default:
+			return err
 		}
 	}
-	return "", c.conn.fail(op, &Error{Kind: KindNotFound, Message: "no manager of the BMC names the system"})
+	slot.Mounting, slot.Problem = slot.Mounting || m.task != "", m.problem
+	c.learn(func(l *learned) {
+		if m.task == "" && m.problem == "" {
+			delete(l.mounts, slot.ID)
+			return
+		}
+		l.mounts[slot.ID] = m
+	})
+	return nil
+}
+
+// after is the mount once its task was read.
+func (m mount) after(status int, doc *taskDoc) mount {
+	switch strings.ToLower(string(doc.TaskState)) {
+	case "exception", "killed", "cancelled", "interrupted":
+		m.task, m.problem = "", mountFailed
+	case "completed":
+		m.task = ""
+		if s := string(doc.TaskStatus); strings.EqualFold(s, "Critical") || strings.EqualFold(s, "Warning") {
+			m.problem = mountFailed
+		}
+	case "":
+		if status != http.StatusAccepted {
+			m.task = ""
+		}
+	}
+	return m
+}
+
+const mountFailed = "the BMC gave up mounting the image: check that its network reaches the media URL and trusts its certificate"
+
+// imageURL checks what is to be inserted.
+func imageURL(image string) (*url.URL, *Error) {
+	u, err := url.Parse(image)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, &Error{Kind: KindUnsupported, Message: "the image is no http or https URL"}
+	}
+	return u, nil
 }

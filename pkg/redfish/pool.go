@@ -26,8 +26,15 @@ type Options struct {
 	IdleTimeout time.Duration
 	// MinTLSVersion is a crypto/tls version: TLS 1.2.
 	MinTLSVersion uint16
+	// Installation names this installation among others that may use the same
+	// BMCs, the same in every process of it: such as a UID of its namespace. It
+	// marks sessions, so that those of a killed process are found and ended.
+	Installation string
 	// LogoutTimeout bounds a log-out in the background: 10 s.
 	LogoutTimeout time.Duration
+
+	// process tells our sessions from those of earlier processes.
+	process string
 }
 
 func (o Options) withDefaults() Options {
@@ -93,6 +100,7 @@ type connKey struct {
 func NewPool(opts Options) *Pool {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails, by its contract
+	opts.process = rand.Text()
 	return &Pool{
 		opts: opts.withDefaults(), key: key,
 		clients: map[clientKey]*client{}, conns: map[connKey]*conn{},
@@ -128,10 +136,23 @@ func (p *Pool) BMC(t Target) (BMC, error) {
 		}
 		p.conns[settings] = shared
 	}
-	made := newClient(shared, settings, t.SystemID, t.Vendor)
+	if !p.inHand(endpoint, t.Learned.Session) {
+		shared.addStale(t.Learned.Session)
+	}
+	made := newClient(shared, settings, t)
 	p.clients[key] = made
 	p.retireUnused()
 	return made, nil
+}
+
+// inHand tells whether the session is one that this process uses. Needs p.mu.
+func (p *Pool) inHand(endpoint, record string) bool {
+	for key, c := range p.conns {
+		if key.endpoint == endpoint && record != "" && c.sessionRecord() == record {
+			return true
+		}
+	}
+	return false
 }
 
 // settings is what makes two targets of one endpoint need two connections.

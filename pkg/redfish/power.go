@@ -2,27 +2,33 @@ package redfish
 
 import (
 	"context"
-	"net/http"
+	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stmcginnis/gofish/schemas"
 )
 
-// State is one GET of the system once its path is known.
+// State is one GET of the system once its path is known, and one more while a
+// boot override may be pending in another resource.
 func (c *client) State(ctx context.Context) (State, error) {
-	doc, err := c.readSystem(ctx, "read system")
+	const op = "read system"
+	doc, err := c.readSystem(ctx, op)
 	if err != nil {
 		return State{}, err
 	}
-	return doc.state(), nil
+	state := doc.state()
+	if state.Boot, err = c.readBoot(ctx, op, state.Boot); err != nil {
+		return State{}, err
+	}
+	return state, nil
 }
 
 func (d *systemDoc) state() State {
-	boot := d.Boot.v
 	return State{
 		Power:      powerState(string(d.PowerState)),
-		Boot:       BootOverride{Enabled: overrideEnabled(string(boot.Enabled)), Target: string(boot.Target), Mode: string(boot.Mode)},
+		Boot:       d.Boot.v.override(),
 		Health:     string(d.Status.v.Health),
 		SystemUUID: string(d.UUID),
 		Serial:     string(d.SerialNumber),
@@ -80,7 +86,25 @@ func (c *client) Reset(ctx context.Context, reset ResetType) error {
 	if target == "" {
 		target = trimSlash(path) + "/Actions/ComputerSystem.Reset"
 	}
-	return c.change(ctx, op, http.MethodPost, target, map[string]string{"ResetType": word}, nil)
+	_, err = c.post(ctx, op, target, map[string]string{"ResetType": word})
+	if err == nil && reset == ResetOn {
+		c.learn(func(l *learned) { l.boot.asked = nil }) // the boot uses the override up
+	}
+	return c.notYet(reset, err)
+}
+
+// lateOn is when to try On again where it is refused for a while after an Off.
+const lateOn = 10 * time.Second
+
+// notYet tells a refusal for the moment from one because it is so already: an On
+// that conflicts with a server that was last read off has come too soon.
+func (c *client) notYet(reset ResetType, err error) error {
+	var e *Error
+	if reset != ResetOn || !errors.As(err, &e) || e.Kind != KindConflict || c.row().power != powerLateOn || c.know().power != PowerOff {
+		return err
+	}
+	e.Kind, e.Message, e.After = KindBusy, "the BMC takes no power-on so soon after the power-off", lateOn
+	return e
 }
 
 // pick gives the first wanted word among the allowed in the BMC's spelling; an
@@ -125,42 +149,6 @@ func (c *client) resetTypes(ctx context.Context, op string, facts *systemFacts) 
 		}
 	})
 	return types, nil
-}
-
-// SetBootOnce patches the override of the system.
-func (c *client) SetBootOnce(ctx context.Context, device BootDevice) error {
-	const op = "set boot once"
-	if device != BootCD {
-		return c.conn.fail(op, &Error{Kind: KindUnsupported, Message: "unknown boot device"})
-	}
-	facts, path, err := c.systemFacts(ctx, op)
-	if err != nil {
-		return err
-	}
-	target, ok := pick(facts.row.cdTargets, facts.bootTargets)
-	if !ok {
-		return c.conn.fail(op, &Error{Kind: KindUnsupported, Message: "the BMC offers no boot from CD, only " + named(facts.bootTargets)})
-	}
-	boot := map[string]string{
-		"BootSourceOverrideEnabled": string(schemas.OnceBootSourceOverrideEnabled),
-		"BootSourceOverrideTarget":  target,
-	}
-	if facts.row.bootMode == modeUEFI {
-		boot["BootSourceOverrideMode"] = string(schemas.UEFIBootSourceOverrideMode)
-	}
-	return c.patch(ctx, op, path, facts.row, map[string]any{"Boot": boot})
-}
-
-// ClearBoot disables the override and leaves its target: iLO refuses a target
-// together with Disabled.
-func (c *client) ClearBoot(ctx context.Context) error {
-	const op = "clear boot override"
-	facts, path, err := c.systemFacts(ctx, op)
-	if err != nil {
-		return err
-	}
-	boot := map[string]string{"BootSourceOverrideEnabled": string(schemas.DisabledBootSourceOverrideEnabled)}
-	return c.patch(ctx, op, path, facts.row, map[string]any{"Boot": boot})
 }
 
 // leftOut tells whether a part that failed so can be left out: it is not there

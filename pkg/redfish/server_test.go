@@ -127,6 +127,7 @@ func (s *server) openSession(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Auth-Token", value)
 	w.Header().Set("Location", "/redfish/v1/SessionService/Sessions/1")
 	w.WriteHeader(http.StatusCreated)
+	_ = json.NewEncoder(w).Encode(doc{"CreatedTime": "2026-01-02T03:04:05Z", "UserName": in.UserName})
 }
 
 // refuse answers with a Redfish error; words are message and arguments.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -68,8 +69,20 @@ type Target struct {
 	// SystemID chooses the system where the BMC has several.
 	SystemID string
 	// Vendor overrides detection: a name of the vendor table.
+	// A name of a family leaves the row to detection.
 	Vendor   string
 	Timeouts Timeouts
+	// Learned is what BMC.Learned gave earlier, in this process or another one.
+	// It only starts a client off: a client that exists already knows better, so
+	// two targets that differ in it alone are the same (see SameBMC).
+	Learned Learned
+}
+
+// SameBMC tells whether two targets lead to the same system in the same way:
+// whether they are equal but for what was learned.
+func (t Target) SameBMC(other Target) bool {
+	t.Learned, other.Learned = Learned{}, Learned{}
+	return reflect.DeepEqual(t, other)
 }
 
 // Validate says what is wrong with the target, without any I/O.

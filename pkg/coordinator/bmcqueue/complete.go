@@ -25,9 +25,11 @@ func (g *gate) complete(r *run, res Result, interval time.Duration, now time.Tim
 	if !void && l.learn(res, now, g) {
 		g.turned(l)
 	}
+	g.tried(r, res, void, now)
 	if r.poll != nil {
 		g.completePoll(r, interval, now)
 	} else {
+		g.occupy(r.request.Group, -1)
 		g.completeOp(r.op, res, void, now)
 	}
 	kind, class, failure := r.request.Kind, r.request.Class, res.Failure
@@ -42,7 +44,7 @@ func (g *gate) completePoll(r *run, interval time.Duration, now time.Time) {
 	if p := r.poll; p.host.poll == p && !p.urgent {
 		p.due = now.Add(g.spread(interval))
 	}
-	g.forget(r.poll.host)
+	g.forget(r.poll.host, now)
 }
 
 func (g *gate) completeOp(o *op, res Result, void bool, now time.Time) {
@@ -79,7 +81,7 @@ func (g *gate) completeOp(o *op, res Result, void bool, now time.Time) {
 	if h.gone {
 		h.outcome = nil
 	}
-	g.forget(h)
+	g.forget(h, now)
 }
 
 // settle lets o wait for its effect. A successor or a withdrawal does not end that: the BMC is at work either way.

@@ -139,6 +139,12 @@ func (s *site) starts(kind string, t0 time.Time) (at []time.Duration) {
 	return at
 }
 
+func (s *site) wakes(host string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.woken[host]
+}
+
 func (s *site) kinds() (kinds []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,8 +11,9 @@ type gate struct {
 	settings Settings
 	jitter   func() float64
 
-	lanes map[string]*lane
-	hosts map[string]*host
+	lanes       map[string]*lane
+	hosts       map[string]*host
+	credentials map[string]*credential
 
 	timers heap[*lane]                   // by the time at which place has to look at the lane again
 	ops    [2]*readySet                  // ready operations: of endpoints in order, of suspect ones
@@ -23,10 +24,12 @@ type gate struct {
 	turn   uint64                        // of the last start, for fairness
 	events []event                       // to be told once no lock is held
 	counts struct{ polls, suspects int } // in flight, of each kind
+	groups map[string]int                // in flight, by group
 
-	quietUntil time.Time
-	positions  map[string]int // cache of Status.Position
-	positioned time.Time
+	silentUntil time.Time // see takeOver
+	tookOver    time.Time
+	positions   map[string]int // cache of Status.Position
+	positioned  time.Time
 }
 
 // event is something to tell Options.Done (wake) or Options.Observer (tell).
@@ -49,6 +52,9 @@ func newGate(s Settings, jitter func() float64) *gate {
 		hosts:    map[string]*host{},
 		ops:      [2]*readySet{newReadySet(), newReadySet()},
 		runs:     map[*run]struct{}{},
+		groups:   map[string]int{},
+
+		credentials: map[string]*credential{},
 	}
 	g.timers = heap[*lane]{
 		less: func(a, b *lane) bool { return a.wake.Before(b.wake) },
@@ -143,14 +149,15 @@ func (g *gate) place(l *lane, now time.Time) {
 		at := g.eligible(o)
 		if at.After(now) {
 			g.unready(o)
+			g.noteCooldown(o, at)
 			l.wake = earlier(l.wake, at)
 		} else {
 			g.makeReady(o, now)
 		}
 		l.soonest = earlier(l.soonest, at)
 	}
-	if p := l.nextPoll(); p != nil && l.fits(now, g.settings) {
-		if at := later(p.due, l.opensAt()); at.After(now) {
+	if p, due := g.nextPoll(l, now); p != nil && l.fits(now, g.settings) {
+		if at := later(later(due, l.opensAt()), g.silentUntil); at.After(now) {
 			l.wake = earlier(l.wake, at)
 		} else {
 			l.due, l.pollsIn = p, &g.polls[l.side()]
@@ -280,8 +287,9 @@ func (g *gate) startOp(o *op, now time.Time) *run {
 	g.newest[o.Class].remove(o)
 	l.ops = slices.DeleteFunc(l.ops, func(x *op) bool { return x == o })
 	h.waiting, h.running = nil, o
-	o.withdrawn = false
-	return g.start(r, now)
+	o.withdrawn, o.cooled = false, false
+	g.occupy(o.Group, +1)
+	return g.start(r, h, now)
 }
 
 func (g *gate) startPoll(l *lane, now time.Time) *run {
@@ -291,10 +299,10 @@ func (g *gate) startPoll(l *lane, now time.Time) *run {
 	}}
 	p.urgent = false
 	g.counts.polls++
-	return g.start(r, now)
+	return g.start(r, p.host, now)
 }
 
-func (g *gate) start(r *run, now time.Time) *run {
+func (g *gate) start(r *run, h *host, now time.Time) *run {
 	l := r.lane
 	r.started, r.generation, r.suspect = now, l.generation, l.unreachable > 0
 	if r.suspect {
@@ -306,7 +314,46 @@ func (g *gate) start(r *run, now time.Time) *run {
 	l.run = r
 	g.runs[r] = struct{}{}
 	g.place(l, now)
+	g.tries(r, h, now)
 	return r
+}
+
+// occupy counts what is in flight of a group, and closes the group at its cap.
+func (g *gate) occupy(group string, n int) {
+	if group == "" {
+		return
+	}
+	if g.groups[group] += n; g.groups[group] == 0 {
+		delete(g.groups, group)
+	}
+	g.capGroup(group)
+}
+
+func (g *gate) capGroup(group string) {
+	full := g.settings.groupFull(group, g.groups[group])
+	for _, set := range g.ops {
+		set.close(group, full)
+	}
+}
+
+// apply takes over other settings.
+func (g *gate) apply(s Settings, now time.Time) {
+	before := g.settings.GroupCaps
+	g.settings = s.normalised()
+	for _, caps := range []map[string]int{before, g.settings.GroupCaps} {
+		for group := range caps {
+			g.capGroup(group)
+		}
+	}
+	g.placeAll(now)
+}
+
+// noteCooldown tells, once for every time an operation waits, that it is the cooldown that it waits for.
+func (g *gate) noteCooldown(o *op, at time.Time) {
+	if !o.cooled && !o.ReadOnly && at.Equal(o.lane.cooldownEnds(g.settings)) {
+		o.cooled = true
+		g.tell(func(obs Observer) { obs.CooldownWaited() })
+	}
 }
 
 // wakeAt is when next has to be asked again, if nothing else happens.

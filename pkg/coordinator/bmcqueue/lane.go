@@ -55,11 +55,12 @@ type op struct {
 	notBefore time.Time // end of its Wait
 	tries     int
 	withdrawn bool // while running: no further try
+	cooled    bool // it was told that this waits for the cooldown
 	failure   Failure
 	message   string
 
-	ready                        *readySet // the set it is in; nil if none
-	posAge, posTenant, posNewest int
+	ready                *readySet // the set it is in; nil if none
+	posTenant, posNewest int
 }
 
 // poll is a registered poll.
@@ -80,7 +81,9 @@ type host struct {
 	failures int       // consecutive runs that failed as Other; outlives the operations that met them
 	retryAt  time.Time // end of the back-off for those
 	outcome  *Outcome
-	gone     bool // unregistered while it ran something: nobody will ask for the outcome
+	// credential is what the host logs in with, as the newest Register or Submit said; nil if that is not known.
+	credential *credential
+	gone       bool // unregistered while it ran something: nobody will ask for the outcome
 }
 
 // run is one run in flight, of an operation or of a poll.
@@ -91,6 +94,8 @@ type run struct {
 	request    Op // what to run; a copy, as a merged wish may replace it meanwhile
 	interval   func() time.Duration
 	generation uint32
+	credential *credential // that it logs in with; nil if unknown
+	round      uint64      // of the credential, when it started
 	started    time.Time
 	waited     time.Duration
 	suspect    bool
@@ -136,7 +141,8 @@ func (g *gate) eligible(o *op) time.Time {
 	if o.host.running != nil {
 		return never
 	}
-	at := later(later(l.opensAt(), o.host.retryAt), o.notBefore)
+	at := later(later(l.opensAt(), o.host.retryAt), later(o.notBefore, g.silentUntil))
+	at = later(at, o.host.credential.opensAt(l.endpoint))
 	if o.ReadOnly {
 		return at
 	}
@@ -144,18 +150,34 @@ func (g *gate) eligible(o *op) time.Time {
 		return never
 	}
 	at = later(at, l.settleUntil)
-	return later(at, later(l.cooldownEnds(g.settings), g.quietUntil))
+	return later(at, later(l.cooldownEnds(g.settings), g.inheritedCooldown(o)))
 }
 
-// nextPoll is the poll of the lane that comes first; nil if there is none.
-func (l *lane) nextPoll() *poll {
-	var first *poll
-	for _, p := range l.polls {
-		if first == nil || p.urgent && !first.urgent || p.urgent == first.urgent && p.due.Before(first.due) {
-			first = p
-		}
+// inheritedCooldown is when the cooldown ends that the driver before may have begun on the lane of o just before it ended.
+func (g *gate) inheritedCooldown(o *op) time.Time {
+	if g.tookOver.IsZero() {
+		return time.Time{}
 	}
-	return first
+	if o.Cooldown > 0 {
+		return g.tookOver.Add(o.Cooldown)
+	}
+	return g.tookOver.Add(g.settings.Cooldown)
+}
+
+// nextPoll is the poll of the lane that comes first, and when it may start as far as its host goes; nil if there is none.
+func (g *gate) nextPoll(l *lane, now time.Time) (first *poll, due time.Time) {
+	held := false
+	for _, p := range l.polls {
+		opens := p.host.credential.opensAt(l.endpoint)
+		waits := opens.After(now)
+		switch {
+		case first == nil, held && !waits:
+		case held != waits, first.urgent && !p.urgent, first.urgent == p.urgent && !p.due.Before(first.due):
+			continue
+		}
+		first, held, due = p, waits, later(p.due, opens)
+	}
+	return first, due
 }
 
 // fits reports whether a poll started now would end before the lane's first operation may start, going by the last

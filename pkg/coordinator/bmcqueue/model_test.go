@@ -23,6 +23,7 @@ type model struct {
 	gate  *gate
 	spec  *spec
 	wishN int
+	keyN  int // version of the credentials that are shared
 }
 
 func randomSettings(r *rand.Rand) Settings {
@@ -30,6 +31,7 @@ func randomSettings(r *rand.Rand) Settings {
 		MaxConcurrentOps: 1 + r.IntN(12), WorkerCount: 1 + r.IntN(12), MaxQueueSize: 5 + r.IntN(20),
 		Cooldown: time.Duration(r.IntN(20)) * time.Second, OperationTimeout: time.Minute,
 		RetryAttempts: 1 + r.IntN(3), ExponentialBackoff: true, MaxRetryDelay: time.Minute,
+		GroupCaps: map[string]int{"a": 1 + r.IntN(3), "b": r.IntN(3)},
 	}
 }
 
@@ -57,8 +59,8 @@ func newModel(t *testing.T, seed uint64) *model {
 	s := randomSettings(r)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	m := &model{t: t, rnd: r, spec: newSpec(t, s, now), gate: newGate(s, func() float64 { return 0 })}
-	m.gate.quietUntil = now.Add(30 * time.Second)
-	m.spec.quiet = m.gate.quietUntil
+	m.gate.takeOver(Unclean, 30*time.Second, now)
+	m.spec.tookOver, m.spec.silent = now, now.Add(30*time.Second)
 	for i := range 12 { // a host that stays on each endpoint, so that no lane is forgotten: the spec forgets nothing
 		m.register(fmt.Sprintf("stay/%d", i), endpointN(i))
 	}
@@ -68,7 +70,28 @@ func newModel(t *testing.T, seed uint64) *model {
 func endpointN(i int) string { return fmt.Sprintf("https://bmc-%d", i) }
 
 func (m *model) register(host, endpoint string) {
-	m.gate.register(Poll{Endpoint: endpoint, Host: host, Interval: func() time.Duration { return 0 }}, time.Minute, m.spec.now)
+	key := m.keyFor(host)
+	replaced := m.spec.use(host, key)
+	old := m.spec.polls[host]
+	if old != "" && old != endpoint && key != "" {
+		delete(m.spec.polls, host)
+		m.spec.reconsider(key)
+	}
+	if replaced && old == endpoint {
+		m.specReset(endpoint, false)
+	}
+	m.spec.polls[host] = endpoint
+	m.gate.register(Poll{Endpoint: endpoint, Host: host, Credential: key, Interval: func() time.Duration { return 0 }}, time.Minute, m.spec.now)
+}
+
+// keyFor is one of three credentials that change now and then, or none: one host in four has one of its own.
+func (m *model) keyFor(host string) string {
+	switch n := int(host[len(host)-1]); n % 4 {
+	case 3:
+		return ""
+	default:
+		return fmt.Sprint("key", n%4, "/", (m.keyN+n%4)/4)
+	}
 }
 
 func (m *model) step() {
@@ -83,19 +106,21 @@ func (m *model) step() {
 		m.spec.now = m.spec.now.Add(time.Duration(m.rnd.IntN(600)) * time.Second)
 	case p < 90:
 		m.withdraw()
+	case p < 92:
+		m.reset(endpointN(m.rnd.IntN(12)), false)
 	case p < 93:
-		m.reset(endpointN(m.rnd.IntN(12)))
+		m.reset(endpointN(m.rnd.IntN(12)), true)
 	case p < 94:
 		m.park(endpointN(m.rnd.IntN(12)))
 	case p < 96:
 		n := m.rnd.IntN(40)
-		m.register(fmt.Sprintf("ns%d/h%d", n%4, n), endpointN(n%12))
+		m.keyN += m.rnd.IntN(50) / 49
+		m.register(fmt.Sprintf("ns%d/h%d", n%4, n), endpointN((n+m.rnd.IntN(20)/19)%12))
 	case p < 97:
 		m.gate.pollNow(fmt.Sprintf("stay/%d", m.rnd.IntN(12)), m.spec.now)
 	case p < 98:
 		m.spec.settings = randomSettings(m.rnd)
-		m.gate.settings = m.spec.settings
-		m.gate.placeAll(m.spec.now)
+		m.gate.apply(m.spec.settings, m.spec.now)
 	default:
 		m.repeat()
 	}
@@ -141,6 +166,7 @@ func (e endings) Ended(kind string, _ Class, how Ending, _ Failure) {
 	}
 }
 func (endings) Tried(string, Class, Failure, time.Duration, time.Duration) {}
+func (endings) CooldownWaited()                                            {}
 func (endings) Panicked(string, string, []byte)                            {}
 
 func (m *model) submit() {
@@ -153,7 +179,9 @@ func (m *model) submit() {
 	o := Op{
 		Endpoint: endpoint, Host: fmt.Sprintf("ns%d/h%d", n%4, n), Namespace: fmt.Sprintf("ns%d", n%4),
 		Class: Class(m.rnd.IntN(3)), Kind: fmt.Sprint("wish", m.wishN), ReadOnly: m.rnd.IntN(6) == 0, Run: idle,
+		Group: []string{"", "a", "b"}[n%3],
 	}
+	o.Credential = m.keyFor(o.Host)
 	if m.rnd.IntN(5) == 0 {
 		o.Cooldown = time.Duration(1+m.rnd.IntN(30)) * time.Second
 	}
@@ -167,6 +195,9 @@ func (m *model) submit() {
 // repeat submits a wish again that is in the gate.
 func (m *model) repeat() {
 	if w := m.pickLive(); w != nil {
+		if w.op.Credential != "" {
+			m.spec.use(w.op.Host, w.op.Credential)
+		}
 		loser := ""
 		var how Ending
 		if w.running {
@@ -207,7 +238,17 @@ func (m *model) withdraw() {
 	m.look(loser, how)
 }
 
-func (m *model) reset(endpoint string) {
+func (m *model) reset(endpoint string, asked bool) {
+	m.specReset(endpoint, asked)
+	if asked {
+		m.gate.retry(endpoint, m.spec.now)
+	} else {
+		m.gate.reset(endpoint, m.spec.now)
+	}
+}
+
+func (m *model) specReset(endpoint string, asked bool) {
+	m.spec.forgiven(endpoint, asked)
 	e := m.spec.end(endpoint)
 	e.unreachable, e.busy, e.retryAt, e.parked = 0, 0, time.Time{}, false
 	for _, w := range m.spec.live {
@@ -219,7 +260,6 @@ func (m *model) reset(endpoint string) {
 	if e.run != nil {
 		m.spec.flying[e.run].reset = true
 	}
-	m.gate.reset(endpoint, m.spec.now)
 }
 
 func (m *model) park(endpoint string) {
@@ -238,7 +278,7 @@ func (m *model) randomResult(r *run) Result {
 		res.Failure = Unreachable
 	case p < 90:
 		res.Failure, res.RetryAfter = Busy, time.Duration(m.rnd.IntN(3)*m.rnd.IntN(200))*time.Second
-	case p < 92:
+	case p < 94:
 		res.Failure = LoginFailed
 	default:
 		res.Failure, res.Err = Other, errors.New("refused")
@@ -289,12 +329,12 @@ func (m *model) finish() {
 func (m *model) checkEmpty() {
 	for i := range m.gate.ops {
 		for c := range m.gate.ops[i].classes {
-			if q := &m.gate.ops[i].classes[c]; q.byAge.len()+q.byTurn.len()+len(q.tenants) > 0 {
+			if q := &m.gate.ops[i].classes[c]; q.byAge.len()+q.byTurn.len()+len(q.tenants)+len(q.spaces) > 0 {
 				m.t.Fatalf("the ready set is not empty: %d %d", q.byAge.len(), q.byTurn.len())
 			}
 		}
 	}
-	if n := len(m.gate.runs) - m.gate.counts.polls; n != 0 || m.gate.counts.suspects > m.gate.counts.polls {
+	if n := len(m.gate.runs) - m.gate.counts.polls; n != 0 || m.gate.counts.suspects > m.gate.counts.polls || len(m.gate.groups) > 0 {
 		m.t.Fatalf("counts are off: %d runs, %+v", len(m.gate.runs), m.gate.counts)
 	}
 }

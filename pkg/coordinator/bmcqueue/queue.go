@@ -73,10 +73,7 @@ func (q *Queue) tell(events []event) {
 // Apply changes the settings. Nothing is lost, repeated or cut short by it: a run keeps the timeout it started with,
 // accepted operations stay when MaxQueueSize shrinks, cooldowns are measured anew.
 func (q *Queue) Apply(s Settings) {
-	q.do(func(g *gate, now time.Time) {
-		g.settings = s.normalised()
-		g.placeAll(now)
-	})
+	q.do(func(g *gate, now time.Time) { g.apply(s, now) })
 }
 
 // Submit takes in a wish without blocking. An accepted one ends in an Outcome, of which Done tells. One host has at
@@ -129,9 +126,16 @@ func (q *Queue) Status(host string) (s Status) {
 
 // Reset clears the back-off and the parking of an endpoint and tries it at once: its credentials, address or TLS
 // settings changed, or a person asked. A run in flight ends, and its failure is not held against the endpoint.
-// Cooldown, quiet time and a pending effect are not cut short.
+// Cooldown, quiet time and a pending effect are not cut short, nor is what other endpoints said of its hosts' credentials; what
+// this one said of them is.
 func (q *Queue) Reset(endpoint string) {
 	q.do(func(g *gate, now time.Time) { g.reset(endpoint, now) })
+}
+
+// Retry is Reset because a person asks: refused credentials of the endpoint's hosts are tried again, too, wherever they were
+// refused. One host tries them, not always one of this endpoint.
+func (q *Queue) Retry(endpoint string) {
+	q.do(func(g *gate, now time.Time) { g.retry(endpoint, now) })
 }
 
 // Park honours a log-in failure recorded before a restart: nothing runs on the endpoint before until, or Reset.

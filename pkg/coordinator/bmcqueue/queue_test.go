@@ -113,8 +113,8 @@ func TestDisplacement(t *testing.T) {
 		if got := submit(4, ClassRelease); !got.Accepted {
 			t.Errorf("release: %+v", got)
 		}
-		if st := s.queue.Status("ns/h2"); st.State != StateIdle || st.Outcome.Ending != EndedDisplaced || s.woken["ns/h2"] != 1 {
-			t.Errorf("the newest of the lowest class: %+v, woken %d times", st, s.woken["ns/h2"])
+		if st := s.queue.Status("ns/h2"); st.State != StateIdle || st.Outcome.Ending != EndedDisplaced || s.wakes("ns/h2") != 1 {
+			t.Errorf("the newest of the lowest class: %+v, woken %d times", st, s.wakes("ns/h2"))
 		}
 		if st := s.queue.Status("ns/h1"); st.State != StateWaiting || st.Position != 3 {
 			t.Errorf("the older one stays: %+v", st)
@@ -144,8 +144,8 @@ func TestMergeSupersedeWithdraw(t *testing.T) {
 		if got := s.queue.Submit(other); got.Reason != ReasonSuperseded || !got.Accepted {
 			t.Errorf("a different one: %+v", got)
 		}
-		if o := s.queue.Status("ns/h1").Outcome; o.Ending != EndedSuperseded || o.Kind != "second" || s.woken["ns/h1"] != 1 {
-			t.Errorf("the loser: %+v, woken %d times", o, s.woken["ns/h1"])
+		if o := s.queue.Status("ns/h1").Outcome; o.Ending != EndedSuperseded || o.Kind != "second" || s.wakes("ns/h1") != 1 {
+			t.Errorf("the loser: %+v, woken %d times", o, s.wakes("ns/h1"))
 		}
 		read := s.op(1, "inventory", time.Second, Result{})
 		read.ReadOnly = true

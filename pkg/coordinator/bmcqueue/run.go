@@ -42,7 +42,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		return errTwice
 	}
 	q.running = true
-	q.quiet(time.Now())
+	q.gate.takeOver(q.options.HandOver, q.options.QuietTime, time.Now())
 	q.mu.Unlock()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -56,14 +56,6 @@ func (q *Queue) Run(ctx context.Context) error {
 		}
 	}
 	return q.drain()
-}
-
-// quiet begins a quiet time; the caller holds the lock.
-func (q *Queue) quiet(now time.Time) {
-	if q.options.QuietTime > 0 {
-		q.gate.quietUntil = now.Add(q.options.QuietTime)
-		q.gate.placeAll(now)
-	}
 }
 
 // schedule starts all that may start, and returns when to look again.
@@ -97,7 +89,7 @@ func (q *Queue) askFence() bool {
 	if !valid {
 		cancels = q.gate.holdAll()
 	} else if !q.valid {
-		q.quiet(time.Now())
+		q.gate.takeOver(Unclean, q.options.QuietTime, time.Now())
 	}
 	q.valid = valid
 	q.mu.Unlock()

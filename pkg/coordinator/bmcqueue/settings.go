@@ -1,6 +1,9 @@
 package bmcqueue
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // normalised raises every value below its minimum to it.
 func (s Settings) normalised() Settings {
@@ -15,6 +18,7 @@ func (s Settings) normalised() Settings {
 	if s.MaxRetryDelay <= 0 {
 		s.MaxRetryDelay = DefaultMaxRetryDelay
 	}
+	s.GroupCaps = maps.Clone(s.GroupCaps) // the caller may go on writing to its own
 	return s
 }
 
@@ -26,6 +30,12 @@ func (s Settings) pollSlots() int { return max(s.slots()/4, 1) }
 
 // suspectSlots is how many of the slots unreachable endpoints may use: a tenth, and one at least.
 func (s Settings) suspectSlots() int { return max(s.slots()/10, 1) }
+
+// groupFull reports whether a group with n operations in flight must not start another.
+func (s Settings) groupFull(group string, n int) bool {
+	limit := s.GroupCaps[group]
+	return group != "" && limit > 0 && n >= limit
+}
 
 // delay is the back-off after the n-th failure in a row. What the BMC asked for is never shortened by jitter; our own
 // delay is spread over its upper half, so that endpoints that failed together do not come back together.

@@ -12,11 +12,15 @@ type spec struct {
 	t        *testing.T
 	settings Settings
 	now      time.Time
-	quiet    time.Time
+	silent   time.Time
+	tookOver time.Time
 	ends     map[string]*specEnd  // by endpoint
 	hosts    map[string]*specHost // by host
 	live     map[string]*specWish // accepted and not ended, by kind, which is unique here
 	flying   map[*run]*specRun
+	keys     map[string]*specKey // credentials
+	uses     map[string]string   // which one a host uses
+	polls    map[string]string   // endpoint by host
 	accepted int
 	ended    map[Ending]int
 }
@@ -55,11 +59,15 @@ type specRun struct {
 	end     string
 	suspect bool
 	reset   bool
+	key     *specKey
+	round   int
+	began   time.Time
 }
 
 func newSpec(t *testing.T, s Settings, now time.Time) *spec {
 	return &spec{t: t, settings: s, now: now, ends: map[string]*specEnd{}, hosts: map[string]*specHost{},
-		live: map[string]*specWish{}, flying: map[*run]*specRun{}, ended: map[Ending]int{}}
+		live: map[string]*specWish{}, flying: map[*run]*specRun{}, ended: map[Ending]int{},
+		keys: map[string]*specKey{}, uses: map[string]string{}, polls: map[string]string{}}
 }
 
 func (s *spec) end(name string) *specEnd {
@@ -86,6 +94,13 @@ func (s *spec) cooldownOf(e *specEnd) time.Time {
 	return e.changed.Add(s.settings.Cooldown)
 }
 
+func (s *spec) cooldownFor(o Op) time.Duration {
+	if o.Cooldown > 0 {
+		return o.Cooldown
+	}
+	return s.settings.Cooldown
+}
+
 // mayStart is rule by rule what keeps a waiting wish from starting, slots apart; "" if nothing does.
 func (s *spec) mayStart(w *specWish) string {
 	e, h := s.end(w.op.Endpoint), s.host(w.op.Host)
@@ -102,16 +117,22 @@ func (s *spec) mayStart(w *specWish) string {
 		return "its endpoint backs off"
 	case s.now.Before(h.retryAt):
 		return "its host backs off"
+	case s.now.Before(s.silent):
+		return "it is quiet time"
 	case s.now.Before(w.notBefore):
 		return "its effect is awaited"
+	case s.held(w.op.Host, w.op.Endpoint) != "":
+		return s.held(w.op.Host, w.op.Endpoint)
+	case s.groupFull(w.op):
+		return "its group is full"
 	case w.op.ReadOnly:
 		return ""
 	case e.settling != "" && e.settling != w.op.Kind, s.now.Before(e.settleUntil):
 		return "an effect is awaited on its endpoint"
 	case s.now.Before(s.cooldownOf(e)):
 		return "its endpoint cools down"
-	case s.now.Before(s.quiet):
-		return "it is quiet time"
+	case s.now.Before(s.tookOver.Add(s.cooldownFor(w.op))):
+		return "the driver before may have begun a cooldown"
 	}
 	return ""
 }
@@ -172,6 +193,7 @@ func (s *spec) started(r *run) {
 	} else {
 		sr.wish = s.startedOp(r)
 	}
+	s.startedKey(r.request.Host, sr)
 	s.flying[r], e.run = sr, r
 }
 
@@ -180,8 +202,14 @@ func (s *spec) startedPoll(r *run, polls, slots int) {
 	if polls >= max(slots/4, 1) {
 		s.t.Fatalf("%d polls in flight of %d slots", polls+1, slots)
 	}
+	if s.now.Before(s.silent) {
+		s.t.Fatalf("I7: poll of %s in quiet time", r.request.Endpoint)
+	}
 	if e.parked && s.now.Before(e.probeAt) || !e.parked && s.now.Before(e.retryAt) {
 		s.t.Fatalf("poll of %s while it is parked or backs off", r.request.Endpoint)
+	}
+	if why := s.held(r.request.Host, r.request.Endpoint); why != "" {
+		s.t.Fatalf("poll of %s although %s", r.request.Endpoint, why)
 	}
 	if _, w, n := s.best(); n > 0 {
 		s.t.Fatalf("a poll started before %d operations, one of them %+v", n, w)
@@ -251,6 +279,7 @@ func (s *spec) completed(r *run, res Result) Ending {
 	if !void {
 		s.learn(e, res)
 	}
+	s.completedKey(sr, res, void)
 	if sr.wish == nil {
 		return ""
 	}
@@ -357,6 +386,9 @@ func (s *spec) victim(c Class) *specWish {
 
 // submitted predicts the answer to a new wish (its kind is not in use), and who ends by it.
 func (s *spec) submitted(o Op) (reason Reason, loser string, how Ending) {
+	if o.Credential != "" {
+		s.use(o.Host, o.Credential)
+	}
 	w, r := s.waitingOf(o.Host, nil), s.runningOf(o.Host)
 	if o.ReadOnly && (w != nil && !w.op.ReadOnly || r != nil && !r.op.ReadOnly) {
 		return ReasonOutranked, "", ""
@@ -375,7 +407,7 @@ func (s *spec) submitted(o Op) (reason Reason, loser string, how Ending) {
 	s.accepted++
 	wish.order = s.accepted
 	s.live[o.Kind] = wish
-	if s.end(o.Endpoint).parked {
+	if k := s.keyOf(o.Host); s.end(o.Endpoint).parked || k != nil && k.state == "refused" && s.held(o.Host, o.Endpoint) != "" {
 		reason = ReasonParked
 	}
 	return reason, loser, how

@@ -26,7 +26,9 @@ func (g *gate) status(name string, now time.Time) Status {
 	case h.waiting != nil:
 		s = g.waitingStatus(h.waiting, now)
 	case h.poll != nil:
-		s = g.endpointStatus(g.lanes[h.poll.Endpoint], now)
+		l := g.lanes[h.poll.Endpoint]
+		s = g.endpointStatus(l, now)
+		h.credential.report(&s, l, now)
 	default:
 		s.State = StateIdle
 	}
@@ -53,6 +55,7 @@ func (g *gate) waitingStatus(o *op, now time.Time) Status {
 	if s.Failure == None || s.State == StateParked {
 		s.Failure, s.LastError = l.failure, l.message
 	}
+	o.host.credential.report(&s, l, now)
 	at := g.eligible(o)
 	if at.Equal(never) {
 		at = l.settleUntil
@@ -75,6 +78,14 @@ func (g *gate) endpointStatus(l *lane, now time.Time) Status {
 		s.NextAttempt = at
 	}
 	return s
+}
+
+// report says that it is a refusal elsewhere that keeps an endpoint from being tried. c may be nil.
+func (c *credential) report(s *Status, l *lane, now time.Time) {
+	if !l.parked && c.blocks(l.endpoint, now) {
+		s.State, s.Failure, s.LastError = StateParked, LoginFailed, c.reason()
+		s.NextAttempt = later(s.NextAttempt, c.opensAt(l.endpoint))
+	}
 }
 
 func (g *gate) position(o *op, now time.Time) int {
@@ -134,8 +145,16 @@ func (g *gate) dump(now time.Time) string {
 	s := g.stats(now)
 	fmt.Fprintf(&b, "bmcqueue: %d/%d in flight (%d polls), %d/%d waiting, %d lanes (%d parked, %d unreachable, %d busy), %d hosts\n",
 		len(g.runs), s.Cap, s.Polling, g.waiting(), g.settings.MaxQueueSize, s.Lanes, s.Parked, s.Unreachable, s.Busy, s.Hosts)
-	if g.quietUntil.After(now) {
-		fmt.Fprintf(&b, "quiet: no changing operation for another %s\n", g.quietUntil.Sub(now))
+	if g.silentUntil.After(now) {
+		fmt.Fprintf(&b, "quiet: nothing starts for another %s\n", g.silentUntil.Sub(now))
+	}
+	for group, n := range g.groups {
+		fmt.Fprintf(&b, "group %s: %d in flight, cap %d\n", group, n, g.settings.GroupCaps[group])
+	}
+	for _, c := range g.credentials {
+		if c.trust == refused {
+			fmt.Fprintf(&b, "a credential of %d hosts was refused at %s%s\n", len(c.hosts), c.refuser, inTime(c.probeAt, now))
+		}
 	}
 	for r := range g.runs {
 		fmt.Fprintf(&b, "running: %s of %s on %s for %s\n", r.request.Kind, r.request.Host, r.request.Endpoint, now.Sub(r.started))

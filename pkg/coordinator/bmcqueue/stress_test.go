@@ -12,7 +12,7 @@ import (
 func TestConcurrentCallers(t *testing.T) {
 	s := ample()
 	s.Cooldown, s.MaxConcurrentOps, s.MaxQueueSize = time.Second, 6, 30
-	in(t, Options{Settings: s, QuietTime: time.Second}, func(s *site) {
+	in(t, Options{Settings: s, HandOver: Unclean, QuietTime: time.Second}, func(s *site) {
 		var callers sync.WaitGroup
 		for c := range 8 {
 			callers.Go(func() {

@@ -9,48 +9,48 @@ import (
 // refusedRetry is when a refused caller should come back, before jitter.
 const refusedRetry = 10 * time.Second
 
-// submit takes in a wish. The relation of a new operation to the one its host has already:
-//   - equal (endpoint, kind, id) to the one that waits or runs: merged, the newer Run counts for the next try;
-//   - read-only while a changing one waits or runs: refused, it shall not get in the way of a decision;
-//   - else it supersedes the waiting one, whatever their classes: the newest decision was made on the newest facts.
+// submit takes in a wish; relations says how it gets on with what its host has here already.
 func (g *gate) submit(wish Op, now time.Time) Ticket {
 	if wish.Endpoint == "" || wish.Host == "" || wish.Run == nil {
 		return Ticket{Reason: ReasonInvalid}
 	}
 	wish.Class = min(max(wish.Class, ClassRest), ClassRelease)
 	h := g.hostOf(wish.Host)
-	if r := h.running; r != nil && same(r.Op, wish) {
+	if wish.Credential != "" {
+		g.use(h, wish.Credential, now)
+	}
+	running, waiting := h.judge(wish)
+	switch {
+	case running == merge:
 		return g.joinRunning(h, wish, now)
-	}
-	if w := h.waiting; w != nil && same(w.Op, wish) {
-		g.mergeWaiting(w, wish, now)
-		return g.accepted(w, ReasonMerged)
-	}
-	if wish.ReadOnly && (changing(h.waiting) || changing(h.running)) {
+	case waiting == merge:
+		g.mergeWaiting(h.waiting, wish, now)
+		return g.accepted(h.waiting, ReasonMerged, now)
+	case running == drop, waiting == drop:
 		return g.refuse(h, wish, ReasonOutranked, now)
 	}
 	o := &op{Op: wish, host: h, since: now}
 	reason := ReasonQueued
-	if w := h.waiting; w != nil {
+	if w := h.waiting; waiting == supersede {
 		// It takes the place of the loser, in the count and in age.
 		o.since, reason = w.since, ReasonSuperseded
-		g.detach(w, now)
-		g.end(w, EndedSuperseded, fmt.Sprintf("superseded by %s", wish.Kind), now)
+		g.supersede(w, wish, now)
 	} else if g.waiting() >= g.settings.MaxQueueSize && !g.displace(wish, now) {
 		return g.refuse(h, wish, ReasonFull, now)
 	}
 	g.seq++
 	o.seq, o.lane = g.seq, g.laneOf(wish.Endpoint)
 	g.attach(o, now)
-	return g.accepted(o, reason)
+	return g.accepted(o, reason, now)
 }
 
-func same(a, b Op) bool { return a.Endpoint == b.Endpoint && a.Kind == b.Kind && a.ID == b.ID }
+func (g *gate) supersede(loser *op, wish Op, now time.Time) {
+	g.detach(loser, now)
+	g.end(loser, EndedSuperseded, fmt.Sprintf("superseded by %s", wish.Kind), now)
+}
 
-func changing(o *op) bool { return o != nil && !o.ReadOnly }
-
-func (g *gate) accepted(o *op, reason Reason) Ticket {
-	if o.lane.parked {
+func (g *gate) accepted(o *op, reason Reason, now time.Time) Ticket {
+	if o.lane.parked || o.host.credential.blocks(o.lane.endpoint, now) {
 		reason = ReasonParked
 	}
 	return Ticket{Accepted: true, Reason: reason}
@@ -61,18 +61,17 @@ func (g *gate) joinRunning(h *host, wish Op, now time.Time) Ticket {
 	r := h.running
 	wish.Class = max(wish.Class, r.Class)
 	r.Op, r.withdrawn = wish, false
-	if w := h.waiting; w != nil {
-		g.detach(w, now)
-		g.end(w, EndedSuperseded, fmt.Sprintf("superseded by %s", wish.Kind), now)
+	if h.waiting != nil {
+		g.supersede(h.waiting, wish, now)
 	}
-	return g.accepted(r, ReasonMerged)
+	return g.accepted(r, ReasonMerged, now)
 }
 
-// mergeWaiting lets the newer wish run in the older one's place. Only a changed class or namespace moves it: a caller
+// mergeWaiting lets the newer wish run in the older one's place. Only a changed class, namespace or group moves it: a caller
 // that repeats itself must not lose its turn.
 func (g *gate) mergeWaiting(w *op, wish Op, now time.Time) {
 	wish.Class = max(wish.Class, w.Class)
-	moved := wish.Class != w.Class || wish.Namespace != w.Namespace
+	moved := wish.Class != w.Class || wish.Namespace != w.Namespace || wish.Group != w.Group
 	if moved {
 		g.unready(w)
 		g.newest[w.Class].remove(w)
@@ -141,14 +140,19 @@ func (g *gate) withdraw(name string, now time.Time) {
 
 func (g *gate) register(p Poll, interval time.Duration, now time.Time) {
 	h := g.hostOf(p.Host)
+	replaced := g.use(h, p.Credential, now)
 	if old := h.poll; old != nil {
 		if old.Endpoint == p.Endpoint {
 			old.Poll = p
 			old.due = earlier(old.due, now.Add(g.spread(interval)))
+			if replaced {
+				g.reset(p.Endpoint, now) // what was refused, or counted against the BMC, was the credential before
+			}
 			g.place(g.lanes[p.Endpoint], now)
 			return
 		}
 		g.dropPoll(h, now)
+		g.reconsider(h.credential, now)
 	}
 	// The first poll is due at once: nothing is known yet. The slots spread those of a fleet.
 	h.poll = &poll{Poll: p, host: h, due: now}
@@ -182,20 +186,23 @@ func (g *gate) unregister(name string, now time.Time) {
 		g.dropPoll(h, now)
 	}
 	h.gone, h.outcome = true, nil
-	g.forget(h)
+	g.forget(h, now)
 }
 
 func (g *gate) unregisterPoll(name string, now time.Time) {
 	if h := g.hosts[name]; h != nil && h.poll != nil {
 		g.dropPoll(h, now)
-		g.forget(h)
+		g.forget(h, now)
 	}
 }
 
 // forget drops a host that is registered nowhere, has nothing here and no outcome to tell.
-func (g *gate) forget(h *host) {
+func (g *gate) forget(h *host, now time.Time) {
 	if h.poll == nil && h.waiting == nil && h.running == nil && h.outcome == nil && g.hosts[h.name] == h {
 		delete(g.hosts, h.name)
+		c := h.credential
+		h.credential = nil
+		g.leave(h, c, now)
 	}
 }
 
@@ -203,6 +210,14 @@ func (g *gate) pollNow(name string, now time.Time) {
 	if h := g.hosts[name]; h != nil && h.poll != nil {
 		h.poll.due, h.poll.urgent = now, true
 		g.place(g.lanes[h.poll.Endpoint], now)
+	}
+}
+
+// retry is reset because a person asks: what another endpoint said of the credentials does not count either.
+func (g *gate) retry(endpoint string, now time.Time) {
+	if l := g.lanes[endpoint]; l != nil {
+		g.forgive(l, true, now)
+		g.reset(endpoint, now)
 	}
 }
 
@@ -215,6 +230,7 @@ func (g *gate) reset(endpoint string, now time.Time) {
 	l.generation++
 	g.turned(l)
 	l.clear()
+	g.forgive(l, false, now)
 	for _, o := range l.ops {
 		o.host.failures, o.host.retryAt = 0, time.Time{}
 	}

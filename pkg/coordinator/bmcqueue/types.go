@@ -6,28 +6,39 @@ import (
 	"time"
 )
 
-// Settings are the guide's settings of the gate. Every one of them can change while the gate runs (Apply); values
-// below their minimum are raised to it, see normalised.
+// Settings are the guide's settings of the gate: this is the one place that says what each of them means. Every one can change
+// while the gate runs (Apply), and counts from the next decision on; what is in flight keeps what it started with, and nothing is
+// lost or repeated. Values below their minimum are raised to it.
 type Settings struct {
-	// MaxConcurrentOps caps operations and polls in flight over all BMCs. Minimum 1.
+	// MaxConcurrentOps (provisioning.maxConcurrentOps) caps what is in flight over all BMCs: operations and polls alike. One
+	// that waits (for its turn, a cooldown, a back-off, its effect) is not in flight. A smaller value stops nothing: starts
+	// wait until enough has ended. Minimum 1.
 	MaxConcurrentOps int
-	// WorkerCount caps the goroutines that run them; the smaller of the two is the cap. Minimum 1.
+	// WorkerCount (provisioning.workerCount) caps the goroutines that run them; the smaller of the two is the cap. Minimum 1.
 	WorkerCount int
-	// MaxQueueSize caps waiting requested operations. Running ones and polls do not count. An accepted operation that
-	// goes back to waiting for its next try is kept even when the queue is full. Minimum 1.
+	// MaxQueueSize (provisioning.maxQueueSize) caps waiting requested operations, those that park for a cooldown, a back-off or
+	// their effect included. Running ones and polls do not count. What was accepted stays, also when the value shrinks or when
+	// it goes back to waiting for its next try. Minimum 1.
 	MaxQueueSize int
-	// OperationTimeout bounds one run of an operation or poll. 0 or less means DefaultOperationTimeout.
+	// OperationTimeout (provisioning.operationTimeout) bounds one run of an operation or poll: its context ends then. A run
+	// under way keeps the value that it started with. 0 or less means DefaultOperationTimeout.
 	OperationTimeout time.Duration
-	// Cooldown is the time between two changing operations on one endpoint, from the end of one to the start of the
-	// next. 0 or less means none.
+	// Cooldown (provisioning.bmcCooldownPeriod) is the time between two changing operations on one endpoint, from the end of
+	// one to the start of the next. One whose result says that nothing was sent starts none. A changed value is measured from
+	// the same end. Op.Cooldown overrides it for one host. 0 or less means none.
 	Cooldown time.Duration
-	// RetryAttempts is the number of tries inside the gate before an operation is handed back as failed. Minimum 1.
+	// RetryAttempts (provisioning.retryAttempts) is the number of failed tries inside the gate after which an operation is
+	// handed back as failed. Waiting for an effect, a refused log-in and a run that we cut short ourselves are no failed
+	// tries. Minimum 1.
 	RetryAttempts int
-	// ExponentialBackoff doubles the back-off at every failure; without it, every back-off is like the first.
+	// ExponentialBackoff (provisioning.exponentialBackoff) doubles the back-off, BaseDelay at first, at every failure in a row;
+	// without it every back-off is BaseDelay. Jitter takes up to half of either. A back-off under way is not computed anew.
 	ExponentialBackoff bool
-	// MaxRetryDelay caps a back-off that the gate computed. A Retry-After of the BMC is capped by MaxRetryAfter
-	// instead. 0 or less means DefaultMaxRetryDelay.
+	// MaxRetryDelay (provisioning.maxRetryDelay) caps a back-off that the gate computed, also the first. A Retry-After of the
+	// BMC is clamped to MinRetryAfter and MaxRetryAfter instead. 0 or less means DefaultMaxRetryDelay.
 	MaxRetryDelay time.Duration
+	// GroupCaps cap operations in flight by Op.Group, within the cap of all. No entry, or 0 or less, is no cap.
+	GroupCaps map[string]int
 }
 
 // Fixed times of the gate.
@@ -45,6 +56,11 @@ const (
 	MaxRetryAfter = 5 * time.Minute
 	// ProbeInterval is how often a parked endpoint is tried again unasked: BMCs lock accounts after a few failures.
 	ProbeInterval = time.Hour
+	// CanaryTime is how long the log-in that tries a credential first keeps others from trying it. A log-in is answered soon, or
+	// the BMC is dead: one of those must not hold back all hosts of its Secret.
+	CanaryTime = 30 * time.Second
+	// reconsiderAfter is when a refused credential is tried again after the host left that it was refused for.
+	reconsiderAfter = time.Minute
 	// AgePeriod is the waiting time that lifts an operation by one class, so that nothing starves.
 	AgePeriod = 5 * time.Minute
 )
@@ -58,8 +74,10 @@ type Options struct {
 	// ended, lost its place or ended a try, or its endpoint was parked or freed. It must be cheap, must not block and
 	// may be called from any goroutine, also from inside Submit for another host. nil: nobody is told.
 	Done func(host string)
-	// QuietTime is how long no changing operation starts after Run started, or after the fence became valid again: an
-	// earlier driver may have sent a request just before. 0 after a clean hand-over.
+	// HandOver is how driving came to this process; see TakeOver, which says it later than New.
+	HandOver HandOver
+	// QuietTime is how long nothing at all starts after an Unclean hand-over, and after the fence became valid again: another
+	// driver may have sent a request just before, and the BMC may still be at work on it.
 	QuietTime time.Duration
 	// DrainTimeout is how long Run lets operations finish after its context ended, before it cancels them.
 	DrainTimeout time.Duration
@@ -68,6 +86,18 @@ type Options struct {
 	// Jitter returns numbers in [0,1); nil means a random source.
 	Jitter func() float64
 }
+
+// HandOver is how driving came to this process.
+type HandOver int
+
+const (
+	// NobodyBefore: no process drove these BMCs before. Operations start at once.
+	NobodyBefore HandOver = iota
+	// Clean: the driver before ended, and let go only when nothing of it was in flight. Its last cooldowns may still run.
+	Clean
+	// Unclean: nobody knows what the driver before sent last, nor whether it noticed. All lanes keep the quiet time.
+	Unclean
+)
 
 // Fence says whether this process may drive BMCs.
 type Fence interface {
@@ -120,6 +150,10 @@ type Op struct {
 	// Kind ("InsertMedia") and ID tell wishes apart: equal Host, Kind and ID are the same wish and are merged.
 	Kind string
 	ID   string
+	// Group, such as a vendor, has operations in flight counted against Settings.GroupCaps; empty: no group.
+	Group string
+	// Credential: see Poll. Empty leaves what the host's poll said.
+	Credential string
 	// ReadOnly promises that Run never sends a changing request: it waits for neither cooldown nor quiet time, and
 	// never supersedes a waiting changing operation.
 	ReadOnly bool
@@ -135,7 +169,8 @@ type Op struct {
 type Result struct {
 	// Changed: a changing request was (or may have been) sent; the cooldown starts when Run returns.
 	Changed bool
-	// Failure classifies an unsuccessful run. None with a non-nil Err counts as Other.
+	// Failure classifies an unsuccessful run. None with a non-nil Err counts as Other. None says that the log-in works, and
+	// LoginFailed that it does not: both are held to be true of the host's Credential.
 	Failure Failure
 	// RetryAfter is what the BMC asked for; 0 if it did not.
 	RetryAfter time.Duration
@@ -166,7 +201,7 @@ const (
 	ReasonMerged Reason = "Merged"
 	// ReasonSuperseded: accepted in the place of the host's earlier, different operation.
 	ReasonSuperseded Reason = "Superseded"
-	// ReasonParked: accepted, but the endpoint is parked after a refused log-in.
+	// ReasonParked: accepted, but the endpoint or its credential is parked after a refused log-in.
 	ReasonParked Reason = "Parked"
 	// ReasonFull: refused, the queue holds MaxQueueSize operations of this class or higher.
 	ReasonFull Reason = "Full"
@@ -183,6 +218,11 @@ type Poll struct {
 	Endpoint  string
 	Host      string
 	Namespace string
+	// Credential names what the host logs in with, in a form that tells nothing: equal for hosts that share a Secret and
+	// different once that changed, such as its UID and version; never a password or a hash of one. Until a log-in with it
+	// worked in this process, and after one was refused, one host tries it at a time; if that one is refused, the others are
+	// parked without a try. Empty: nothing is shared. Registering with another one resets the endpoint, see Reset.
+	Credential string
 	// Interval is the time to the next poll, asked after every poll (and once in Register), without locks held. Values
 	// under a second count as a second. The gate jitters it by a tenth and stretches it under load.
 	Interval func() time.Duration
@@ -201,7 +241,8 @@ const (
 	StateRunning State = "Running"
 	// StateSettling: the operation was sent; it runs again at NextAttempt to see its effect.
 	StateSettling State = "Settling"
-	// StateParked: log-in was refused; nothing runs until NextAttempt, a Reset or a changed Secret.
+	// StateParked: a log-in was refused, here or, as LastError says, with the same credential at another endpoint; nothing runs
+	// until NextAttempt, a Reset or Retry, or a changed credential.
 	StateParked State = "Parked"
 	// StateBackOff: the last try failed; next one at NextAttempt.
 	StateBackOff State = "BackOff"
@@ -261,6 +302,8 @@ type Observer interface {
 	Tried(kind string, class Class, failure Failure, waited, took time.Duration)
 	// Ended: an operation left the gate; refused ones included.
 	Ended(kind string, class Class, ending Ending, failure Failure)
+	// CooldownWaited: an operation that may start otherwise waits for the cooldown of its endpoint.
+	CooldownWaited()
 	// Panicked: a run of kind for host panicked; stack holds no values.
 	Panicked(host, kind string, stack []byte)
 }

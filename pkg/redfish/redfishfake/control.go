@@ -71,6 +71,13 @@ func (b *BMC) SetIdentity(id redfish.Identity) {
 	b.identity = id
 }
 
+// SetLearned sets what Learned returns.
+func (b *BMC) SetLearned(l redfish.Learned) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.learned = l
+}
+
 // SetOSUp says whether an operating system listens to a graceful shutdown. It
 // goes down with the power.
 func (b *BMC) SetOSUp(up bool) {

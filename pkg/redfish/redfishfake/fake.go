@@ -61,6 +61,7 @@ type BMC struct {
 	lie      func(Op) bool
 	calls    map[Op]int
 	changes  []Op
+	learned  redfish.Learned
 }
 
 var _ redfish.BMC = (*BMC)(nil)
@@ -140,6 +141,13 @@ func (b *BMC) fail(op Op, kind redfish.Kind, message string, cause error) error 
 
 // Endpoint is Options.Endpoint.
 func (b *BMC) Endpoint() string { return b.endpoint }
+
+// Learned is what SetLearned put in.
+func (b *BMC) Learned() redfish.Learned {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.learned
+}
 
 // State reads the model.
 func (b *BMC) State(ctx context.Context) (redfish.State, error) {

@@ -1,0 +1,183 @@
+package bootmedia
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// The volume label under which Talos looks for a machine config when its command
+// line says talos.config=metal-iso.
+const labelMetalISO = "metal-iso"
+
+// Check says, before a server is touched, whether the media of a content can be
+// made and whether the system in the image would find its bootstrap data there.
+// m is Composed, or Boot for an image whose data is in a drive of its own or
+// nowhere. Errors are for a person and quote no bootstrap data.
+func Check(c Content, m Medium) error {
+	row, ok := families[c.Family]
+	if !ok {
+		return fmt.Errorf("unknown osFamily %q: use one of %v", c.Family, Families())
+	}
+	if row.layout == layoutNone {
+		return nil
+	}
+	if c.Looks == nil {
+		c.Looks = &ImageLooksLike{EmbedBytes: maxEmbedBytes}
+	}
+	if err := checkCommandLine(c); err != nil {
+		return err
+	}
+	if m == Composed {
+		if c.Looks.Opaque != "" {
+			return fmt.Errorf("bootstrap data cannot be added to the image: %s", c.Looks.Opaque)
+		}
+		_, err := recipeFor(c)
+		return err
+	}
+	if err := checkClash(c, row); err != nil {
+		return err
+	}
+	_, err := ConfigDrive(c)
+	return err
+}
+
+// recipeFor says what is laid over the image for a content.
+func recipeFor(c Content) (recipe, error) {
+	row, ok := families[c.Family]
+	if !ok {
+		return recipe{}, fmt.Errorf("unknown osFamily %q: use one of %v", c.Family, Families())
+	}
+	if err := checkContent(c, row); err != nil {
+		return recipe{}, err
+	}
+	if row.layout == layoutEmbed {
+		return embedRecipe(c)
+	}
+	if row.rootFile != "" {
+		return recipe{files: []isoFile{{row.rootFile, c.UserData}}}, nil
+	}
+	label, files, err := layOut(c, row)
+	if err != nil {
+		return recipe{}, err
+	}
+	if dir := seedDir(c.Looks); dir != "" && row.layout == layoutNoCloud {
+		for i := range files {
+			files[i].path = dir + "/" + files[i].path
+		}
+		return recipe{files: files}, nil
+	}
+	switch {
+	case strings.EqualFold(c.Looks.VolumeLabel, label):
+		label = ""
+	case c.Looks.BootsByLabel:
+		return recipe{}, fmt.Errorf("the boot loader of the image looks for the volume label %q, and osFamily %s looks for its bootstrap data under the label %q: one volume has one label. "+
+			"Use a host whose BMC has a second virtual medium, or an image that boots without its label", c.Looks.VolumeLabel, c.Family, label)
+	}
+	return recipe{label: label, files: files}, nil
+}
+
+// embedRecipe: a CoreOS image reads an initramfs with the Ignition config from
+// its embed area (coreos-installer, docs/iso-embed-ignition.md).
+func embedRecipe(c Content) (recipe, error) {
+	if len(c.NetworkData) > 0 {
+		return recipe{}, fmt.Errorf("osFamily %s takes no network data: put it into the Ignition config", c.Family)
+	}
+	archive := cpio("config.ign", c.UserData)
+	if c.Looks.EmbedBytes < int64(len(archive)) {
+		if c.Looks.EmbedBytes == 0 {
+			return recipe{}, fmt.Errorf("osFamily %s reads its configuration from the embed area of a live image, and this image has none: use the live ISO", c.Family)
+		}
+		return recipe{}, fmt.Errorf("the bootstrap data takes %d bytes in the image's embed area, which has %d: make it smaller, for example by fetching files instead of carrying them", len(archive), c.Looks.EmbedBytes)
+	}
+	return recipe{embed: archive}, nil
+}
+
+// cpio is an archive of one file in the "newc" format of initramfs.
+func cpio(name string, data []byte) []byte {
+	var out bytes.Buffer
+	put := func(name string, mode int, data []byte) {
+		// Inode, mode, owner, group, links, time, size, device (2), of device (2), length of the name, checksum.
+		fmt.Fprintf(&out, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", 0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name)+1, 0)
+		out.WriteString(name + "\x00")
+		pad4(&out)
+		out.Write(data)
+		pad4(&out)
+	}
+	put(name, 0o100600, data)
+	put("TRAILER!!!", 0, nil)
+	return out.Bytes()
+}
+
+func pad4(b *bytes.Buffer) { b.Write(make([]byte, (4-b.Len()%4)%4)) }
+
+// seedPath is cloud-init's argument for a seed in a folder of the medium, which
+// Ubuntu's and Debian's live systems mount under /cdrom. GRUB needs the
+// semicolon escaped or quoted.
+var seedPath = regexp.MustCompile(`^["']?ds=nocloud(?:-net)?\\?;s=(?:file://)?/cdrom/([A-Za-z0-9._/-]+?)/*["']?$`)
+
+// seedDir is the folder in which the image's own command line has cloud-init look; empty: none.
+func seedDir(l *ImageLooksLike) string {
+	for _, line := range l.CommandLines {
+		for _, a := range strings.Fields(line) {
+			if m := seedPath.FindStringSubmatch(a); m != nil {
+				return m[1]
+			}
+		}
+	}
+	return ""
+}
+
+// checkCommandLine refuses an image whose kernel command line is known and lacks
+// what its system needs to look for bootstrap data at all.
+func checkCommandLine(c Content) error {
+	need := func(wanted ...string) error {
+		if known, found := c.Looks.lines(argument(wanted...)); known && !found {
+			return fmt.Errorf("the kernel command line of the image has no %s, without which osFamily %s does not look for bootstrap data on a medium: build the image with it", strings.Join(wanted, " or "), c.Family)
+		}
+		return nil
+	}
+	switch c.Family {
+	case FamilyTalos:
+		if isMetalISO(c.Looks) {
+			return nil
+		}
+		return need("talos.platform=nocloud", "talos.config=metal-iso")
+	case FamilyFlatcar:
+		return need("flatcar.oem.id=openstack", "coreos.oem.id=openstack", "ignition.platform.id=openstack")
+	case FamilyUbuntu:
+		if autoinstalls(c.UserData) {
+			if known, found := c.Looks.lines(argument("autoinstall")); known && !found {
+				return errors.New("the bootstrap data has an autoinstall section, and the kernel command line of the image has no \"autoinstall\": its installer would wait for a person before it touches a disk")
+			}
+		}
+	case FamilyGeneric, FamilyDebian, FamilyKairos, FamilyFedoraCoreOS, FamilyRHCOS, FamilyLeapMicro, FamilyMicroOS, FamilyNone:
+	}
+	return nil
+}
+
+func isMetalISO(l *ImageLooksLike) bool {
+	if l == nil {
+		return false
+	}
+	_, found := l.lines(argument("talos.config=metal-iso"))
+	return found
+}
+
+func autoinstalls(userData []byte) bool {
+	return bytes.HasPrefix(userData, []byte("autoinstall:")) || bytes.Contains(userData, []byte("\nautoinstall:"))
+}
+
+// checkClash refuses an image whose label is the one its system looks for on
+// another volume: of two volumes with that label it may take the wrong one.
+func checkClash(c Content, row family) error {
+	for _, label := range row.labels {
+		if strings.EqualFold(c.Looks.VolumeLabel, label) {
+			return fmt.Errorf("the image's own volume label is %q, the one under which osFamily %s looks for its bootstrap data: "+
+				"the system could not tell the two apart; relabel the image, or use osFamily none if its data is built in", c.Looks.VolumeLabel, c.Family)
+		}
+	}
+	return nil
+}

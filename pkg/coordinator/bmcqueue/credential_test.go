@@ -1,0 +1,191 @@
+package bmcqueue
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// login is an operation of host n with a credential.
+func (s *site) login(n int, key string, d time.Duration, res Result) Op {
+	o := s.op(n, "login", d, res)
+	o.Credential = key
+	return o
+}
+
+var unauthorized = Result{Failure: LoginFailed, Message: "401"}
+
+func TestCanaryGoesFirst(t *testing.T) {
+	in(t, Options{Settings: ample()}, func(s *site) {
+		t0 := time.Now()
+		for n := range 6 {
+			s.queue.Submit(s.login(n, "s1/1", time.Second, changed))
+		}
+		s.queue.Submit(s.op(7, "other", time.Second, changed)) // shares nothing
+		pass(10 * time.Second)
+		got := s.starts("login", t0)
+		wantTimes(t, "login", got, 0, time.Second, time.Second, time.Second, time.Second, time.Second)
+		wantTimes(t, "other", s.starts("other", t0), 0)
+		for n := range 6 { // proven: nobody waits any more
+			o := s.login(n, "s1/1", time.Second, changed)
+			o.Kind, o.Run = "again", s.busyFor(bmc(n), o.Host, "again", time.Second, changed)
+			s.queue.Submit(o)
+		}
+		pass(time.Second)
+		if got := s.starts("again", t0.Add(10*time.Second)); len(got) != 6 || got[5] != 0 {
+			t.Errorf("with a proven credential: %v", got)
+		}
+	})
+}
+
+func TestRefusedCanaryParksTheOthers(t *testing.T) {
+	in(t, Options{Settings: ample()}, func(s *site) {
+		t0 := time.Now()
+		for n := range 4 {
+			s.queue.Submit(s.login(n, "s1/1", time.Second, unauthorized))
+		}
+		every := func() time.Duration { return time.Minute }
+		s.queue.Register(Poll{Endpoint: bmc(9), Host: "ns/h9", Credential: "s1/1", Interval: every, Run: s.busyFor(bmc(9), "ns/h9", "poll", 0, Result{})})
+		pass(59 * time.Minute)
+		wantTimes(t, "login", s.starts("login", t0), 0)
+		wantTimes(t, "poll", s.starts("poll", t0))
+		for _, host := range []string{"ns/h1", "ns/h9"} {
+			st := s.queue.Status(host)
+			if st.State != StateParked || st.Failure != LoginFailed || !strings.Contains(st.LastError, bmc(0)) || time.Until(st.NextAttempt) != time.Minute+time.Second || s.wakes(host) == 0 {
+				t.Errorf("%s: %+v, woken %d times", host, st, s.wakes(host))
+			}
+		}
+		if got := s.queue.Submit(s.login(5, "s1/1", 0, changed)); got.Reason != ReasonParked {
+			t.Errorf("submit: %+v", got)
+		}
+		if d := s.queue.Dump(); !strings.Contains(d, "a credential of 6 hosts was refused at "+bmc(0)) || strings.Contains(d, "s1/1") {
+			t.Error(d)
+		}
+		pass(2 * time.Minute) // an hour after the refusal another endpoint probes
+		if st := s.queue.Status("ns/h0"); len(s.starts("login", t0)) != 2 || s.queue.Status("ns/h1").State != StateParked || !strings.Contains(s.queue.Status("ns/h2").LastError, bmc(1)) {
+			t.Errorf("after the probe: %v, %+v", s.starts("login", t0), st)
+		}
+		for n := range 6 {
+			s.queue.Withdraw(fmt.Sprintf("ns/h%d", n))
+		}
+		s.queue.Unregister("ns/h9")
+	})
+}
+
+// TestChangedCredentialStartsAnew: the hosts of a replaced Secret learn it one after the other, and the new one has a canary, too.
+func TestChangedCredentialStartsAnew(t *testing.T) {
+	in(t, Options{Settings: ample()}, func(s *site) {
+		res := unauthorized
+		every := func() time.Duration { return time.Hour }
+		register := func(n int, key string) {
+			host := fmt.Sprintf("ns/h%d", n)
+			s.queue.Register(Poll{Endpoint: bmc(n), Host: host, Credential: key, Interval: every, Run: func(ctx context.Context) Result {
+				return s.busyFor(bmc(n), host, key, time.Second, res)(ctx)
+			}})
+		}
+		t0 := time.Now()
+		for n := range 3 {
+			register(n, "old")
+		}
+		pass(10 * time.Second)
+		wantTimes(t, "old", s.starts("old", t0), 0)
+		res = Result{}
+		for n := range 3 {
+			register(n, "new")
+			pass(500 * time.Millisecond)
+		}
+		pass(10 * time.Second)
+		wantTimes(t, "old", s.starts("old", t0), 0)
+		wantTimes(t, "new", s.starts("new", t0), 10*time.Second, 11*time.Second, 11*time.Second)
+		if st := s.queue.Status("ns/h0"); st.State != StateIdle {
+			t.Errorf("the endpoint that refused the old one: %+v", st)
+		}
+		for n := range 3 {
+			s.queue.Unregister(fmt.Sprintf("ns/h%d", n))
+		}
+		s.queue.read(func(g *gate, _ time.Time) {
+			if len(g.credentials) != 0 {
+				t.Errorf("%d credentials left behind", len(g.credentials))
+			}
+		})
+	})
+}
+
+// TestDeadCanaryHoldsNobodyForLong: unreachable proves nothing, the next one tries; and one that hangs counts for CanaryTime.
+func TestDeadCanaryHoldsNobodyForLong(t *testing.T) {
+	in(t, Options{Settings: ample()}, func(s *site) {
+		t0 := time.Now()
+		s.queue.Submit(s.login(0, "k", 5*time.Second, Result{Failure: Unreachable}))
+		s.queue.Submit(s.login(1, "k", 50*time.Second, Result{Failure: Unreachable}))
+		s.queue.Submit(s.login(2, "k", time.Second, changed))
+		s.queue.Submit(s.login(3, "k", time.Second, changed))
+		pass(40 * time.Second)
+		wantTimes(t, "login", s.starts("login", t0), 0, 5*time.Second, 35*time.Second, 36*time.Second, 36*time.Second)
+		for n := range 4 {
+			s.queue.Withdraw(fmt.Sprintf("ns/h%d", n))
+		}
+	})
+}
+
+// TestOneRefusalRaisesADoubt: what was proven is doubted after a refusal elsewhere, and proven again by one canary.
+func TestOneRefusalRaisesADoubt(t *testing.T) {
+	in(t, Options{Settings: ample()}, func(s *site) {
+		s.queue.Submit(s.login(0, "k", time.Second, changed))
+		pass(time.Minute)
+		s.queue.Submit(s.login(1, "k", time.Second, unauthorized))
+		s.queue.Submit(s.login(2, "k", 10*time.Second, changed)) // is on its way when the doubt arises: proves nothing
+		pass(2 * time.Second)
+		t0 := time.Now()
+		for n := 3; n < 6; n++ {
+			s.queue.Submit(s.login(n, "k", 20*time.Second, changed))
+		}
+		pass(time.Minute)
+		wantTimes(t, "login", s.starts("login", t0)[3:], 0, 20*time.Second, 20*time.Second)
+		if st := s.queue.Status("ns/h1"); st.State != StateParked || strings.Contains(st.LastError, "not tried") {
+			t.Errorf("the odd one: %+v", st)
+		}
+		s.queue.Withdraw("ns/h1")
+	})
+}
+
+func TestRetryAndResetOfARefusedCredential(t *testing.T) {
+	in(t, Options{Settings: ample()}, func(s *site) {
+		for n := range 4 {
+			s.queue.Submit(s.login(n, "k", time.Second, unauthorized))
+		}
+		tries := func(what string, want int) {
+			t.Helper()
+			pass(10 * time.Second)
+			if got := len(s.kinds()); got != want {
+				t.Errorf("%s: %d tries in all, want %d", what, got, want)
+			}
+		}
+		tries("at first", 1)
+		s.queue.Reset(bmc(1)) // its TLS settings changed: the refusal at bmc-0 stands
+		tries("Reset elsewhere", 1)
+		s.queue.Reset(bmc(0)) // something changed where it was refused
+		tries("Reset of the canary", 2)
+		s.queue.Retry(bmc(2)) // a person asks
+		tries("Retry", 3)
+		for n := range 4 {
+			s.queue.Withdraw(fmt.Sprintf("ns/h%d", n))
+		}
+	})
+}
+
+// TestRefuserIsGone: perhaps the credential was wrong only at the host that was taken away.
+func TestRefuserIsGone(t *testing.T) {
+	in(t, Options{Settings: ample()}, func(s *site) {
+		t0 := time.Now()
+		s.queue.Submit(s.login(0, "k", time.Second, unauthorized))
+		s.queue.Submit(s.login(1, "k", time.Second, changed))
+		pass(10 * time.Second)
+		s.queue.Unregister("ns/h0")
+		synctest.Wait()
+		pass(2 * time.Minute)
+		wantTimes(t, "login", s.starts("login", t0), 0, 10*time.Second+reconsiderAfter)
+	})
+}

@@ -1,0 +1,261 @@
+package redfish
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/stmcginnis/gofish/schemas"
+)
+
+// maxBootTries bounds how often one override is sent in another form.
+const maxBootTries = 5
+
+// bootForm is one way to write the override.
+type bootForm struct {
+	target string
+	mode   string // "" leaves it out
+	place  bootPlace
+}
+
+// bootMemory is what a client remembers of overrides.
+type bootMemory struct {
+	// asked is the form last sent that was not read back yet. If it still stands
+	// when the override is asked for again, the BMC took it and did nothing.
+	asked *bootForm
+	// ineffective are the forms that came to nothing.
+	ineffective []bootForm
+	// settled: the pending resource was read as disarmed, and nothing was asked
+	// for since: it need not be read again.
+	settled bool
+	// elsewhere: the armed override was read from the pending resource.
+	elsewhere bool
+	// settingsHold tells whether the pending settings hold a Boot; nil: not looked.
+	settingsHold *bool
+	// attributes is the path of a Dell manager's attributes.
+	attributes string
+}
+
+func (d bootDoc) override() BootOverride {
+	return BootOverride{Enabled: overrideEnabled(string(d.Enabled)), Target: string(d.Target), Mode: string(d.Mode)}
+}
+
+// SetBootOnce writes the override where this BMC wants it. A form that was
+// refused as such is sent in the next one; a form that was taken and did nothing
+// is left for the next at the next call.
+func (c *client) SetBootOnce(ctx context.Context, device BootDevice) error {
+	const op = "set boot once"
+	if device != BootCD {
+		return c.conn.fail(op, &Error{Kind: KindUnsupported, Message: "unknown boot device"})
+	}
+	form, err := c.bootForm(ctx, op)
+	if err != nil {
+		return err
+	}
+	for range maxBootTries {
+		if err = c.writeBoot(ctx, op, form, schemas.OnceBootSourceOverrideEnabled); err == nil {
+			c.learn(func(l *learned) {
+				asked := form
+				l.boot.asked, l.boot.settled = &asked, false
+			})
+			return nil
+		}
+		next, ok := c.otherForm(form, err)
+		if !ok {
+			return err
+		}
+		form = next
+	}
+	return err
+}
+
+// ClearBoot disables the override where it was seen.
+func (c *client) ClearBoot(ctx context.Context) error {
+	const op = "clear boot override"
+	form, err := c.bootForm(ctx, op)
+	if err != nil && KindOf(err) != KindUnsupported { // a BMC without a boot from CD can be armed with something else
+		return err
+	}
+	form.target, form.mode = string(schemas.NoneBootSource), ""
+	if form.place == placeDell && !c.know().boot.elsewhere {
+		form.place = placeSystem // two places that do not know of each other: clear the one that is armed
+	}
+	for range maxBootTries {
+		if err = c.writeBoot(ctx, op, form, schemas.DisabledBootSourceOverrideEnabled); err == nil {
+			c.learn(func(l *learned) { l.boot.asked, l.boot.settled = nil, false })
+			return nil
+		}
+		next, ok := c.otherForm(form, err)
+		if !ok {
+			return err
+		}
+		form = next
+		form.target = string(schemas.NoneBootSource)
+	}
+	return err
+}
+
+// bootForm is the form to begin with: the row's, as refined by what was learned
+// and by what came to nothing.
+func (c *client) bootForm(ctx context.Context, op string) (bootForm, error) {
+	row, err := c.surely(ctx, op)
+	if err != nil {
+		return bootForm{}, err
+	}
+	place, err := c.bootPlace(ctx, op, row)
+	if err != nil {
+		return bootForm{}, err
+	}
+	facts, _, err := c.systemFacts(ctx, op)
+	if err != nil {
+		return bootForm{}, err
+	}
+	c.learn(func(l *learned) {
+		if l.boot.asked != nil {
+			l.boot.ineffective, l.boot.asked = append(l.boot.ineffective, *l.boot.asked), nil
+		}
+	})
+	l := c.know()
+	forms := bootForms(row, l.Learned, place, facts.bootTargets)
+	if len(forms) == 0 {
+		return bootForm{place: place}, c.conn.fail(op, &Error{Kind: KindUnsupported, Message: "the BMC offers no boot from CD, only " + named(facts.bootTargets)})
+	}
+	for _, form := range forms {
+		if !slices.Contains(l.boot.ineffective, form) {
+			return form, nil
+		}
+	}
+	c.learn(func(l *learned) { l.boot.ineffective = nil }) // all of them: begin again
+	return forms[0], nil
+}
+
+// bootForms are the forms worth a try, the likeliest first: each word for the CD
+// with the row's mode, then with the other one. A learned word goes first, a
+// learned mode is the only one.
+func bootForms(row *vendor, l Learned, place bootPlace, allowed []string) []bootForm {
+	if place == placeDell {
+		return []bootForm{{target: cdTargets[0], place: place}, {target: cdTargets[0], place: placeSystem}}
+	}
+	var words []string
+	for _, word := range append([]string{l.BootTarget}, row.targets()...) {
+		if word == "" {
+			continue
+		}
+		if word, ok := pick([]schemas.BootSource{schemas.BootSource(word)}, allowed); ok && !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	modes := []string{"", wordUEFI}
+	if row.bootMode == modeUEFI {
+		modes = []string{wordUEFI, ""}
+	}
+	switch l.BootMode {
+	case wordUEFI:
+		modes = []string{wordUEFI}
+	case wordOmitted:
+		modes = []string{""}
+	}
+	var out []bootForm
+	for _, mode := range modes {
+		for _, word := range words {
+			out = append(out, bootForm{target: word, mode: mode, place: place})
+		}
+	}
+	return out
+}
+
+// writeBoot is one changing request.
+func (c *client) writeBoot(ctx context.Context, op string, form bootForm, enabled schemas.BootSourceOverrideEnabled) error {
+	if form.place == placeDell {
+		return c.writeDellBoot(ctx, op, enabled)
+	}
+	facts, path, err := c.systemFacts(ctx, op)
+	if err != nil {
+		return err
+	}
+	link := path
+	if form.place == placeSettings {
+		link = settingsPath(facts, path)
+	}
+	row := c.row()
+	once := enabled == schemas.OnceBootSourceOverrideEnabled
+	boot := map[string]string{"BootSourceOverrideEnabled": string(enabled)}
+	// iLO refuses a target together with Disabled; MegaRAC wants all three always.
+	if once || row.bootBody == bodyFull {
+		boot["BootSourceOverrideTarget"] = form.target
+	}
+	switch {
+	case form.mode != "":
+		boot["BootSourceOverrideMode"] = form.mode
+	case row.bootBody == bodyFull && !once,
+		once && row.bootMode == modeUnlessUEFI && c.know().BootMode != wordOmitted && strings.EqualFold(c.publishedMode(), "Legacy"):
+		boot["BootSourceOverrideMode"] = wordUEFI
+	}
+	_, err = c.patch(ctx, op, link, map[string]any{"Boot": boot})
+	return err
+}
+
+// otherForm changes the form as the refusal says. Only a 4xx that names what is
+// wrong says that nothing was done and what to do instead.
+func (c *client) otherForm(form bootForm, err error) (bootForm, bool) {
+	var e *Error
+	if !errors.As(err, &e) || e.Status < 400 || e.Status > 499 || e.Kind == KindUnauthorized || e.Kind == KindBusy {
+		return form, false
+	}
+	facts := c.know().facts
+	refused := e.refusal.has("propertynotwritable", "propertyunknown", "propertyvaluenotinlist", "propertyvaluetypeerror", "propertyvalueconflict", "propertyvalueerror")
+	later := e.refusal.has("operationsupportedinfuturestateuri") || refused && e.refusal.names("bootsourceoverride") && !e.refusal.names("bootsourceoverridemode")
+	switch {
+	case form.place != placeSystem && (e.Status == 404 || e.Status == 405):
+		form.place = placeSystem
+		c.learn(func(l *learned) { l.BootPlace = placeWords[placeSystem] })
+	case form.mode != "" && refused && e.refusal.names("bootsourceoverridemode"):
+		form.mode = ""
+		c.learn(func(l *learned) { l.BootMode = wordOmitted })
+	case form.mode == "" && e.refusal.names("bootsourceoverridemode") && e.refusal.has("propertymissing", "createfailedmissingreqproperties", "actionparametermissing"):
+		form.mode = wordUEFI
+		c.learn(func(l *learned) { l.BootMode = wordUEFI })
+	case refused && e.refusal.has("propertyvaluenotinlist") && form.place != placeDell && otherTarget(c.row(), form.target) != "":
+		form.target = otherTarget(c.row(), form.target)
+	case form.place == placeSystem && later && facts != nil && facts.settings != "":
+		form.place = placeSettings
+		c.learn(func(l *learned) { l.BootPlace = placeWords[placeSettings] })
+	default:
+		return form, false
+	}
+	return form, true
+}
+
+// otherTarget is the next word for the virtual CD, "" after the last.
+func otherTarget(row *vendor, word string) string {
+	words := row.targets()
+	i := slices.IndexFunc(words, func(w string) bool { return strings.EqualFold(w, word) })
+	if i < 0 || i+1 >= len(words) {
+		return ""
+	}
+	return words[i+1]
+}
+
+// confirm compares what was read with what was asked. Needs c.mu.
+func (l *learned) confirm(row *vendor, read BootOverride) (downgraded bool) {
+	asked := l.boot.asked
+	if asked == nil {
+		return false
+	}
+	if !read.OnceFrom(BootCD) {
+		return false
+	}
+	if asked.mode == wordUEFI && strings.EqualFold(read.Mode, "Legacy") {
+		return true
+	}
+	l.boot.asked, l.boot.ineffective = nil, nil
+	first := bootForms(row, Learned{}, asked.place, nil)[0]
+	if asked.target != first.target {
+		l.BootTarget = asked.target
+	}
+	if asked.mode != first.mode {
+		l.BootMode = map[bool]string{true: wordUEFI, false: wordOmitted}[asked.mode != ""]
+	}
+	return false
+}
