@@ -151,6 +151,8 @@ func forbidden(f Facts, a Action) string {
 		return "nothing is booted on nobody's host"
 	case a.Changes() && f.Quarantined && f.Claim != ClaimReleasing:
 		return "a quarantined host is left alone until a person acts; deleting its machine is such an act"
+	case f.Claim == ClaimHeld && f.Bound && f.Install && a == Disarm && !f.Quarantined:
+		// D9a: Install disarms once bound.
 	case f.Claim == ClaimHeld && f.Bound && a.Changes() && f.Power != PowerStateOff:
 		return "I5: a bound, running system is never touched"
 	case f.Claim == ClaimHeld && f.Bound && (a == ForceOff || a == ShutDown):

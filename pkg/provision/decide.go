@@ -90,14 +90,16 @@ var unclaimedRules = []rule{
 	{"available", always, Available, None, "off, empty, disarmed, known, nobody's"},
 }
 
-// boundRules leave a running system alone (I5). A Live system that lost power boots again from its medium (D9a).
+// boundRules leave a running system alone (I5), but for what D9a says: an installed one is disarmed, and its media end; they
+// stay in the slot, as no vendor is known to let them be taken from under a running system without harm. A Live system that
+// lost power boots again from its medium.
 var boundRules = []rule{
 	{"revoke", func(f Facts) bool { return f.Install && f.Granted }, Provisioned, RevokeGrant, "installed: its media URLs end"},
 	{"bound-unobserved", func(f Facts) bool { return !f.Observed || f.Power == PowerStateUnknown }, Provisioned, Observe, "the BMC was not read yet"},
+	{"bound-disarm", func(f Facts) bool { return f.Install && f.Armed && !f.Quarantined && !moving(f) }, Provisioned, Disarm, "installed: it boots from its disk from now on, and the system that runs does not notice"},
 	{"bound-leave", func(f Facts) bool { return f.Quarantined || !f.KeepOn || !off(f) }, Provisioned, None, "running, or its owner wants it left as it is"},
 	{"bound-look", func(f Facts) bool { return f.Media == MediaUnknown }, Provisioned, Observe, "off: the slots are read before anything is done"},
 	{"installed-eject", func(f Facts) bool { return f.Install && f.Media != MediaNone }, Provisioned, Eject, "off: the installer must not boot again"},
-	{"installed-disarm", func(f Facts) bool { return f.Install && f.Armed }, Provisioned, Disarm, "off: it must boot from its disk"},
 	{"installed-on", func(f Facts) bool { return f.Install }, Provisioned, PowerOn, "its owner wants it on"},
 	{"live-eject", func(f Facts) bool { return f.Media == MediaOther }, Provisioned, Eject, "off, with media that are not the present ones"},
 	{"live-wait", func(f Facts) bool { return f.Media != MediaOurs && f.Content == ContentWaiting }, Provisioned, None, "off, and its medium is gone and cannot be made now"},

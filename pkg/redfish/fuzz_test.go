@@ -72,6 +72,55 @@ func FuzzRootManagerActionInfo(f *testing.F) {
 	})
 }
 
+func FuzzTask(f *testing.F) {
+	fuzzBody(f, func(t *testing.T, body []byte) {
+		var d taskDoc
+		_ = decode(body, &d)
+		after := mount{task: "/redfish/v1/t"}.after(http.StatusOK, &d)
+		if after.task != "" && after.problem != "" {
+			t.Fatalf("%+v goes on and has failed", after)
+		}
+	})
+}
+
+func FuzzPendingBoot(f *testing.F) {
+	fuzzBody(f, func(t *testing.T, body []byte) {
+		var pending pendingDoc
+		var attributes attributesDoc
+		var config isoConfigDoc
+		_, _, _ = decode(body, &pending), decode(body, &attributes), decode(body, &config)
+		set := attributes.Attributes.v
+		if o := dellOverride(string(set.Device), string(set.Once)); o.Enabled == "" {
+			t.Fatalf("%+v", o)
+		}
+	})
+}
+
+func FuzzSession(f *testing.F) {
+	fuzzBody(f, func(t *testing.T, body []byte) {
+		var d sessionDoc
+		_ = decode(body, &d)
+		if r := makeRecord(string(d.Path), string(d.Created)); r != "" && !strings.Contains(r, " ") {
+			t.Fatalf("%q", r)
+		}
+	})
+}
+
+// FuzzLearned: what is kept may come back changed.
+func FuzzLearned(f *testing.F) {
+	f.Add("generic", "/redfish/v1/Systems/1", "none", "UEFI", "/redfish/v1/S/1 2026")
+	f.Fuzz(func(t *testing.T, vendor, path, fields, word, session string) {
+		l := recall(Target{Learned: Learned{Vendor: vendor, System: path, Manager: path, Media: path, Insert: fields,
+			Eject: word, BootTarget: word, BootMode: word, BootPlace: word, IfMatch: word, Session: session}})
+		if l.System != "" && !strings.HasPrefix(l.System, "/redfish") || l.Session != "" {
+			t.Fatalf("%+v", l.Learned)
+		}
+		if row := chooseRow("", l.Vendor, told{}); row == nil {
+			t.Fatal("no row")
+		}
+	})
+}
+
 func FuzzRefusal(f *testing.F) {
 	fuzzBody(f, func(t *testing.T, body []byte) {
 		e := classify(&response{status: http.StatusServiceUnavailable, header: http.Header{}, body: body})

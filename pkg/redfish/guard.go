@@ -28,6 +28,7 @@ var (
 	errForeignHost   = errors.New("points to another host")
 	errRedirectLoop  = errors.New("redirected too often")
 	errMethodChanged = errors.New("redirect changes the method")
+	errOutside       = errors.New("redirect leads outside /redfish")
 	errTooLarge      = errors.New("answer larger than the body cap")
 )
 
@@ -97,6 +98,8 @@ func newHTTPClient(endpoint string, transport http.RoundTripper) *http.Client {
 				return errForeignHost
 			case req.Method != via[0].Method:
 				return errMethodChanged
+			case !strings.HasPrefix(req.URL.Path, "/redfish"):
+				return errOutside // a page for people, and no place for a token
 			}
 			return nil
 		},
@@ -182,7 +185,7 @@ func transportError(ctx context.Context, err error, limit time.Duration) *Error 
 		e.Kind, e.Message, e.Err = KindCanceled, "given up by the caller", ctx.Err()
 	case errors.Is(err, errForeignHost):
 		e.Kind, e.Message = KindProtocol, "the BMC points to another host, which is not followed"
-	case errors.Is(err, errRedirectLoop), errors.Is(err, errMethodChanged):
+	case errors.Is(err, errRedirectLoop), errors.Is(err, errMethodChanged), errors.Is(err, errOutside):
 		e.Kind, e.Message = KindProtocol, "the BMC redirects in a way that is not followed"
 	case errors.Is(err, errTooLarge):
 		e.Kind, e.Message = KindProtocol, "the answer is too large to be Redfish"

@@ -1,7 +1,9 @@
 package redfish
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -125,5 +127,118 @@ func TestIdentifyNamesWhatIsMissing(t *testing.T) {
 		if !slices.ContainsFunc(id.Problems, func(p string) bool { return strings.Contains(p, want) }) {
 			t.Errorf("no problem says %q: %q", want, id.Problems)
 		}
+	}
+}
+
+// TestHardwareGoesOn: an inventory that was interrupted is not begun again.
+func TestHardwareGoesOn(t *testing.T) {
+	s, b := newBMC(t)
+	serveParts(s)
+	whole, err := b.Hardware(t.Context())
+	must(t, err)
+	cost := len(s.requests())
+	const nics = "GET /redfish/v1/Systems/1/EthernetInterfaces"
+	serve := s.routes[nics]
+	s.on(nics, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	s.requests()
+	_, err = b.Hardware(t.Context())
+	_ = wantKind(t, err, KindBusy)
+	before := s.requests()
+	s.on(nics, serve)
+	again, err := b.Hardware(t.Context())
+	must(t, err)
+	after := s.requests()
+	if !reflect.DeepEqual(whole, again) {
+		t.Fatalf("got  %+v\nwant %+v", again, whole)
+	}
+	for _, r := range after {
+		if r != "GET /redfish/v1/Systems/1" && r != nics && slices.Contains(before, r) {
+			t.Errorf("read twice: %s", r)
+		}
+	}
+	// A finished one leaves nothing behind: the next one reads everything.
+	_, err = b.Hardware(t.Context())
+	must(t, err)
+	if n := len(s.requests()); n != cost-3 { // root, log-in and the list of systems are known
+		t.Fatalf("%d requests after a finished inventory", n)
+	}
+}
+
+// TestHardwareExpanded: one request for each collection where the BMC can; one
+// for each part where it only says so.
+func TestHardwareExpanded(t *testing.T) {
+	for name, lies := range map[string]bool{"expands": false, "says so only": true} {
+		s, b := newBMC(t)
+		serveParts(s)
+		want, err := b.Hardware(t.Context())
+		must(t, err)
+		plain := len(s.requests())
+		s.json("/redfish/v1/", doc{
+			"Systems": ref("/redfish/v1/Systems"), "Links": doc{"Sessions": ref(sessionsPath)}, "ProtocolFeaturesSupported": doc{"ExpandQuery": doc{"NoLinks": true}},
+		})
+		for route, handler := range s.routes {
+			path, isGet := strings.CutPrefix(route, "GET ")
+			if !isGet || lies {
+				continue
+			}
+			s.on(route, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.RawQuery == "" {
+					handler(w, r)
+					return
+				}
+				_, _ = w.Write(inlined(s, path))
+			})
+		}
+		b, _ = connect(t, testTarget(s))
+		s.requests()
+		got, err := b.Hardware(t.Context())
+		must(t, err)
+		if !reflect.DeepEqual(want, got) {
+			t.Fatalf("%s: got  %+v\nwant %+v", name, got, want)
+		}
+		if n := len(s.requests()); (n < plain) == lies {
+			t.Errorf("%s: %d requests, %d without", name, n, plain)
+		}
+	}
+}
+
+// inlined is the collection with its members in it.
+func inlined(s *server, path string) []byte {
+	get := func(path string) []byte {
+		w := httptest.NewRecorder()
+		s.routes["GET "+path](w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Body.Bytes()
+	}
+	var list struct {
+		Members []doc
+		Count   int `json:"Members@odata.count"`
+	}
+	_ = json.Unmarshal(get(path), &list)
+	members := []json.RawMessage{}
+	for _, m := range list.Members {
+		link, _ := m["@odata.id"].(string)
+		if s.routes["GET "+link] == nil {
+			continue
+		}
+		if body := get(link); json.Valid(body) {
+			members = append(members, body)
+		}
+	}
+	raw, _ := json.Marshal(doc{"Members": members, "Members@odata.count": len(members)})
+	return raw
+}
+
+// TestSummaryIsEnough: processors are not read where the system sums them up.
+func TestSummaryIsEnough(t *testing.T) {
+	s, b := newBMC(t)
+	serveParts(s)
+	s.json("/redfish/v1/Systems/1", with(systemBody(), doc{
+		"Processors":       ref("/redfish/v1/Systems/1/Processors"),
+		"ProcessorSummary": doc{"Count": 2, "CoreCount": 48, "LogicalProcessorCount": 96, "Model": "Intel(R) Xeon(R) Gold"},
+	}))
+	hw, err := b.Hardware(t.Context())
+	must(t, err)
+	if want := (CPU{Cores: 48, Threads: 96, Sockets: 2, Architecture: "amd64", Model: "Intel(R) Xeon(R) Gold"}); hw.CPU != want || s.count("GET /redfish/v1/Systems/1/Processors") != 0 {
+		t.Fatalf("%+v, %q", hw.CPU, s.requests())
 	}
 }

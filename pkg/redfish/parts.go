@@ -173,22 +173,29 @@ type reading struct {
 	parts map[string]any // decoded, by path
 }
 
-// remembered reads what this inventory has not read yet.
+// remembered reads what this inventory has not read yet. What was found missing
+// or unreadable stays so until the next one.
 func remembered[T any](c *client, key string, read func() (T, error)) (T, error) {
 	c.mu.Lock()
 	if c.reading.parts == nil || time.Since(c.reading.begun) > readingFor {
 		c.reading = reading{begun: time.Now(), parts: map[string]any{}}
 	}
 	parts := c.reading.parts
-	have, ok := parts[key].(T)
+	have := parts[key]
 	c.mu.Unlock()
-	if ok {
+	switch have := have.(type) {
+	case T:
 		return have, nil
+	case *Error:
+		var none T
+		return none, have
 	}
 	v, err := read()
-	if err == nil {
+	if e, ok := asError(err); err == nil || ok && leftOut(err) {
 		c.mu.Lock()
-		parts[key] = v
+		if parts[key] = v; err != nil {
+			parts[key] = e
+		}
 		c.mu.Unlock()
 	}
 	return v, err

@@ -147,23 +147,3 @@ func unknownSlot(t *testing.T, w world) {
 	wantKind(t, w.Insert(t.Context(), "no-such-slot", w.control.ImageURL()), redfish.KindNotFound)
 	wantKind(t, w.Eject(t.Context(), "no-such-slot"), redfish.KindNotFound)
 }
-
-// wholeProcedure is the portable order: off, empty, insert, boot once, on; then
-// off again, out, disarmed.
-func wholeProcedure(t *testing.T, w world) {
-	startsOff(t, w)
-	id := w.cd(t).ID
-	must(t, w.Insert(t.Context(), id, w.control.ImageURL()))
-	w.untilSlot(t, id, "inserted", func(s redfish.Slot) bool { return s.Inserted })
-	must(t, w.SetBootOnce(t.Context(), redfish.BootCD))
-	if s := w.state(t); !s.Boot.OnceFrom(redfish.BootCD) {
-		t.Fatalf("override %+v", s.Boot)
-	}
-	w.on(t)
-	must(t, w.Reset(t.Context(), redfish.ResetForceOff))
-	w.untilPower(t, redfish.PowerOff)
-	must(t, w.Eject(t.Context(), id))
-	w.untilSlot(t, id, "empty", redfish.Slot.Empty)
-	must(t, w.ClearBoot(t.Context()))
-	startsOff(t, w)
-}

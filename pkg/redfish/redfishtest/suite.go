@@ -36,33 +36,40 @@ type world struct {
 func Run(t *testing.T, start func(t *testing.T) (redfish.BMC, Control)) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, world){
-		"endpoint is canonical":             endpointIsCanonical,
-		"starts off and disarmed":           startsOff,
-		"on and forced off":                 onAndForcedOff,
-		"on while on changes nothing":       onWhileOn,
-		"off while off changes nothing":     offWhileOff,
-		"graceful shutdown with a system":   gracefulWithSystem,
-		"graceful shutdown without one":     gracefulWithoutSystem,
-		"power changed by others is seen":   powerChangedByOthers,
-		"unknown reset type":                unknownResetType,
-		"boot once is read back":            bootOnce,
-		"boot once is used up by the boot":  bootOnceUsedUp,
-		"clear boot":                        clearBoot,
-		"unknown boot device":               unknownBootDevice,
-		"slots":                             slots,
-		"insert and eject":                  insertAndEject,
-		"eject an empty slot":               ejectEmpty,
-		"unknown slot":                      unknownSlot,
-		"image that is no URL":              imageNoURL,
-		"identity":                          identity,
-		"hardware":                          hardware,
-		"ended context":                     endedContext,
-		"concurrent reads see one server":   concurrentReads,
-		"boots the medium, whole procedure": wholeProcedure,
+		"endpoint is canonical":            endpointIsCanonical,
+		"starts off and disarmed":          startsOff,
+		"on and forced off":                onAndForcedOff,
+		"on while on changes nothing":      onWhileOn,
+		"off while off changes nothing":    offWhileOff,
+		"graceful shutdown with a system":  gracefulWithSystem,
+		"graceful shutdown without one":    gracefulWithoutSystem,
+		"power changed by others is seen":  powerChangedByOthers,
+		"unknown reset type":               unknownResetType,
+		"boot once is read back":           bootOnce,
+		"boot once is used up by the boot": bootOnceUsedUp,
+		"clear boot":                       clearBoot,
+		"unknown boot device":              unknownBootDevice,
+		"slots":                            slots,
+		"insert and eject":                 insertAndEject,
+		"eject an empty slot":              ejectEmpty,
+		"unknown slot":                     unknownSlot,
+		"image that is no URL":             imageNoURL,
+		"identity":                         identity,
+		"hardware":                         hardware,
+		"ended context":                    endedContext,
+		"concurrent reads see one server":  concurrentReads,
 	} {
 		t.Run(name, func(t *testing.T) {
 			bmc, control := start(t)
 			test(t, world{bmc, control})
+		})
+	}
+	for _, operation := range Operations() {
+		t.Run("operation "+operation.Name, func(t *testing.T) {
+			bmc, control := start(t)
+			if o := operation.Conduct(t.Context(), Harness{BMC: bmc, Control: control}); o.Verdict != Passed {
+				t.Fatalf("%s: %s", o.Verdict, o.Words)
+			}
 		})
 	}
 }
