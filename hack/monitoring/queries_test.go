@@ -3,6 +3,8 @@ package monitoring
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -114,5 +116,35 @@ func TestAlertsAskForMetricsThatExistAndHaveARunbook(t *testing.T) {
 				t.Errorf("docs/operations.md has no section %s", r.Alert)
 			}
 		}
+	}
+}
+
+// TestAlertsFireWhenTheyShould runs config/prometheus/rules_test.yaml through promtool, which wants the groups of the rule object
+// in a file of their own.
+func TestAlertsFireWhenTheyShould(t *testing.T) {
+	data, err := os.ReadFile("../../config/prometheus/rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var object struct{ Spec yaml.MapSlice }
+	if err := yaml.Unmarshal(data, &object); err != nil {
+		t.Fatal(err)
+	}
+	groups, err := yaml.Marshal(object.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := os.ReadFile("../../config/prometheus/rules_test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{"rules.out.yaml": groups, "rules_test.yaml": tests} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said, err := exec.CommandContext(t.Context(), "go", "tool", "promtool", "test", "rules", filepath.Join(dir, "rules_test.yaml")).CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s", err, said)
 	}
 }
