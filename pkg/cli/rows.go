@@ -196,45 +196,52 @@ func checkRows(rows []row) []problem {
 	var problems []problem
 	names, servers := map[string]int{}, map[string]int{}
 	for _, r := range rows {
-		fail := func(format string, args ...any) {
-			problems = append(problems, problem{r.line, fmt.Sprintf(format, args...)})
-		}
-		for _, column := range []string{"name", "address"} {
-			if r.values[column] == "" {
-				fail("%s is missing", column)
-			}
-		}
-		for _, column := range sortedKeys(r.values) {
-			if check := columns[column]; check != nil {
-				if err := check(r.values[column]); err != nil {
-					fail("%s: %v", column, err)
-				}
-			}
-		}
-		own, shared := r.values["username"] != "" && r.values["password"] != "", r.values["credentialsSecret"] != ""
-		switch {
-		case own && shared:
-			fail("give either username and password, or credentialsSecret")
-		case !own && !shared:
-			fail("username and password are missing; or name a Secret that has them in credentialsSecret")
-		}
-		if ok, _ := strconv.ParseBool(r.values["insecureSkipVerify"]); ok && (r.values["certificateFingerprint"] != "" || r.values["caBundleSecret"] != "") {
-			fail("insecureSkipVerify contradicts certificateFingerprint and caBundleSecret")
-		}
-		for _, key := range sortedKeys(r.labels) {
-			if len(validation.IsQualifiedName(key)) > 0 || len(validation.IsValidLabelValue(r.labels[key])) > 0 {
-				fail("label %q is not one that Kubernetes allows", key)
-			}
-		}
+		problems = append(problems, r.check()...)
 		name := r.values["namespace"] + "/" + r.values["name"]
 		if first, twice := names[name]; twice {
-			fail("host %s is in line %d too", r.values["name"], first)
+			problems = append(problems, problem{r.line, fmt.Sprintf("host %s is in line %d too", r.values["name"], first)})
 		}
 		server := strings.ToLower(strings.TrimRight(r.values["address"], "/")) + " " + r.values["systemID"]
 		if first, twice := servers[server]; twice && r.values["address"] != "" {
-			fail("the server at this address is in line %d too: tell several systems of one BMC apart by systemID", first)
+			problems = append(problems, problem{r.line, fmt.Sprintf("the server at this address is in line %d too: tell several systems of one BMC apart by systemID", first)})
 		}
 		names[name], servers[server] = r.line, r.line
+	}
+	return problems
+}
+
+// check says what is wrong with one row by itself.
+func (r row) check() []problem {
+	var problems []problem
+	fail := func(format string, args ...any) {
+		problems = append(problems, problem{r.line, fmt.Sprintf(format, args...)})
+	}
+	for _, column := range []string{"name", "address"} {
+		if r.values[column] == "" {
+			fail("%s is missing", column)
+		}
+	}
+	for _, column := range sortedKeys(r.values) {
+		if check := columns[column]; check != nil {
+			if err := check(r.values[column]); err != nil {
+				fail("%s: %v", column, err)
+			}
+		}
+	}
+	own, shared := r.values["username"] != "" && r.values["password"] != "", r.values["credentialsSecret"] != ""
+	switch {
+	case own && shared:
+		fail("give either username and password, or credentialsSecret")
+	case !own && !shared:
+		fail("username and password are missing; or name a Secret that has them in credentialsSecret")
+	}
+	if ok, _ := strconv.ParseBool(r.values["insecureSkipVerify"]); ok && (r.values["certificateFingerprint"] != "" || r.values["caBundleSecret"] != "") {
+		fail("insecureSkipVerify contradicts certificateFingerprint and caBundleSecret")
+	}
+	for _, key := range sortedKeys(r.labels) {
+		if len(validation.IsQualifiedName(key)) > 0 || len(validation.IsValidLabelValue(r.labels[key])) > 0 {
+			fail("label %q is not one that Kubernetes allows", key)
+		}
 	}
 	return problems
 }

@@ -82,7 +82,7 @@ func settingsShown(sources config.Sources, findings config.Findings, stale func(
 		if e.Setting.Optional && e.Source == config.SourceDefault && !all {
 			continue
 		}
-		s := shown{Key: e.Setting.Key, Value: e.Value, Source: e.Origin.String(), Shadows: e.Shadows, Range: e.Setting.Range(), Effect: e.Setting.Effect()}
+		s := shown{Key: e.Setting.Key, Value: e.Value, Source: e.String(), Shadows: e.Shadows, Range: e.Setting.Range(), Effect: e.Setting.Effect()}
 		if !e.Setting.Live {
 			s.Note = stale(e.Origin)
 		}

@@ -159,7 +159,7 @@ func TestTableIsSound(t *testing.T) {
 		if _, err := s.parse(s.Default); err != nil && !s.Optional {
 			t.Errorf("%s: default: %v", s.Key, err)
 		}
-		if (s.Type == Integer || s.Type == Number || s.Type == Duration) && (s.Min == "" || s.Max == "") {
+		if isRanged(&s) && (s.Min == "" || s.Max == "") {
 			t.Errorf("%s has no range", s.Key)
 		}
 	}
@@ -167,6 +167,10 @@ func TestTableIsSound(t *testing.T) {
 	if n := leaves(reflect.TypeFor[Settings]()) - leaves(reflect.TypeFor[Tuning]()); n != len(Table()) {
 		t.Errorf("%d fields for %d settings", n, len(Table()))
 	}
+}
+
+func isRanged(s *Setting) bool {
+	return s.Type == Integer || s.Type == Number || s.Type == Duration
 }
 
 func leaves(of reflect.Type) int {

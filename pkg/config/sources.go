@@ -25,7 +25,7 @@ type Sources struct {
 }
 
 // ConfigMap is the name and data of a ConfigMap of settings.
-type ConfigMap struct {
+type ConfigMap struct { //nolint:revive // it is what Kubernetes calls it
 	Name string
 	Data map[string]string
 }

@@ -44,7 +44,7 @@ func VendorOf(said string) string {
 // beginsWithWord: "dell-idrac9", "dell inc." and "ilo5" begin with a word, "hparc" does not begin with hp.
 func beginsWithWord(text, word string) bool {
 	rest, found := strings.CutPrefix(text, word)
-	return found && (rest == "" || !('a' <= rest[0] && rest[0] <= 'z'))
+	return found && (rest == "" || rest[0] < 'a' || rest[0] > 'z')
 }
 
 // Tuning is what can be set for the BMCs of one vendor, or for one host, besides globally. A zero field says nothing.
