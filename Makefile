@@ -30,7 +30,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e clean
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e clean test-alerts
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,7 @@ help: ## List the targets
 generate: $(CONTROLLER_GEN_STAMP) ## Write deepcopy functions and generated documentation
 	$(CONTROLLER_GEN) object paths=./api/...
 	go run ./pkg/config/internal/reference docs/configuration.md
+	go run ./pkg/metrics/internal/reference docs/metrics.md
 
 manifests: $(CONTROLLER_GEN_STAMP) ## Write CRDs, the manager's role and the webhook configuration
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
@@ -77,6 +78,9 @@ test: release binaries ## Run all tests but the end-to-end ones
 
 test-race: ## Run the product's tests with the race detector (needs a C compiler)
 	go test -race ./...
+
+test-alerts: ## Run the unit tests of the alerts with promtool, and parse the dashboard's queries (minutes, the first time)
+	cd hack/monitoring && go test -count=1 ./...
 
 binaries: ## Build etcd, Kubernetes and Cluster API from their modules, for the tests (about 10 minutes the first time)
 	@cd test && go run ./controlplane/cmd/binaries

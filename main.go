@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
@@ -40,6 +41,7 @@ import (
 	"github.com/beskar7/beskar7/controllers"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/cli"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
@@ -51,7 +53,12 @@ import (
 var version = "v0.0.0-dev"
 
 func main() {
-	if err := run(ctrl.SetupSignalHandler()); err != nil {
+	ctx := ctrl.SetupSignalHandler()
+	if cli.Handles(os.Args[1:]) {
+		ctrl.SetLogger(logr.Discard())
+		os.Exit(cli.New(cli.Options{Env: os.Environ()}).Run(ctx, os.Args[1:]))
+	}
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "manager:", err)
 		os.Exit(1)
 	}
@@ -96,9 +103,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	for _, w := range findings.Warnings {
-		process.log.Info("Setting", "key", w.Key, "warning", w.Message)
+		process.log.Info("Setting", "key", w.Key, "source", w.Origin.String(), "warning", w.Message)
 	}
-	process.log.Info("Starting", "version", version)
+	process.log.Info("Starting", "version", version, "node", settings.Pod.Node)
 	return process.manager.Start(ctx)
 }
 
@@ -110,20 +117,24 @@ type process struct {
 
 // newProcess builds the manager and all its parts. Who runs where (D5): webhooks, media and the settings watch on every
 // replica; the controllers and the BMC gate in the one that holds the driver lease.
-func newProcess(ctx context.Context, config *rest.Config, scheme *runtime.Scheme, s config.Settings, sources config.Sources) (*process, error) {
+func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s config.Settings, sources config.Sources) (*process, error) {
 	live, err := controllers.NewLiveSettings(s, sources)
 	if err != nil {
 		return nil, err
 	}
+	live.UseTable(func(vendor string) config.Tuning { return config.Tuning{Cooldown: redfish.TuningOf(vendor).Cooldown} })
 	ctrl.SetLogger(live.Logger())
+	klog.SetLogger(live.Logger()) // what the client libraries say obeys log.* too
 	log := live.Logger().WithName("setup")
-	config.QPS, config.Burst = float32(s.KubeAPI.QPS), s.KubeAPI.Burst
-	config.UserAgent = remote.DefaultClusterAPIUserAgent("beskar7-controller-manager")
-	lease, err := controllers.NewDriverLease(config, leaseNamespace(s), identity(s), s.LeaderElection.RenewDeadline, clock.RealClock{})
+	limitRequests(rc, s)
+	if !s.LeaderElection.Enabled {
+		log.Info("Leader election is off: the Lease to drive BMCs is taken all the same, and other replicas wait for it", "lease", controllers.DriverLeaseName)
+	}
+	lease, err := controllers.NewDriverLease(rc, leaseNamespace(s), identity(s), s.LeaderElection.RenewDeadline, clock.RealClock{})
 	if err != nil {
 		return nil, err
 	}
-	mgr, err := ctrl.NewManager(config, managerOptions(s, scheme, lease))
+	mgr, err := ctrl.NewManager(rc, managerOptions(s, scheme, lease))
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)
 	}
@@ -136,6 +147,12 @@ func newProcess(ctx context.Context, config *rest.Config, scheme *runtime.Scheme
 		return nil, err
 	}
 	return &process{manager: mgr, log: log}, nil
+}
+
+// limitRequests bounds what the manager asks of the API server.
+func limitRequests(rc *rest.Config, s config.Settings) {
+	rc.QPS, rc.Burst = float32(s.KubeAPI.QPS), s.KubeAPI.Burst
+	rc.UserAgent = remote.DefaultClusterAPIUserAgent("beskar7-controller-manager")
 }
 
 // How the time to end is used: a Pod has 30 s (terminationGracePeriodSeconds). The gate drains, cancels what is left and gives it
@@ -156,7 +173,7 @@ func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controller
 		LeaseDuration: &s.LeaderElection.LeaseDuration, RenewDeadline: &s.LeaderElection.RenewDeadline, RetryPeriod: &s.LeaderElection.RetryPeriod,
 		HealthProbeBindAddress: s.Metrics.ProbeAddress,
 		Metrics:                metricsserver.Options{BindAddress: s.Metrics.BindAddress},
-		WebhookServer:          webhook.NewServer(webhook.Options{Port: s.Webhook.Port, CertDir: s.Webhook.CertDir}),
+		WebhookServer:          webhook.NewServer(webhook.Options{Port: s.Webhook.Port, CertDir: s.Webhook.CertDir, TLSOpts: []func(*tls.Config){tlsOptions(s.TLS)}}),
 		Client:                 client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}}}},
 	}
 	if s.Metrics.EnableProfiling {
@@ -166,6 +183,17 @@ func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controller
 		o.Cache.DefaultNamespaces = map[string]cache.Config{s.Scope.Namespace: {}}
 	}
 	return o
+}
+
+// tlsOptions puts the settings of TLS into a server's; they were checked when they were loaded.
+func tlsOptions(s config.TLS) func(*tls.Config) {
+	return func(c *tls.Config) {
+		c.MinVersion = tls.VersionTLS12
+		if s.MinVersion == "VersionTLS13" {
+			c.MinVersion = tls.VersionTLS13
+		}
+		c.CipherSuites, _ = config.CipherSuiteIDs(s.CipherSuites)
+	}
 }
 
 func leaseNamespace(s config.Settings) string {
@@ -248,7 +276,7 @@ func (p *parts) addGate() (*actuator.Actuator, error) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics, DrainTimeout: drainTimeout})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
 	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
-		Interval: func() time.Duration { return p.live.Settings().Metrics.Interval }}
+		Interval: p.gaugesInterval}
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
 	}
@@ -264,8 +292,7 @@ func (p *parts) addGate() (*actuator.Actuator, error) {
 // drive runs the gate for as long as this process leads. When the lease is lost the manager ends, and the process with it; when the
 // process is asked to end, the lease is let go only after nothing can be on its way to a BMC any more.
 func (p *parts) drive(ctx context.Context, queue *bmcqueue.Queue, pool *redfish.Pool) error {
-	s := p.live.Settings()
-	queue.TakeOver(p.lease.HandOver(), max(s.Provisioning.BMCCooldownPeriod, s.BMC.RequestTimeout))
+	queue.TakeOver(p.lease.HandOver(), p.live.Settings().QuietTime())
 	if err := queue.Run(ctx); err != nil {
 		return err
 	}
@@ -293,9 +320,15 @@ func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clust
 				Clock: real, Random: controllers.Random, Observer: p.metrics})},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: c, WatchFilter: filter},
-	}, controllers.SetupOptions{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles, Wake: p.wake,
-		Timeout: func() time.Duration { return p.live.Settings().Reconcile.Timeout }, SyncPeriod: func() time.Duration { return p.live.Settings().Reconcile.SyncPeriod }})
+	}, p.setupOptions())
 }
+
+func (p *parts) setupOptions() controllers.SetupOptions {
+	return controllers.SetupOptions{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles, Wake: p.wake,
+		Timeout: func() time.Duration { return p.live.Settings().Reconcile.Timeout }, SyncPeriod: func() time.Duration { return p.live.Settings().Reconcile.SyncPeriod }}
+}
+
+func (p *parts) gaugesInterval() time.Duration { return p.live.Settings().Metrics.Interval }
 
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
@@ -304,7 +337,7 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
 		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
 	}
-	server := bootmedia.New(bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")})
+	server := bootmedia.New(p.mediaOptions(source))
 	server.Notify(func(imageURL string) {
 		if p.lease.Valid() { // only there a controller waits for it
 			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
@@ -314,6 +347,10 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 		defer server.Close()
 		return p.serveMedia(ctx, controllers.CountMedia(server.Handler(), p.metrics))
 	}})
+}
+
+func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
+	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")}
 }
 
 // serveMedia serves until the context ends: over https with certificates that are read again when they change, or, without
@@ -329,7 +366,9 @@ func (p *parts) serveMedia(ctx context.Context, handler http.Handler) error {
 			return fmt.Errorf("read the media certificate: %w", err)
 		}
 		go func() { _ = certs.Start(ctx) }()
-		listener = tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.GetCertificate})
+		options := &tls.Config{GetCertificate: certs.GetCertificate} //nolint:gosec // the setting has a least version
+		tlsOptions(p.settings.TLS)(options)
+		listener = tls.NewListener(listener, options)
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
 	go func() {
@@ -381,6 +420,9 @@ func (p *parts) addChecks() error {
 		}
 	}
 	if err := p.mgr.AddReadyzCheck("caches", controllers.CachesSynced(p.mgr.GetCache())); err != nil {
+		return err
+	}
+	if err := p.mgr.AddReadyzCheck("settings", p.live.Ready); err != nil {
 		return err
 	}
 	return p.mgr.Add(everywhere{func(ctx context.Context) error { return p.live.Watch(ctx, p.mgr, p.metrics) }})

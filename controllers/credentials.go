@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
@@ -25,12 +26,6 @@ const (
 	passwordKey = "password"
 	caBundleKey = "ca.crt"
 )
-
-// BMCSettings are the defaults of connections to BMCs; a host's tuning overrides them.
-type BMCSettings struct {
-	ConnectionTimeout, RequestTimeout, RetryDelay time.Duration
-	MaxRetries                                    int
-}
 
 // inputError is a fault in what a user wrote; only a change of that mends it.
 type inputError struct{ reason, message string }
@@ -45,7 +40,7 @@ type connection struct {
 }
 
 // connect reads a host's Secrets, live, and builds the target. Faults in them are *inputError.
-func connect(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHost, defaults BMCSettings) (connection, error) {
+func connect(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHost, tuning config.Tuning) (connection, error) {
 	rc := host.Spec.RedfishConnection
 	secret, err := readSecret(ctx, reader, host.Namespace, rc.CredentialsSecretRef.Name,
 		"create it with the keys username and password")
@@ -62,7 +57,7 @@ func connect(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHo
 		Address:  rc.Address,
 		Username: string(secret.Data[usernameKey]), Password: redfish.Password(secret.Data[passwordKey]),
 		CertificateFingerprint: rc.CertificateFingerprint, InsecureSkipVerify: rc.InsecureSkipVerify,
-		SystemID: rc.SystemID, Vendor: rc.Vendor, Timeouts: timeouts(rc.Tuning, defaults),
+		SystemID: rc.SystemID, Vendor: rc.Vendor, Timeouts: redfish.Timeouts{Connection: tuning.ConnectionTimeout, Request: tuning.RequestTimeout, MaxRetries: tuning.MaxRetries, RetryDelay: tuning.RetryDelay},
 	}
 	if ref := rc.CABundleSecretRef; ref != nil {
 		bundle, err := readSecret(ctx, reader, host.Namespace, ref.Name, "create it with the key ca.crt")
@@ -90,20 +85,6 @@ func readSecret(ctx context.Context, reader client.Reader, namespace, name, hint
 		return nil, fmt.Errorf("read Secret %s/%s: %w", namespace, name, err)
 	}
 	return secret, nil
-}
-
-func timeouts(t *v1beta1.Tuning, d BMCSettings) redfish.Timeouts {
-	out := redfish.Timeouts{Connection: d.ConnectionTimeout, Request: d.RequestTimeout, MaxRetries: d.MaxRetries, RetryDelay: d.RetryDelay}
-	if t == nil {
-		return out
-	}
-	out.Connection = tuned(t.ConnectionTimeout, out.Connection)
-	out.Request = tuned(t.RequestTimeout, out.Request)
-	out.RetryDelay = tuned(t.RetryDelay, out.RetryDelay)
-	if t.MaxRetries != nil {
-		out.MaxRetries = int(*t.MaxRetries)
-	}
-	return out
 }
 
 // tuned is the host's own value if it has one that makes sense.
@@ -149,7 +130,7 @@ func (c *connections) drop(host string) {
 
 // basis names everything that a connection is made of, by versions and without its content; empty if a Secret is missing.
 func (r *PhysicalHostReconciler) basis(ctx context.Context, host *v1beta1.PhysicalHost) (string, error) {
-	out := fmt.Sprintf("%s %d %+v", host.UID, host.Generation, r.BMC())
+	out := fmt.Sprintf("%s %d %+v", host.UID, host.Generation, r.BMC(host))
 	for _, name := range secretsOf(host) {
 		meta, err := r.secretMeta(ctx, host.Namespace, name)
 		if meta == nil || err != nil {
@@ -183,7 +164,7 @@ func (r *PhysicalHostReconciler) connect(ctx context.Context, host *v1beta1.Phys
 	if known, ok := r.known.get(key(host), basis); ok {
 		return known, nil
 	}
-	connected, err := connect(ctx, r.Reader, host, r.BMC())
+	connected, err := connect(ctx, r.Reader, host, r.BMC(host))
 	if err != nil {
 		return connection{}, err
 	}

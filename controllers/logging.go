@@ -2,7 +2,7 @@ package controllers
 
 import (
 	"fmt"
-	"os"
+	"io"
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/zapr"
@@ -12,8 +12,8 @@ import (
 	"github.com/beskar7/beskar7/pkg/config"
 )
 
-// newLogger makes the process's logger from log.*; the returned function changes its level.
-func newLogger(s config.Log) (logr.Logger, func(string), error) {
+// newLogger makes the process's logger from log.*, which writes to out; the returned function changes its level.
+func newLogger(s config.Log, out io.Writer) (logr.Logger, func(string), error) {
 	level := zap.NewAtomicLevel()
 	set := func(name string) {
 		if l, err := zapcore.ParseLevel(name); err == nil {
@@ -33,6 +33,6 @@ func newLogger(s config.Log) (logr.Logger, func(string), error) {
 	if l, err := zapcore.ParseLevel(s.StacktraceLevel); err == nil {
 		options = append(options, zap.AddStacktrace(l))
 	}
-	core := zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), level)
+	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level)
 	return zapr.NewLogger(zap.New(core, options...)), set, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
@@ -97,10 +98,11 @@ func (g *gathered) retry(now time.Time, t bmcqueue.Ticket) {
 
 // submit hands a hardware action to the gate.
 func (r *PhysicalHostReconciler) submit(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) bmcqueue.Ticket {
-	name := client.ObjectKeyFromObject(host)
+	name, bmc, all := client.ObjectKeyFromObject(host), r.BMC(host), r.BMC(&v1beta1.PhysicalHost{})
 	return r.Actuator.Submit(actuator.Order{
 		Host: key(host), Namespace: host.Namespace, Action: d.Action, Class: classOf(g.facts), ClaimID: g.brief.ClaimID,
-		Cooldown: tuned(tuning(host).Cooldown, 0), Timeout: tuned(tuning(host).OperationTimeout, 0),
+		Group:    config.VendorOf(vendorOf(host)),
+		Cooldown: unlike(all.Cooldown, bmc.Cooldown), Timeout: unlike(all.OperationTimeout, bmc.OperationTimeout),
 		Shutdown: shutdownTimeout(host), Settle: settleTimeout,
 		Brief: func(ctx context.Context) (actuator.Brief, error) {
 			// Live reads: what was decided from a cache is decided again on what the API server says now (D4).
@@ -115,6 +117,14 @@ func (r *PhysicalHostReconciler) submit(host *v1beta1.PhysicalHost, g *gathered,
 			return again.brief, nil
 		},
 	})
+}
+
+// unlike is 0 for what is the same for all hosts: the gate then follows the live setting, also for what waits in it already.
+func unlike(all, own time.Duration) time.Duration {
+	if own == all {
+		return 0
+	}
+	return own
 }
 
 func classOf(f provision.Facts) bmcqueue.Class {

@@ -16,6 +16,7 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
 
@@ -45,8 +46,8 @@ type PhysicalHostReconciler struct {
 	ClusterCache clustercache.ClusterCache
 	Events       events.EventRecorder
 	Clock        clock.PassiveClock
-	// BMC gives the present defaults of connections to BMCs.
-	BMC func() BMCSettings
+	// BMC gives the settings that hold for a host's BMC now.
+	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
 	MediaURL, PhoneHomeURL string
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.

@@ -15,39 +15,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
-	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 )
-
-func TestLiveSettingsFollowTheConfigMapAndNothingElse(t *testing.T) {
-	sources := config.Sources{}
-	start, findings := config.Load(sources)
-	if len(findings.Errors) > 0 {
-		t.Fatal(findings.Errors)
-	}
-	live, err := NewLiveSettings(start, sources)
-	if err != nil {
-		t.Fatal(err)
-	}
-	changes := 0
-	live.OnChange(func() { changes++ })
-	if err := live.apply(map[string]string{"reconcile.syncPeriod": "45s", "reconcile.timeout": "2m", "metrics.interval": "7s", "bmc.maxRetries": "4", "kubeAPI.qps": "50"}); err != nil {
-		t.Fatal(err)
-	}
-	got := live.Settings()
-	if got.Reconcile.SyncPeriod != 45*time.Second || got.Reconcile.Timeout != 2*time.Minute || got.Metrics.Interval != 7*time.Second || got.BMC.MaxRetries != 4 || changes != 1 {
-		t.Fatalf("live settings did not follow: %+v", got)
-	}
-	if got.KubeAPI.QPS != start.KubeAPI.QPS {
-		t.Fatalf("kubeAPI.qps needs a restart, but is %d", got.KubeAPI.QPS)
-	}
-	if err := live.apply(map[string]string{"reconcile.syncPeriod": "1ms", "bmc.maxRetries": "5"}); err == nil || live.Settings() != got || changes != 1 {
-		t.Fatalf("an invalid ConfigMap took effect (error %v): %+v", err, live.Settings())
-	}
-	if err := live.apply(nil); err != nil || live.Settings() != start {
-		t.Fatalf("without a ConfigMap the settings are %+v (error %v)", live.Settings(), err)
-	}
-}
 
 func TestResyncFollowsItsPeriod(t *testing.T) {
 	r := newRig(t, newHost())

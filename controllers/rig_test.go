@@ -20,6 +20,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/actuator"
+	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/redfish"
@@ -90,7 +91,7 @@ func newRig(t *testing.T, objects ...client.Object) *rig {
 	hands := actuator.New(actuator.Options{Gate: r.gate, Driver: noBMC{}, Clock: r.clock})
 	r.host = &PhysicalHostReconciler{Client: r.api, Reader: r.api, SecretReader: r.api, SecretMeta: r.api, Actuator: hands, Tokens: NewTokens(),
 		ClusterCache: clustercache.NewFakeEmptyClusterCache(), Events: events.NewFakeRecorder(1000), Clock: r.clock,
-		BMC: func() BMCSettings { return BMCSettings{RequestTimeout: time.Minute} }, ClaimGrace: coordinator.DefaultGrace}
+		BMC: func(*v1beta1.PhysicalHost) config.Tuning { return config.Tuning{RequestTimeout: time.Minute} }, ClaimGrace: coordinator.DefaultGrace}
 	r.machine = &Beskar7MachineReconciler{Client: r.api, Reader: r.api, ClusterCache: clustercache.NewFakeEmptyClusterCache(), Clock: r.clock}
 	return r
 }

@@ -10,21 +10,20 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	toolscache "k8s.io/client-go/tools/cache"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
+	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
@@ -33,22 +32,21 @@ import (
 
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch,namespace=beskar7-system
 
-// ConfigMapName is the ConfigMap of settings, in the manager's namespace. Absent means defaults.
-const ConfigMapName = "beskar7-config"
-
 // Random is where claim ids come from.
 var Random io.Reader = rand.Reader
 
-// ReadSources collects everything that settings can come from: flags, environment, the file of --config, and the ConfigMap.
+// ReadSources collects everything that settings can come from: flags, environment, the file of --config, and the ConfigMaps of
+// --config-map that exist.
 func ReadSources(ctx context.Context, rc *rest.Config, flags *pflag.FlagSet) (config.Sources, error) {
 	sources := config.Sources{Flags: flags, Env: os.Environ()}
-	first, _ := config.Load(sources)
+	first := bootSettings(sources)
 	if name := first.Scope.ConfigFile; name != "" {
 		file, err := os.ReadFile(name)
 		if err != nil {
 			return sources, fmt.Errorf("read --config: %w", err)
 		}
 		sources.File = file
+		first = bootSettings(sources)
 	}
 	clientset, err := kubernetes.NewForConfig(rc)
 	if err != nil {
@@ -56,15 +54,32 @@ func ReadSources(ctx context.Context, rc *rest.Config, flags *pflag.FlagSet) (co
 	}
 	reading, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	found, err := clientset.CoreV1().ConfigMaps(configNamespace(first)).Get(reading, ConfigMapName, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-	case err != nil:
-		return sources, fmt.Errorf("read ConfigMap %s/%s: %w", configNamespace(first), ConfigMapName, err)
-	default:
-		sources.ConfigMap = found.Data
+	for _, name := range first.Scope.ConfigMapNames() {
+		found, err := clientset.CoreV1().ConfigMaps(configNamespace(first)).Get(reading, name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return sources, fmt.Errorf("read ConfigMap %s/%s: %w", configNamespace(first), name, err)
+		default:
+			sources.ConfigMaps = append(sources.ConfigMaps, config.ConfigMap{Name: name, Data: found.Data})
+		}
 	}
 	return sources, nil
+}
+
+// bootSettings say where the other settings are found, even if some of what is known so far is invalid: all errors are
+// reported at once, when everything was read.
+func bootSettings(sources config.Sources) config.Settings {
+	s, _ := config.Load(sources)
+	for _, e := range config.Explain(sources) {
+		switch e.Setting.Key {
+		case "config":
+			s.Scope.ConfigFile = e.Value
+		case "configMaps":
+			s.Scope.ConfigMaps = e.Value
+		}
+	}
+	return s
 }
 
 func configNamespace(s config.Settings) string {
@@ -76,31 +91,46 @@ func configNamespace(s config.Settings) string {
 
 // SettingsError lists everything that is wrong with the settings, all at once.
 func SettingsError(f config.Findings) error {
-	lines := make([]string, 0, len(f.Errors))
-	for _, e := range f.Errors {
-		lines = append(lines, fmt.Sprintf("%s (%s): %s", e.Key, e.Source, e.Message))
+	return errors.New("the settings are invalid:\n  " + joined(f.Errors, "\n  "))
+}
+
+func joined[T fmt.Stringer](items []T, separator string) string {
+	lines := make([]string, len(items))
+	for i, item := range items {
+		lines[i] = item.String()
 	}
-	return errors.New("the settings are invalid:\n  " + strings.Join(lines, "\n  "))
+	return strings.Join(lines, separator)
 }
 
 // LiveSettings are the effective settings, followed while the process runs. What is invalid never takes effect.
+//
+// Locking: applying is held while a change is taken over, so that changes and what they call are in one order; mu guards the
+// fields below it and is never held while calling out.
 type LiveSettings struct {
-	log logr.Logger
+	log   logr.Logger
+	level func(string)
+	// table says what is known of a vendor; nil: nothing.
+	table    func(vendor string) config.Tuning
+	onChange []func()
+
+	applying sync.Mutex
+	// following counts the ConfigMaps that are not followed yet; below 0: the watch has not begun.
+	following atomic.Int64
 
 	mu       sync.RWMutex
 	settings config.Settings
 	sources  config.Sources
-	level    func(string)
-	onChange []func()
 }
 
 // NewLiveSettings starts from loaded settings.
 func NewLiveSettings(s config.Settings, sources config.Sources) (*LiveSettings, error) {
-	log, level, err := newLogger(s.Log)
+	log, level, err := newLogger(s.Log, os.Stderr)
 	if err != nil {
 		return nil, err
 	}
-	return &LiveSettings{log: log, level: level, settings: s, sources: sources}, nil
+	live := &LiveSettings{log: log, level: level, settings: s, sources: sources}
+	live.following.Store(-1)
+	return live, nil
 }
 
 // Logger is the process's logger.
@@ -113,81 +143,66 @@ func (l *LiveSettings) Settings() config.Settings {
 	return l.settings
 }
 
+// Ready is nil once the ConfigMaps of settings are followed. Invalid ones do not end that: the last good settings are in
+// effect, and a replica that is not ready would serve no webhooks.
+func (l *LiveSettings) Ready(*http.Request) error {
+	if l.following.Load() != 0 {
+		return errors.New("the ConfigMaps of settings are not read yet")
+	}
+	return nil
+}
+
 // OnChange calls f after every change. It must be called before Watch.
 func (l *LiveSettings) OnChange(f func()) { l.onChange = append(l.onChange, f) }
 
+// UseTable gives what is known of vendors: what counts where no source says anything. It must be called before Watch.
+func (l *LiveSettings) UseTable(table func(vendor string) config.Tuning) { l.table = table }
+
 // Gate are the settings of the BMC gate.
 func (l *LiveSettings) Gate() bmcqueue.Settings {
-	p := l.Settings().Provisioning
-	return bmcqueue.Settings{MaxConcurrentOps: p.MaxConcurrentOps, WorkerCount: p.WorkerCount, MaxQueueSize: p.MaxQueueSize, OperationTimeout: p.OperationTimeout,
+	s := l.Settings()
+	p := s.Provisioning
+	return bmcqueue.Settings{GroupCaps: s.GroupCaps(), MaxConcurrentOps: p.MaxConcurrentOps, WorkerCount: p.WorkerCount, MaxQueueSize: p.MaxQueueSize, OperationTimeout: p.OperationTimeout,
 		Cooldown: p.BMCCooldownPeriod, RetryAttempts: p.RetryAttempts, ExponentialBackoff: p.ExponentialBackoff, MaxRetryDelay: p.MaxRetryDelay}
 }
 
-// BMC are the defaults of connections to BMCs.
-func (l *LiveSettings) BMC() BMCSettings {
-	b := l.Settings().BMC
-	return BMCSettings{ConnectionTimeout: b.ConnectionTimeout, RequestTimeout: b.RequestTimeout, RetryDelay: b.RetryDelay, MaxRetries: b.MaxRetries}
+// BMC are the settings for the BMC of one host: its own, those of its vendor, the global ones.
+func (l *LiveSettings) BMC(host *v1beta1.PhysicalHost) config.Tuning {
+	vendor, table := vendorOf(host), config.Tuning{}
+	if l.table != nil {
+		table = l.table(identifiedAs(host))
+	}
+	return l.Settings().For(vendor, ownTuning(host), table)
+}
+
+// vendorOf is the vendor that a host's owner named, else what its BMC said.
+func vendorOf(host *v1beta1.PhysicalHost) string {
+	if v := host.Spec.RedfishConnection.Vendor; v != "" || host.Status.BMC == nil {
+		return v
+	}
+	return host.Status.BMC.Vendor
+}
+
+// identifiedAs is the row of the vendor table that the driver chose; the owner's word where that is of another vendor, or
+// nothing was chosen yet.
+func identifiedAs(host *v1beta1.PhysicalHost) string {
+	said := host.Spec.RedfishConnection.Vendor
+	if b := host.Status.BMC; b != nil && (said == "" || config.VendorOf(said) == config.VendorOf(b.Vendor)) {
+		return b.Vendor
+	}
+	return said
+}
+
+func ownTuning(host *v1beta1.PhysicalHost) config.Tuning {
+	t := tuning(host)
+	return config.Tuning{Cooldown: tuned(t.Cooldown, 0), OperationTimeout: tuned(t.OperationTimeout, 0), ConnectionTimeout: tuned(t.ConnectionTimeout, 0),
+		RequestTimeout: tuned(t.RequestTimeout, 0), RetryDelay: tuned(t.RetryDelay, 0), MaxRetries: int(ptr.Deref(t.MaxRetries, 0))}
 }
 
 // Selection are the settings of host selection.
 func (l *LiveSettings) Selection() coordinator.Settings {
 	h := l.Settings().HostSelection
 	return coordinator.Settings{Algorithm: hostselection.Algorithm(h.Algorithm), RetryLimit: h.RetryLimit, BackoffMultiplier: h.BackoffMultiplier, MaxBackoffDelay: h.MaxBackoffDelay}
-}
-
-// validity reports whether the settings in the ConfigMap are valid.
-type validity interface{ SetConfigValid(valid bool) }
-
-// Watch follows the ConfigMap until the context ends.
-func (l *LiveSettings) Watch(ctx context.Context, mgr ctrl.Manager, metric validity) error {
-	clientset, err := kubernetes.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
-	if err != nil {
-		return err
-	}
-	namespace := configNamespace(l.Settings())
-	events := mgr.GetEventRecorder("beskar7")
-	apply := func(found *corev1.ConfigMap) {
-		var data map[string]string
-		if found != nil {
-			data = found.Data
-		}
-		if err := l.apply(data); err != nil {
-			l.log.Error(err, "The ConfigMap is invalid: the last good settings stay", "configMap", namespace+"/"+ConfigMapName)
-			if found != nil {
-				events.Eventf(found, nil, corev1.EventTypeWarning, "InvalidSettings", "Reload", "%s", err.Error())
-			}
-			metric.SetConfigValid(false)
-			return
-		}
-		metric.SetConfigValid(true)
-	}
-	lw := toolscache.NewListWatchFromClient(clientset.CoreV1().RESTClient(), "configmaps", namespace, fields.OneTermEqualSelector(metav1.ObjectNameField, ConfigMapName))
-	_, informer := toolscache.NewInformerWithOptions(toolscache.InformerOptions{ListerWatcher: lw, ObjectType: &corev1.ConfigMap{}, Handler: toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { apply(o.(*corev1.ConfigMap)) },
-		UpdateFunc: func(_, o any) { apply(o.(*corev1.ConfigMap)) },
-		DeleteFunc: func(any) { apply(nil) },
-	}})
-	informer.RunWithContext(ctx)
-	return nil
-}
-
-// apply takes over the live settings of a ConfigMap's data, or none of them.
-func (l *LiveSettings) apply(data map[string]string) error {
-	l.mu.Lock()
-	sources := l.sources
-	sources.ConfigMap = data
-	next, findings := config.Load(sources)
-	if len(findings.Errors) > 0 {
-		l.mu.Unlock()
-		return SettingsError(findings)
-	}
-	l.settings = config.Reload(l.settings, next)
-	l.mu.Unlock()
-	l.level(next.Log.Level)
-	for _, f := range l.onChange {
-		f()
-	}
-	return nil
 }
 
 // CachesSynced is ready once the manager's caches are.

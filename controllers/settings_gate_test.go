@@ -22,14 +22,15 @@ func TestGateFollowsAllEightSettings(t *testing.T) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: live.Gate()})
 	var applied bmcqueue.Settings
 	live.OnChange(func() { applied = live.Gate(); queue.Apply(applied) })
-	if err := live.apply(map[string]string{
+	if v := live.apply("beskar7-config", map[string]string{
 		"provisioning.maxConcurrentOps": "7", "provisioning.maxQueueSize": "31", "provisioning.operationTimeout": "6m", "provisioning.bmcCooldownPeriod": "13s",
 		"provisioning.workerCount": "5", "provisioning.retryAttempts": "4", "provisioning.exponentialBackoff": "false", "provisioning.maxRetryDelay": "3m",
-	}); err != nil {
-		t.Fatal(err)
+		"vendors.dell.provisioning.maxConcurrentOps": "2",
+	}); len(v.Errors) > 0 {
+		t.Fatal(v.Errors)
 	}
 	if want := (bmcqueue.Settings{MaxConcurrentOps: 7, MaxQueueSize: 31, OperationTimeout: 6 * time.Minute, Cooldown: 13 * time.Second,
-		WorkerCount: 5, RetryAttempts: 4, ExponentialBackoff: false, MaxRetryDelay: 3 * time.Minute}); !reflect.DeepEqual(applied, want) {
+		WorkerCount: 5, RetryAttempts: 4, ExponentialBackoff: false, MaxRetryDelay: 3 * time.Minute, GroupCaps: map[string]int{"dell": 2}}); !reflect.DeepEqual(applied, want) {
 		t.Errorf("the gate got %+v", applied)
 	}
 	if queue.Stats().Cap != 5 {

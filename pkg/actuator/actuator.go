@@ -219,6 +219,8 @@ type Order struct {
 	ClaimID string
 	// Brief reads the facts again, from the API server itself, when the operation has its turn.
 	Brief func(context.Context) (Brief, error)
+	// Group, such as the vendor, may have a part of the operations in flight; empty: no group.
+	Group string
 	// Cooldown and Timeout override the settings; 0 keeps them.
 	Cooldown, Timeout time.Duration
 	// Shutdown bounds a graceful shutdown, Settle every other effect.
@@ -239,7 +241,7 @@ func (a *Actuator) Submit(o Order) bmcqueue.Ticket {
 	r := &run{actuator: a, of: t, id: o.ClaimID + "/" + string(o.Action), order: o}
 	return a.gate.Submit(bmcqueue.Op{Endpoint: t.endpoint, Host: o.Host, Namespace: o.Namespace, Class: o.Class,
 		Kind: string(o.Action), ID: r.id, ReadOnly: o.Action.Reads(),
-		Cooldown: o.Cooldown, Timeout: o.Timeout, Run: r.step})
+		Group: o.Group, Cooldown: o.Cooldown, Timeout: o.Timeout, Run: r.step})
 }
 
 // update changes the stored observation under the lock and says whether the server is still the host's.

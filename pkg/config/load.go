@@ -1,18 +1,27 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Effective is one setting with where its value came from.
 type Effective struct {
 	Setting Setting
 	// Value as it was written.
-	Value  string
-	Source Source
-	// Shadows are the sources whose values were overruled, strongest first.
-	Shadows []Source
+	Value string
+	Origin
+	// Shadows are the values that were overruled, strongest first, without the default.
+	Shadows []Shadow
 }
 
-// The order of sources, strongest first. A live setting takes the ConfigMap over all else, so that a Deployment that also
+// Shadow is a value that another one overruled.
+type Shadow struct {
+	Origin
+	Value string `json:"value"`
+}
+
+// The order of sources, strongest first. A live setting takes the ConfigMaps over all else, so that a Deployment that also
 // sets it stays tunable; a setting that needs a restart takes what the Deployment says.
 var (
 	liveOrder    = []Source{SourceConfigMap, SourceFlag, SourceEnvironment, SourceFile, SourceDefault}
@@ -25,31 +34,36 @@ func Load(sources Sources) (Settings, Findings) {
 	var findings Findings
 	var settings Settings
 	all := collect(sources, &findings)
-	from := map[string]Source{}
+	from, failed := map[string]Source{}, map[string]bool{}
 	for i := range table {
 		s := &table[i]
 		effective := choose(s, all)
 		from[s.Key] = effective.Source
-		value, err := s.parse(effective.Value)
-		if err != nil {
-			findings.fail(s.Key, effective.Source, err.Error())
+		if effective.Source == SourceDefault && s.Optional {
 			continue
 		}
-		s.store(&settings, value)
+		value, err := s.parse(effective.Value)
+		if err != nil {
+			findings.fail(s.Key, effective.Origin, err.Error())
+			failed[s.Key] = true
+			continue
+		}
+		s.store(&settings, value, effective.Source != SourceDefault)
 		for _, shadowed := range effective.Shadows {
-			if _, err := s.parse(all[shadowed][s.Key]); err != nil {
-				findings.warn(s.Key, shadowed, fmt.Sprintf("%v; it is overruled by the %s", err, effective.Source))
+			if _, err := s.parse(shadowed.Value); err != nil {
+				findings.warn(s.Key, shadowed.Origin, fmt.Sprintf("%v; it is overruled by the %s", err, effective.Origin))
 			}
 		}
 	}
+	relateLeases(&settings, failed, &findings)
 	if len(findings.Errors) == 0 {
 		relate(&settings, from, &findings)
 	}
 	if len(findings.Errors) > 0 {
 		settings = Defaults()
 		for i := range table {
-			if value, found := all[SourceEnvironment][table[i].Key]; found && isPod(&table[i]) {
-				table[i].store(&settings, value)
+			if value, found := all.get(Origin{Source: SourceEnvironment}, table[i].Key); found && isPod(&table[i]) {
+				table[i].store(&settings, value, true)
 			}
 		}
 	}
@@ -70,8 +84,8 @@ func Explain(sources Sources) []Effective {
 func Defaults() Settings {
 	var settings Settings
 	for i := range table {
-		if value, err := table[i].parse(table[i].Default); err == nil { // a test says that all of them parse
-			table[i].store(&settings, value)
+		if value, err := table[i].parse(table[i].Default); err == nil && !table[i].Optional { // a test says that all of them parse
+			table[i].store(&settings, value, false)
 		}
 	}
 	return settings
@@ -79,6 +93,7 @@ func Defaults() Settings {
 
 func isPod(s *Setting) bool { return len(s.Key) > 4 && s.Key[:4] == "pod." }
 
+// choose takes the strongest value. Of several ConfigMaps the last is the strongest.
 func choose(s *Setting, all layers) Effective {
 	order := restartOrder
 	if s.Live {
@@ -86,34 +101,60 @@ func choose(s *Setting, all layers) Effective {
 	}
 	chosen := Effective{Setting: *s}
 	for _, source := range order {
-		value, found := all[source][s.Key]
-		switch {
-		case !found:
-		case chosen.Source == "":
-			chosen.Value, chosen.Source = value, source
-		case source != SourceDefault:
-			chosen.Shadows = append(chosen.Shadows, source)
+		for _, layer := range slices.Backward(all) {
+			if layer.Source != source {
+				continue
+			}
+			value, found := layer.values[s.Key]
+			switch {
+			case !found || (s.Local && source == SourceConfigMap):
+			case chosen.Source == "":
+				chosen.Value, chosen.Origin = value, layer.Origin
+			case source != SourceDefault:
+				chosen.Shadows = append(chosen.Shadows, Shadow{Origin: layer.Origin, Value: value})
+			}
 		}
 	}
 	return chosen
 }
 
-func (f *Findings) fail(key string, source Source, message string) {
-	f.Errors = append(f.Errors, Finding{Key: key, Source: source, Message: message})
+func (f *Findings) fail(key string, origin Origin, message string) {
+	f.Errors = append(f.Errors, Finding{Key: key, Origin: origin, Message: message})
 }
 
-func (f *Findings) warn(key string, source Source, message string) {
-	f.Warnings = append(f.Warnings, Finding{Key: key, Source: source, Message: message})
+func (f *Findings) warn(key string, origin Origin, message string) {
+	f.Warnings = append(f.Warnings, Finding{Key: key, Origin: origin, Message: message})
 }
 
 // Reload is current with the live settings of next: what a running process may take over. The rest waits for a restart.
 func Reload(current, next Settings) Settings {
 	for i := range table {
 		s := &table[i]
-		if !s.Live {
-			continue
+		if s.Live {
+			s.store(&current, s.value(&next), false)
 		}
-		s.store(&current, s.value(&next))
 	}
+	current.Chosen = next.Chosen // all of it is live
 	return current
+}
+
+// Change is a setting whose value differs.
+type Change struct {
+	Key string
+	// Live says whether it takes effect at once.
+	Live bool
+	// Before and After as text.
+	Before, After string
+}
+
+// Changes lists what differs between two settings, in the order of the table.
+func Changes(before, after Settings) []Change {
+	var changes []Change
+	for i := range table {
+		s := &table[i]
+		if b, a := s.value(&before), s.value(&after); b != a {
+			changes = append(changes, Change{Key: s.Key, Live: s.Live, Before: fmt.Sprint(b), After: fmt.Sprint(a)})
+		}
+	}
+	return changes
 }

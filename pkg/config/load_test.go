@@ -1,7 +1,9 @@
 package config
 
 import (
+	"crypto/tls"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,6 +21,11 @@ func parsed(t testing.TB, args ...string) *pflag.FlagSet {
 		t.Fatal(err)
 	}
 	return flags
+}
+
+// data is one ConfigMap with the usual name.
+func data(values map[string]string) []ConfigMap {
+	return []ConfigMap{{Name: "beskar7-config", Data: values}}
 }
 
 // other is a valid value of the setting that is not its default, nor equal to any other n.
@@ -40,7 +47,9 @@ func other(s *Setting, n int) string {
 		return fmt.Sprintf("127.0.0.1:%d", 1000+n)
 	case URL:
 		return fmt.Sprintf("https://example.com/%d", n)
-	case Text:
+	case CipherSuites:
+		return tls.CipherSuites()[n].Name
+	case Text, Names:
 	}
 	return fmt.Sprint("text-", n)
 }
@@ -51,12 +60,12 @@ func leasesAside(s *Setting) ConfigMapData {
 		return ConfigMapData{}
 	}
 	group, _, _ := strings.Cut(s.Key, ".")
-	data := ConfigMapData{group + ".leaseDuration": "50s", group + ".renewDeadline": "40s", group + ".retryPeriod": "1s"}
+	around := ConfigMapData{group + ".leaseDuration": "50s", group + ".renewDeadline": "40s", group + ".retryPeriod": "1s"}
 	if strings.HasSuffix(s.Key, "leaseDuration") {
-		data[group+".renewDeadline"] = "3s"
+		around[group+".renewDeadline"] = "3s"
 	}
-	delete(data, s.Key)
-	return data
+	delete(around, s.Key)
+	return around
 }
 
 // ConfigMapData is the data of a ConfigMap.
@@ -100,8 +109,13 @@ func TestEverySettingFromEverySource(t *testing.T) {
 					}
 				}
 			}
-			sources := Sources{ConfigMap: base, File: []byte(fmt.Sprintf("%s: %q\n", s.Key, other(&s, 1)))}
-			want(SourceFile, sources, other(&s, 1))
+			sources := Sources{ConfigMaps: data(base), File: []byte(fmt.Sprintf("%s: %q\n", s.Key, other(&s, 1)))}
+			if s.Key == "config" {
+				sources.File = []byte("config: elsewhere")
+				want(SourceDefault, sources, "")
+			} else {
+				want(SourceFile, sources, other(&s, 1))
+			}
 			sources.Env = []string{s.Env + "=" + other(&s, 2)}
 			want(SourceEnvironment, sources, other(&s, 2))
 			top := other(&s, 2)
@@ -110,10 +124,9 @@ func TestEverySettingFromEverySource(t *testing.T) {
 				sources.Flags = parsed(t, "--"+s.Flag+"="+top)
 				want(SourceFlag, sources, top)
 			}
-			sources.ConfigMap = map[string]string{s.Key: other(&s, 4)}
-			for key, value := range base {
-				sources.ConfigMap[key] = value
-			}
+			top4 := map[string]string{s.Key: other(&s, 4)}
+			maps.Copy(top4, base)
+			sources.ConfigMaps = append(data(map[string]string{s.Key: "no such value"}), ConfigMap{Name: "stronger", Data: top4})
 			switch {
 			case s.Live:
 				want(SourceConfigMap, sources, other(&s, 4))
@@ -135,24 +148,35 @@ func TestTableIsSound(t *testing.T) {
 			t.Errorf("%s: key, flag, variable or field is used twice, or there is no help", s.Key)
 		}
 		keys[s.Key], flags[s.Flag], envs[s.Env], fields[field] = true, true, true, true
+		if s.Optional != strings.HasPrefix(s.Key, "vendors.") {
+			t.Errorf("%s: only settings of vendors are optional", s.Key)
+		}
 		for _, text := range []string{s.Default, s.Min, s.Max} {
 			if _, err := s.parse(text); err != nil && text != "" {
 				t.Errorf("%s: %q of the table: %v", s.Key, text, err)
 			}
 		}
-		if _, err := s.parse(s.Default); err != nil {
+		if _, err := s.parse(s.Default); err != nil && !s.Optional {
 			t.Errorf("%s: default: %v", s.Key, err)
 		}
-		if (s.Type == Integer || s.Type == Number || s.Type == Duration) && (s.Min == "" || s.Max == "") {
+		if isRanged(&s) && (s.Min == "" || s.Max == "") {
 			t.Errorf("%s has no range", s.Key)
 		}
 	}
-	if n := leaves(reflect.TypeFor[Settings]()); n != len(Table()) {
+	// Chosen holds what is in other fields too.
+	if n := leaves(reflect.TypeFor[Settings]()) - leaves(reflect.TypeFor[Tuning]()); n != len(Table()) {
 		t.Errorf("%d fields for %d settings", n, len(Table()))
 	}
 }
 
+func isRanged(s *Setting) bool {
+	return s.Type == Integer || s.Type == Number || s.Type == Duration
+}
+
 func leaves(of reflect.Type) int {
+	if of.Kind() == reflect.Array {
+		return of.Len() * leaves(of.Elem())
+	}
 	if of.Kind() != reflect.Struct {
 		return 1
 	}
@@ -193,10 +217,10 @@ func TestAllErrorsAtOnceAndNothingTakesEffect(t *testing.T) {
 		Flags: parsed(t, "--max-concurrent-reconciles=0", "--metrics-bind-address=nowhere", "--media-advertise-url=https://u:p@x/?a"),
 		Env:   []string{"BESKAR7_LOG_LEVEL=loud", "POD_NAME=pod-1", "BESKAR7_KUBE_API_QPS=101"},
 		File:  []byte("bmc:\n  retryDelay: 5\nreconcile: {timeout: 31m}\n"),
-		ConfigMap: map[string]string{
+		ConfigMaps: data(map[string]string{
 			"provisioning.workerCount": "many", "hostSelection.backoffMultiplier": "NaN", "provisioning.exponentialBackoff": "perhaps",
 			"hostSelection.algorithm": "best", "provisioning.maxQueueSize": "80",
-		},
+		}),
 	})
 	var keys []string
 	for _, e := range findings.Errors {

@@ -7,31 +7,51 @@ import (
 
 //go:generate go run ./internal/reference ../../docs/configuration.md
 
-// Reference is the table of settings in Markdown, for docs/configuration.md.
-func Reference() string {
-	var out strings.Builder
-	out.WriteString(`# Configuration
+const preamble = `# Configuration
 
 Generated from the code; do not edit.
 
 Every setting can come from several sources. Settings that are *live* take, from weakest to strongest: default, file
-(` + "`--config`" + `), environment, flag, ConfigMap ` + "`beskar7-config`" + `; a change of the ConfigMap takes effect without a
-restart. All others take: default, file, ConfigMap, environment, flag, and need a restart. With one invalid value nothing of a
-change takes effect, and at start-up the manager ends with all errors in one list. Unknown keys are warnings.
+(` + "`--config`" + `), environment, flag, ConfigMaps (` + "`--config-map`" + `, a later one is stronger; ` + "`beskar7-config`" + ` unless told otherwise);
+a change of a ConfigMap takes effect within a second and without a restart. All others take: default, file, ConfigMaps,
+environment, flag, and need a restart; an event on the ConfigMap says so. With one invalid value nothing of a change takes
+effect: an event and the log list all errors, and ` + "`beskar7_config_valid`" + ` is 0. At start-up the manager ends with the same list.
+Unknown keys are warnings.
 
-`)
+` + "`manager config validate FILE…`" + ` checks ConfigMaps and Deployments before they are applied, ` + "`manager config show`" + ` prints what is in
+effect, from where, and what it overrules. ` + "`config/samples/beskar7-config.yaml`" + ` lists every key;
+` + "`configuration.schema.json`" + ` describes the file of ` + "`--config`" + ` and the data of a ConfigMap to editors.
+
+`
+
+const vendorSection = `
+## Settings of one vendor
+
+What follows can be set for the BMCs of one vendor as ` + "`vendors.<name>.<key>`" + `, such as
+` + "`vendors.dell.provisioning.bmcCooldownPeriod`" + `, and all of it but the part of maxConcurrentOps for one host, in
+` + "`spec.redfishConnection.tuning`" + `. The first that is set counts: host, vendor, global key (where some source sets it), what is known
+of the vendor, default. Types and ranges are those of the global keys. All of it is live. The vendor is ` + "`spec.redfishConnection.vendor`" + `,
+or what the BMC says of itself.
+
+`
+
+// Reference is the table of settings in Markdown, for docs/configuration.md.
+func Reference() string {
+	var out strings.Builder
+	out.WriteString(preamble)
 	out.WriteString("| Key | Type | Default | Range | Takes effect | Flag | Environment |\n")
 	out.WriteString("| --- | --- | --- | --- | --- | --- | --- |\n")
-	for i := range table {
+	for i := range global() {
 		s := &table[i]
-		effect := "after a restart"
-		if s.Live {
-			effect = "live"
-		}
 		fmt.Fprintf(&out, "| `%s` | %s | %s | %s | %s | %s | `%s` |\n",
-			s.Key, s.Type, code(s.Default), dash(s.Range()), effect, code(prefixed("--", s.Flag)), s.Env)
+			s.Key, s.Type, code(s.Default), dash(s.Range()), s.Effect(), code(prefixed("--", s.Flag)), s.Env)
 	}
-	for i := range table {
+	out.WriteString(vendorSection)
+	fmt.Fprintf(&out, "Names: `%s`.\n\n| Key | In a host's tuning |\n| --- | --- |\n", strings.Join(VendorNames(), "`, `"))
+	for i, in := range []string{"-", "`operationTimeout`", "`cooldown`", "`connectionTimeout`", "`requestTimeout`", "`maxRetries`", "`retryDelay`"} {
+		fmt.Fprintf(&out, "| `%s` | %s |\n", vendorKeys[i].key, in)
+	}
+	for i := range global() {
 		s := &table[i]
 		fmt.Fprintf(&out, "\n## `%s`\n\n%s\n", s.Key, s.Help)
 		if s.Unit != "" {
@@ -42,6 +62,17 @@ change takes effect, and at start-up the manager ends with all errors in one lis
 		}
 	}
 	return out.String()
+}
+
+// global is the table without the settings of vendors, which are its end.
+func global() []Setting { return table[:len(table)-vendorCount*len(vendorKeys)] }
+
+// Effect says when a changed value takes effect, in words.
+func (s *Setting) Effect() string {
+	if s.Live {
+		return "live"
+	}
+	return "after a restart"
 }
 
 func dash(text string) string {

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +28,10 @@ const (
 	Address Type = "address"
 	// URL is an http(s) base URL without query and fragment: boot media URLs are made by appending to it.
 	URL Type = "url"
+	// Names are names of Kubernetes objects, separated by commas; its flag may be given several times.
+	Names Type = "names"
+	// CipherSuites are names of TLS cipher suites, separated by commas.
+	CipherSuites Type = "cipher suites"
 )
 
 // Setting is one row of the table: everything that is to be known of a setting.
@@ -43,12 +49,18 @@ type Setting struct {
 	Options []string
 	// Unit of an Integer, for people.
 	Unit string
+	// Optional settings have no default: without a value something else decides, as Help says.
+	Optional bool
+	// Local settings say where the rest is found, so that no ConfigMap can hold them.
+	Local bool
 	// Live settings take effect from the ConfigMap without a restart.
 	Live bool
 	// Help says what it does, Recommendation what to choose.
 	Help, Recommendation string
 	// field is where the value goes.
 	field func(*Settings) any
+	// chosen, if any, is where the value goes besides when a source set it.
+	chosen func(*Settings) any
 }
 
 // Range is the allowed values in words; empty if everything of the type is allowed.
@@ -87,6 +99,10 @@ func (s *Setting) parse(text string) (any, error) {
 		return text, checkAddress(text)
 	case URL:
 		return text, checkURL(text)
+	case Names:
+		return text, checkNames(text)
+	case CipherSuites:
+		return text, checkCipherSuites(text)
 	case Text:
 	}
 	return text, nil
@@ -139,9 +155,61 @@ func checkURL(text string) error {
 	return nil
 }
 
-// store puts a parsed value into its field.
-func (s *Setting) store(settings *Settings, value any) {
-	switch field := s.field(settings).(type) {
+// objectName is what Kubernetes allows as the name of a ConfigMap.
+var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+
+func checkNames(text string) error {
+	names := splitList(text)
+	if len(names) == 0 {
+		return fmt.Errorf("%q holds no name", text)
+	}
+	for _, name := range names {
+		if !objectName.MatchString(name) {
+			return fmt.Errorf("%q is not a name of a Kubernetes object", name)
+		}
+	}
+	return nil
+}
+
+// splitList splits at commas. Of a name that is given twice the last place counts.
+func splitList(text string) []string {
+	var names []string
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(slices.DeleteFunc(names, func(other string) bool { return other == name }), name)
+		}
+	}
+	return names
+}
+
+func checkCipherSuites(text string) error {
+	_, err := CipherSuiteIDs(text)
+	return err
+}
+
+// CipherSuiteIDs are the numbers of the named suites, for crypto/tls; nil for an empty text.
+func CipherSuiteIDs(text string) ([]uint16, error) {
+	var ids []uint16
+	for _, name := range splitList(text) {
+		known := slices.IndexFunc(tls.CipherSuites(), func(s *tls.CipherSuite) bool { return s.Name == name })
+		if known < 0 {
+			return nil, fmt.Errorf("%q is not the name of a secure TLS cipher suite", name)
+		}
+		ids = append(ids, tls.CipherSuites()[known].ID)
+	}
+	return ids, nil
+}
+
+// store puts a parsed value into its field, and, if a source set it, where chosen ones go.
+func (s *Setting) store(settings *Settings, value any, set bool) {
+	put(s.field(settings), value)
+	if set && s.chosen != nil {
+		put(s.chosen(settings), value)
+	}
+}
+
+func put(field, value any) {
+	switch field := field.(type) {
 	case *int:
 		*field = value.(int)
 	case *float64:

@@ -20,14 +20,21 @@ type Sources struct {
 	Env []string
 	// File is the content of --config, in YAML: nested maps and dotted keys are understood, in any case.
 	File []byte
-	// ConfigMap is the data of beskar7-config; nil if there is none.
-	ConfigMap map[string]string
+	// ConfigMaps are those of --config-map that exist, weakest first.
+	ConfigMaps []ConfigMap
+}
+
+// ConfigMap is the name and data of a ConfigMap of settings.
+type ConfigMap struct { //nolint:revive // it is what Kubernetes calls it
+	Name string
+	Data map[string]string
 }
 
 // Bind declares the flags of all settings that have one. Their values are checked by Load, not while they are parsed, so that
 // all errors are seen at once.
 func Bind(flags *pflag.FlagSet) {
-	for _, s := range table {
+	for i := range table {
+		s := &table[i]
 		if s.Flag == "" {
 			continue
 		}
@@ -42,58 +49,89 @@ func Bind(flags *pflag.FlagSet) {
 	}
 }
 
-// raw is a flag that keeps its text.
+// raw is a flag that keeps its text. Names gather up; of all others the last one counts.
 type raw struct {
 	text string
 	kind Type
+	set  bool
 }
 
-func (r *raw) String() string        { return r.text }
-func (r *raw) Set(text string) error { r.text = text; return nil }
-func (r *raw) Type() string          { return string(r.kind) }
+func (r *raw) String() string { return r.text }
+func (r *raw) Type() string   { return string(r.kind) }
 
-// layers are raw values by source and key.
-type layers map[Source]map[string]string
+func (r *raw) Set(text string) error {
+	if r.set && r.kind == Names {
+		text = r.text + "," + text
+	}
+	r.text, r.set = text, true
+	return nil
+}
+
+// layers are raw values by origin. Of one source, later layers are stronger.
+type layers []layer
+
+type layer struct {
+	Origin
+	values map[string]string
+}
+
+func (l layers) get(origin Origin, key string) (string, bool) {
+	for _, layer := range l {
+		if layer.Origin == origin {
+			value, found := layer.values[key]
+			return value, found
+		}
+	}
+	return "", false
+}
 
 // collect reads every source. What cannot be read or is not known goes to the findings.
 func collect(sources Sources, findings *Findings) layers {
-	all := layers{
-		SourceDefault:     {},
-		SourceFlag:        {},
-		SourceEnvironment: {},
-		SourceConfigMap:   sources.ConfigMap,
-		SourceFile:        readFile(sources.File, findings),
-	}
+	defaults, flags, variables := map[string]string{}, map[string]string{}, map[string]string{}
 	env := environment(sources.Env)
-	keys := map[string]bool{}
+	keys := map[string]*Setting{}
 	for i := range table {
 		s := &table[i]
-		keys[s.Key] = true
-		all[SourceDefault][s.Key] = s.Default
+		keys[s.Key] = s
+		defaults[s.Key] = s.Default
 		if value, found := env[s.Env]; found {
-			all[SourceEnvironment][s.Key] = value
+			variables[s.Key] = value
 			delete(env, s.Env)
 		}
 		if sources.Flags == nil || s.Flag == "" {
 			continue
 		}
 		if flag := sources.Flags.Lookup(s.Flag); flag != nil && flag.Changed {
-			all[SourceFlag][s.Key] = flag.Value.String()
+			flags[s.Key] = flag.Value.String()
 		}
 	}
-	for _, source := range []Source{SourceFile, SourceConfigMap} {
-		for _, key := range slices.Sorted(maps.Keys(all[source])) {
-			if !keys[key] {
-				findings.warn(key, source, "there is no such setting"+suggest(key, func(s *Setting) string { return s.Key }))
-			}
-		}
+	file := readFile(sources.File, findings)
+	delete(file, "config")
+	all := layers{{Origin{Source: SourceDefault}, defaults}, {Origin{Source: SourceFile}, file}}
+	for _, configMap := range sources.ConfigMaps {
+		all = append(all, layer{Origin{SourceConfigMap, configMap.Name}, configMap.Data})
+	}
+	for _, layer := range all[1:] {
+		layer.warn(keys, findings)
 	}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		if strings.HasPrefix(name, "BESKAR7_") {
-			findings.warn(name, SourceEnvironment, "there is no such setting"+suggest(name, func(s *Setting) string { return s.Env }))
+			findings.warn(name, Origin{Source: SourceEnvironment}, "there is no such setting"+suggest(name, func(s *Setting) string { return s.Env }))
 		}
 	}
-	return all
+	return append(all, layer{Origin{Source: SourceEnvironment}, variables}, layer{Origin{Source: SourceFlag}, flags})
+}
+
+// warn of keys that have no effect here.
+func (l layer) warn(known map[string]*Setting, findings *Findings) {
+	for _, key := range slices.Sorted(maps.Keys(l.values)) {
+		switch s := known[key]; {
+		case s == nil:
+			findings.warn(key, l.Origin, "there is no such setting"+suggest(key, func(s *Setting) string { return s.Key }))
+		case s.Local && l.Source == SourceConfigMap:
+			findings.warn(key, l.Origin, "it is ignored in a ConfigMap: it says where settings are found")
+		}
+	}
 }
 
 // serviceLink matches what Kubernetes sets for every Service of the namespace: BESKAR7_WEBHOOK_SERVICE_PORT_443_TCP_ADDR.
@@ -121,13 +159,13 @@ func readFile(file []byte, findings *Findings) (values map[string]string) {
 	}
 	defer func() {
 		if recover() != nil {
-			findings.fail("config", SourceFile, "the file cannot be read as YAML")
+			findings.fail("config", Origin{Source: SourceFile}, "the file cannot be read as YAML")
 		}
 	}()
 	parser := viper.New()
 	parser.SetConfigType("yaml")
 	if err := parser.ReadConfig(bytes.NewReader(file)); err != nil {
-		findings.fail("config", SourceFile, "the file cannot be read as YAML: "+firstLine(err.Error()))
+		findings.fail("config", Origin{Source: SourceFile}, "the file cannot be read as YAML: "+firstLine(err.Error()))
 		return values
 	}
 	spelled := map[string]string{} // viper folds the case of keys
@@ -162,7 +200,7 @@ func suggest(written string, name func(*Setting) string) string {
 	const farthest = 4
 	best, distance := "", farthest
 	for i := range table {
-		if d := editDistance(strings.ToLower(written), strings.ToLower(name(&table[i])), farthest); d < distance {
+		if d := editDistance(strings.ToLower(written), strings.ToLower(name(&table[i])), farthest); d < distance && name(&table[i]) != "" {
 			best, distance = name(&table[i]), d
 		}
 	}

@@ -6,11 +6,11 @@ import (
 	"unicode"
 )
 
-// Table returns all settings in the order of the reference. The caller owns the copy.
+// Table returns all settings in the order of the reference, those of each vendor last. The caller owns the copy.
 func Table() []Setting { return slices.Clone(table) }
 
-// table is the only place where a setting is declared.
-var table = complete(slices.Concat(provisioning, hostSelection, bmc, reconcile, leaderElection, claimCoordinator, endpoints, logging, media, process))
+// table is the only place where a setting is declared; vendorSettings repeats one pattern for every vendor.
+var table = complete(slices.Concat(provisioning, hostSelection, bmc, reconcile, leaderElection, claimCoordinator, endpoints, logging, media, process, vendorSettings()))
 
 // complete fills in the environment variables that follow from the keys.
 func complete(settings []Setting) []Setting {
@@ -52,11 +52,13 @@ var provisioning = []Setting{
 	{Key: "provisioning.operationTimeout", Type: Duration, Default: "5m", Min: "1m", Max: "30m", Live: true,
 		Help:           "How long one operation may take. Waiting for its effect, such as a shutdown, does not count.",
 		Recommendation: "3m to 8m, by the response times of the BMCs.",
-		field:          func(s *Settings) any { return &s.Provisioning.OperationTimeout }},
+		field:          func(s *Settings) any { return &s.Provisioning.OperationTimeout },
+		chosen:         func(s *Settings) any { return &s.Chosen.OperationTimeout }},
 	{Key: "provisioning.bmcCooldownPeriod", Type: Duration, Default: "10s", Min: "1s", Max: "60s", Live: true,
 		Help:           "The quiet time between two changing operations on one BMC.",
 		Recommendation: "5s to 15s, by vendor.",
-		field:          func(s *Settings) any { return &s.Provisioning.BMCCooldownPeriod }},
+		field:          func(s *Settings) any { return &s.Provisioning.BMCCooldownPeriod },
+		chosen:         func(s *Settings) any { return &s.Chosen.Cooldown }},
 	{Key: "provisioning.workerCount", Type: Integer, Default: "3", Min: "1", Max: "20", Unit: "goroutines", Live: true,
 		Help:           "Goroutines that run operations. No more operations than this are in flight, whatever maxConcurrentOps says.",
 		Recommendation: "1.5 to 2 times maxConcurrentOps.",
@@ -98,19 +100,23 @@ var bmc = []Setting{
 	{Key: "bmc.connectionTimeout", Type: Duration, Default: "30s", Min: "5s", Max: "120s", Live: true,
 		Help:           "How long the set-up of a TCP and TLS connection to a BMC may take.",
 		Recommendation: "15s to 45s, by network.",
-		field:          func(s *Settings) any { return &s.BMC.ConnectionTimeout }},
+		field:          func(s *Settings) any { return &s.BMC.ConnectionTimeout },
+		chosen:         func(s *Settings) any { return &s.Chosen.ConnectionTimeout }},
 	{Key: "bmc.requestTimeout", Type: Duration, Default: "60s", Min: "10s", Max: "300s", Live: true,
 		Help:           "How long one HTTP request to a BMC may take.",
 		Recommendation: "30s to 120s, by vendor.",
-		field:          func(s *Settings) any { return &s.BMC.RequestTimeout }},
+		field:          func(s *Settings) any { return &s.BMC.RequestTimeout },
+		chosen:         func(s *Settings) any { return &s.Chosen.RequestTimeout }},
 	{Key: "bmc.maxRetries", Type: Integer, Default: "3", Min: "1", Max: "10", Unit: "repeats", Live: true,
 		Help:           "How often a request that is safe to repeat is repeated.",
 		Recommendation: "3 to 5.",
-		field:          func(s *Settings) any { return &s.BMC.MaxRetries }},
+		field:          func(s *Settings) any { return &s.BMC.MaxRetries },
+		chosen:         func(s *Settings) any { return &s.Chosen.MaxRetries }},
 	{Key: "bmc.retryDelay", Type: Duration, Default: "5s", Min: "1s", Max: "30s", Live: true,
 		Help:           "The wait before such a repeat, unless the BMC asks for longer.",
 		Recommendation: "2s to 10s.",
-		field:          func(s *Settings) any { return &s.BMC.RetryDelay }},
+		field:          func(s *Settings) any { return &s.BMC.RetryDelay },
+		chosen:         func(s *Settings) any { return &s.Chosen.RetryDelay }},
 }
 
 var reconcile = []Setting{

@@ -15,8 +15,13 @@ type Settings struct {
 	Log              Log
 	Media            Media
 	Webhook          Webhook
+	TLS              TLS
 	Scope            Scope
 	Pod              Pod
+	// Chosen are the global values of what can be tuned for each BMC, where a source set them: they come before a vendor table.
+	Chosen Tuning
+	// Vendors are the values of vendors.<name>.*, in the order of VendorNames; see For.
+	Vendors [vendorCount]Tuning
 }
 
 // Provisioning shapes the gate to all BMCs. All of it is live.
@@ -137,6 +142,14 @@ type Webhook struct {
 	CertDir string
 }
 
+// TLS is what the webhook and media servers accept. It needs a restart.
+type TLS struct {
+	// MinVersion is VersionTLS12 or VersionTLS13.
+	MinVersion string
+	// CipherSuites are names separated by commas; empty means Go's choice. Without meaning for TLS 1.3.
+	CipherSuites string
+}
+
 // Scope limits what this manager looks at, and says where its settings come from. It needs a restart.
 type Scope struct {
 	// Namespace to watch; empty means all.
@@ -145,7 +158,12 @@ type Scope struct {
 	WatchFilter string
 	// ConfigFile is the settings file.
 	ConfigFile string
+	// ConfigMaps are the names of the ConfigMaps of settings, separated by commas; later ones win. See ConfigMapNames.
+	ConfigMaps string
 }
+
+// ConfigMapNames are the names of the ConfigMaps of settings, weakest first, each once.
+func (s Scope) ConfigMapNames() []string { return splitList(s.ConfigMaps) }
 
 // Pod is what the Deployment tells the process about itself through its environment; each may be empty.
 type Pod struct {
@@ -155,22 +173,45 @@ type Pod struct {
 // Findings are everything that Load noticed.
 type Findings struct {
 	// Errors make the settings unusable; with any, Load's Settings are the defaults.
-	Errors []Finding
+	Errors []Finding `json:"errors,omitempty"`
 	// Warnings never do: relations that look wrong, unknown keys, values that are shadowed.
-	Warnings []Finding
+	Warnings []Finding `json:"warnings,omitempty"`
 }
 
 // Finding is one error or warning about one setting.
 type Finding struct {
 	// Key of the setting, such as bmc.maxRetries, or the unknown key as written.
-	Key string
-	// Source of the value; empty for a relation of several.
-	Source Source
+	Key string `json:"key"`
+	// Origin of the value; empty for a relation of several.
+	Origin
 	// Message for a person. It holds the value: settings hold no secrets.
-	Message string
+	Message string `json:"message"`
 }
 
-// Source is where a value came from.
+// String is one line: "bmc.maxRetries (configmap beskar7-config): 11 is outside the range 1 to 10".
+func (f Finding) String() string {
+	if f.Source == "" {
+		return f.Key + ": " + f.Message
+	}
+	return f.Key + " (" + f.Origin.String() + "): " + f.Message
+}
+
+// Origin is where a value came from.
+type Origin struct {
+	Source Source `json:"source,omitempty"`
+	// Name of the ConfigMap; empty for the other sources, of which there is one.
+	Name string `json:"name,omitempty"`
+}
+
+// String is "configmap beskar7-config", or just the source.
+func (o Origin) String() string {
+	if o.Name == "" {
+		return string(o.Source)
+	}
+	return string(o.Source) + " " + o.Name
+}
+
+// Source is a kind of place where values come from.
 type Source string
 
 const (
@@ -178,7 +219,7 @@ const (
 	SourceDefault Source = "default"
 	// SourceFile is the file of --config.
 	SourceFile Source = "file"
-	// SourceConfigMap is the beskar7-config ConfigMap.
+	// SourceConfigMap is one of the ConfigMaps of settings.
 	SourceConfigMap Source = "configmap"
 	// SourceEnvironment is a BESKAR7_ variable.
 	SourceEnvironment Source = "environment"

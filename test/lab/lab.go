@@ -215,10 +215,7 @@ func (l *Lab) startManager(ctx context.Context) error {
 		return fmt.Errorf("build the manager: %w\n%s", err, out)
 	}
 	fmt.Fprintln(l.options.Progress, "starting the manager under its ServiceAccount")
-	manager, err := l.Plane.RunProvider(controlplane.ProviderOptions{Namespace: "beskar7-system", Deployment: "beskar7-controller-manager", Binary: binary,
-		Args: func(a controlplane.Addresses) []string {
-			return append(controlplane.Beskar7Args(a), "--media-cert-dir="+a.CertDir, "--media-cache-dir="+filepath.Join(l.options.Dir, "media-cache"))
-		}, ExtraArgs: l.options.ExtraArgs})
+	manager, err := l.RunReplica(0)
 	if err != nil {
 		return err
 	}
@@ -229,6 +226,17 @@ func (l *Lab) startManager(ctx context.Context) error {
 		return err
 	}
 	return l.Plane.Routed(ready)
+}
+
+// RunReplica runs one replica of our Deployment; it waits while the Deployment has no more than instance. The first is
+// started with the lab.
+func (l *Lab) RunReplica(instance int) (*controlplane.Provider, error) {
+	return l.Plane.RunProvider(controlplane.ProviderOptions{Namespace: "beskar7-system", Deployment: "beskar7-controller-manager", Instance: instance,
+		Binary: filepath.Join(l.options.Root, "bin", "manager"), ExtraArgs: l.options.ExtraArgs,
+		Args: func(a controlplane.Addresses) []string {
+			cache := filepath.Join(l.options.Dir, fmt.Sprintf("media-cache-%d", instance))
+			return append(controlplane.Beskar7Args(a), "--media-cert-dir="+a.CertDir, "--media-cache-dir="+cache)
+		}})
 }
 
 // Stop ends everything that this lab started, in order.

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/pkg/config"
+)
+
+// running is what settings make of a process, up to the point where it would talk to somebody.
+type running struct {
+	parts   *parts
+	options ctrl.Options
+	rest    rest.Config
+}
+
+func start(t *testing.T, sources config.Sources) *running {
+	t.Helper()
+	s, findings := config.Load(sources)
+	if len(findings.Errors) > 0 {
+		t.Fatal(findings.Errors)
+	}
+	live, err := controllers.NewLiveSettings(s, sources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{parts: &parts{settings: s, live: live}, options: managerOptions(s, scheme.Scheme, nil)}
+	limitRequests(&r.rest, s)
+	return r
+}
+
+func (r *running) webhook() webhook.Options {
+	return r.options.WebhookServer.(*webhook.DefaultServer).Options
+}
+
+func (r *running) tls() *tls.Config {
+	c := &tls.Config{} //nolint:gosec // it is never used
+	for _, change := range r.webhook().TLSOpts {
+		change(c)
+	}
+	return c
+}
+
+func (r *running) dell() *v1beta1.PhysicalHost {
+	host := &v1beta1.PhysicalHost{}
+	host.Spec.RedfishConnection.Vendor = "dell"
+	return host
+}
+
+// effects say, for every setting, where it is read and what it changes there.
+var effects = map[string]func(*running) any{
+	"provisioning.maxConcurrentOps":   func(r *running) any { return r.parts.live.Gate().MaxConcurrentOps },
+	"provisioning.maxQueueSize":       func(r *running) any { return r.parts.live.Gate().MaxQueueSize },
+	"provisioning.operationTimeout":   func(r *running) any { return r.parts.live.Gate().OperationTimeout },
+	"provisioning.bmcCooldownPeriod":  func(r *running) any { return r.parts.live.Gate().Cooldown },
+	"provisioning.workerCount":        func(r *running) any { return r.parts.live.Gate().WorkerCount },
+	"provisioning.retryAttempts":      func(r *running) any { return r.parts.live.Gate().RetryAttempts },
+	"provisioning.exponentialBackoff": func(r *running) any { return r.parts.live.Gate().ExponentialBackoff },
+	"provisioning.maxRetryDelay":      func(r *running) any { return r.parts.live.Gate().MaxRetryDelay },
+
+	"hostSelection.algorithm":         func(r *running) any { return r.parts.live.Selection().Algorithm },
+	"hostSelection.retryLimit":        func(r *running) any { return r.parts.live.Selection().RetryLimit },
+	"hostSelection.backoffMultiplier": func(r *running) any { return r.parts.live.Selection().BackoffMultiplier },
+	"hostSelection.maxBackoffDelay":   func(r *running) any { return r.parts.live.Selection().MaxBackoffDelay },
+
+	"bmc.connectionTimeout": func(r *running) any { return r.parts.live.BMC(r.dell()).ConnectionTimeout },
+	"bmc.requestTimeout":    func(r *running) any { return r.parts.live.BMC(r.dell()).RequestTimeout },
+	"bmc.maxRetries":        func(r *running) any { return r.parts.live.BMC(r.dell()).MaxRetries },
+	"bmc.retryDelay":        func(r *running) any { return r.parts.live.BMC(r.dell()).RetryDelay },
+
+	"reconcile.syncPeriod":              func(r *running) any { return r.parts.setupOptions().SyncPeriod() },
+	"reconcile.timeout":                 func(r *running) any { return r.parts.setupOptions().Timeout() },
+	"reconcile.maxConcurrentReconciles": func(r *running) any { return r.parts.setupOptions().MaxConcurrentReconciles },
+	"kubeAPI.qps":                       func(r *running) any { return r.rest.QPS },
+	"kubeAPI.burst":                     func(r *running) any { return r.rest.Burst },
+
+	"leaderElection.leaseDuration":     func(r *running) any { return *r.options.LeaseDuration },
+	"leaderElection.renewDeadline":     func(r *running) any { return *r.options.RenewDeadline },
+	"leaderElection.retryPeriod":       func(r *running) any { return *r.options.RetryPeriod },
+	"leaderElection.resourceNamespace": func(r *running) any { return leaseNamespace(r.parts.settings) },
+
+	"metrics.interval":        func(r *running) any { return r.parts.gaugesInterval() },
+	"metrics.enableProfiling": func(r *running) any { return r.options.PprofBindAddress },
+	"metrics.bindAddress":     func(r *running) any { return r.options.Metrics.BindAddress },
+	"health.probeBindAddress": func(r *running) any { return r.options.HealthProbeBindAddress },
+	"pprof.bindAddress": func(r *running) any {
+		s := r.parts.settings
+		s.Metrics.EnableProfiling = true
+		return managerOptions(s, scheme.Scheme, nil).PprofBindAddress
+	},
+	"media.bindAddress":           func(r *running) any { r.parts.settings.Pod.IP = "10.0.0.9"; return r.parts.mediaURL() },
+	"media.advertiseURL":          func(r *running) any { return r.parts.mediaURL() },
+	"media.phoneHomeAdvertiseURL": func(r *running) any { return r.parts.phoneHomeURL() },
+	"media.certDir":               func(r *running) any { r.parts.settings.Pod.IP = "10.0.0.9"; return r.parts.mediaURL() },
+	"media.cacheDir":              func(r *running) any { return r.parts.mediaOptions(nil).CacheDir },
+	"webhook.port":                func(r *running) any { return r.webhook().Port },
+	"webhook.certDir":             func(r *running) any { return r.webhook().CertDir },
+	"namespace":                   func(r *running) any { return r.options.Cache.DefaultNamespaces },
+	"tls.minVersion":              func(r *running) any { return r.tls().MinVersion },
+	"tls.cipherSuites":            func(r *running) any { return r.tls().CipherSuites },
+	"pod.name":                    func(r *running) any { return identity(r.parts.settings)[:4] },
+	"pod.namespace":               func(r *running) any { return leaseNamespace(r.parts.settings) },
+	"pod.ip":                      func(r *running) any { return r.parts.mediaURL() },
+}
+
+// elsewhere are settings whose effect another test shows, or which have none that can be seen from here.
+var elsewhere = map[string]string{
+	"log.level": "controllers: TestLogSettings", "log.stacktraceLevel": "controllers: TestLogSettings", "log.format": "controllers: TestLogSettings",
+	"log.timeEncoding": "controllers: TestLogSettings", "config": "controllers: TestReadSources", "configMaps": "controllers: TestReadSources",
+	"watchFilter": "it is handed to every reconciler's setup", "pod.node": "it is in the log's first line",
+	"leaderElection.enabled": "the Lease to drive BMCs is taken in both cases, under one name, so that a change of the flag never makes two drivers",
+}
+
+// another is a valid value that is not the default.
+func another(s config.Setting) string {
+	switch s.Key {
+	case "leaderElection.leaseDuration":
+		return "20s"
+	case "leaderElection.renewDeadline":
+		return "9s"
+	case "leaderElection.retryPeriod":
+		return "3s"
+	case "tls.cipherSuites":
+		return tls.CipherSuites()[0].Name
+	}
+	switch s.Type {
+	case config.Boolean:
+		return fmt.Sprint(s.Default != "true")
+	case config.Choice:
+		return s.Options[len(s.Options)-1]
+	case config.Address:
+		return "127.0.0.1:7777"
+	case config.URL:
+		return "https://example.com/x"
+	case config.Integer, config.Number, config.Duration:
+		return s.Max
+	case config.Text, config.Names, config.CipherSuites:
+	}
+	return "text"
+}
+
+// Every setting, from each of its sources, changes what it is there for.
+func TestEverySettingFromSourceToEffect(t *testing.T) {
+	for _, s := range config.Table() {
+		effect := effects[s.Key]
+		switch {
+		case elsewhere[s.Key] != "" || s.Optional || isClaimCoordinator(s.Key):
+			continue
+		case effect == nil:
+			t.Errorf("%s: nobody says what it changes", s.Key)
+			continue
+		}
+		value := another(s)
+		routes := map[string]config.Sources{
+			"file": {File: fmt.Appendf(nil, "%s: %q", s.Key, value)}, "environment": {Env: []string{s.Env + "=" + value}},
+		}
+		if !s.Local {
+			routes["configmap"] = config.Sources{ConfigMaps: []config.ConfigMap{{Name: "beskar7-config", Data: map[string]string{s.Key: value}}}}
+		}
+		if s.Flag != "" {
+			flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
+			config.Bind(flags)
+			if err := flags.Parse([]string{"--" + s.Flag + "=" + value}); err != nil {
+				t.Fatal(err)
+			}
+			routes["flag"] = config.Sources{Flags: flags}
+		}
+		before := effect(start(t, config.Sources{}))
+		for name, sources := range routes {
+			if after := effect(start(t, sources)); reflect.DeepEqual(before, after) {
+				t.Errorf("%s=%s from the %s changes nothing: %v", s.Key, value, name, after)
+			}
+		}
+	}
+}
+
+func isClaimCoordinator(key string) bool { return len(key) > 17 && key[:17] == "claimCoordinator." }
+
+// What a vendor's settings say holds for its BMCs, and for no others.
+func TestSettingsOfVendorsFromSourceToEffect(t *testing.T) {
+	r := start(t, config.Sources{Env: []string{"BESKAR7_VENDORS_DELL_PROVISIONING_BMC_COOLDOWN_PERIOD=8s"}, File: []byte("vendors: {dell: {bmc: {requestTimeout: 2m}, provisioning: {maxConcurrentOps: 2}}}"),
+		ConfigMaps: []config.ConfigMap{{Name: "beskar7-config", Data: map[string]string{"vendors.dell.bmc.maxRetries": "4"}}}})
+	if got := r.parts.live.BMC(r.dell()); got.Cooldown != 8*time.Second || got.RequestTimeout != 2*time.Minute || got.MaxRetries != 4 || got.MaxConcurrentOps != 2 {
+		t.Errorf("of Dell: %+v", got)
+	}
+	if got := r.parts.live.BMC(&v1beta1.PhysicalHost{}); got.Cooldown != 10*time.Second || got.RequestTimeout != time.Minute || got.MaxRetries != 3 || got.MaxConcurrentOps != 0 {
+		t.Errorf("of others: %+v", got)
+	}
+	if caps := r.parts.live.Gate().GroupCaps; !reflect.DeepEqual(caps, map[string]int{"dell": 2}) {
+		t.Errorf("parts %v", caps)
+	}
+}

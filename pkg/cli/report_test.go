@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/beskar7/beskar7/pkg/config"
+)
+
+const waitSeries = metricCooldowns
+
+var thresholds = map[string]struct {
+	queue, success, conflicts, waits, busy float64
+	enabled                                bool
+	verdicts                               string
+	advice                                 []string
+}{
+	"all well":                                {queue: 25, success: 96, conflicts: 4, verdicts: "ok ok ok"},
+	"little to do":                            {queue: 9, verdicts: "optimise ok ok"},
+	"at the limits":                           {queue: 40, success: 85, conflicts: 15, waits: 1, verdicts: "ok watch ok", advice: []string{"provisioning.maxQueueSize 50 75", "claimCoordinator.enabled false true"}},
+	"queue over 70 %":                         {queue: 36, verdicts: "ok ok ok", advice: []string{"provisioning.maxQueueSize 50 75"}},
+	"queue over 80 %":                         {queue: 41, verdicts: "action ok ok", advice: []string{"provisioning.maxQueueSize 50 75"}},
+	"conflicts of 10 %":                       {queue: 15, success: 90, conflicts: 10, verdicts: "ok watch ok"},
+	"conflicts over 15 %":                     {queue: 15, success: 84, conflicts: 16, verdicts: "ok action ok", advice: []string{"claimCoordinator.enabled false true"}},
+	"conflicts in spite of the coordinator":   {queue: 15, success: 84, conflicts: 16, enabled: true, verdicts: "ok action ok"},
+	"waits, but no BMC is busy":               {queue: 15, waits: 50, verdicts: "ok ok ok"},
+	"waits over 100 an hour and busy BMCs":    {queue: 15, waits: 2, busy: 1, verdicts: "ok ok action", advice: []string{"provisioning.bmcCooldownPeriod 10s 15s"}},
+	"waits over 50 an hour and busy BMCs":     {queue: 15, waits: 1, busy: 1, verdicts: "ok ok watch", advice: []string{"provisioning.bmcCooldownPeriod 10s 15s"}},
+	"busy BMCs, but nothing waits for longer": {queue: 15, busy: 9, verdicts: "ok ok ok"},
+}
+
+// The guide's thresholds, from rates over a window and over all replicas.
+func TestTheGuidesThresholds(t *testing.T) {
+	for name, c := range thresholds {
+		w := newWorld(t)
+		for _, series := range []string{successSeries, conflictSeries, waitSeries, busySeries} {
+			w.set("a", series, 1000) // a lifetime that must not count
+			w.set("b", series, 7)
+		}
+		w.set("b", "process_start_time_seconds", 1)
+		look := func() (all []scrape) {
+			for _, replica := range []string{"a", "b"} {
+				one, err := parseScrape(replica, []byte(w.metrics(replica)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, one)
+			}
+			return all
+		}
+		before := look()
+		w.set("a", metricQueue, c.queue)
+		w.add("a", conflictSeries, c.conflicts)
+		w.add("a", busySeries, c.busy)
+		w.set("b", "process_start_time_seconds", 1000) // it began anew
+		w.set("b", successSeries, c.success)
+		w.set("b", conflictSeries, 0)
+		w.set("b", busySeries, 0)
+		w.set("b", waitSeries, c.waits)
+		settings := config.Defaults()
+		settings.ClaimCoordinator.Enabled = c.enabled
+		j := judge(window{before: before, after: look(), length: time.Minute}, settings)
+		var verdicts, advised []string
+		for _, m := range j.Measures {
+			verdicts = append(verdicts, m.Verdict)
+		}
+		for _, a := range j.Advice {
+			advised = append(advised, a.Key+" "+a.From+" "+a.To)
+		}
+		if strings.Join(verdicts, " ") != c.verdicts || strings.Join(advised, ",") != strings.Join(c.advice, ",") {
+			t.Errorf("%s: %v %v, want %s %v\n%+v", name, verdicts, advised, c.verdicts, c.advice, j)
+		}
+	}
+}
+
+func TestReportOfTheInstalledManager(t *testing.T) {
+	w := installed(t, map[string]string{"provisioning.maxQueueSize": "40"})
+	w.set("a", metricQueue, 36)
+	w.tick = func(time.Duration) { w.add("a", conflictSeries, 4); w.add("b", successSeries, 6) }
+	out := w.run(0, "config", "report", "--window=2m")
+	w.has(out, "2 replicas, window 2m0s", "[action]  queue utilisation  90 % (36 of 40)", "40 % (4 of 10 attempts)",
+		`kubectl -n beskar7-system patch configmap beskar7-config --type merge -p '{"data":{"provisioning.maxQueueSize":"60"}}'`,
+		`{"op":"add","path":"/spec/template/spec/containers/1/args/-","value":"--enable-claim-coordinator-leader-election=true"}`)
+	w.tick = func(time.Duration) {}
+	w.has(w.run(0, "config", "report"), "no claim was tried")
+	w = installed(t, nil)
+	w.set("a", metricQueue, 45)
+	w.has(w.run(0, "config", "report"), "kubectl -n beskar7-system create configmap beskar7-config --from-literal=provisioning.maxQueueSize=75")
+}
+
+func TestReportOfAddressesAndSavedScrapes(t *testing.T) {
+	w := newWorld(t)
+	w.tick = func(time.Duration) { w.add("a", conflictSeries, 1); w.add("b", successSeries, 1) }
+	a, b := w.serve("a"), w.serve("b")
+	var got struct {
+		judgement
+		Commands []string
+	}
+	settings := file(t, "s.yaml", "kind: ConfigMap\nmetadata: {name: beskar7-config}\ndata: {claimCoordinator.enabled: \"true\"}\n")
+	text := w.run(0, "config", "report", "-o=json", "--url", a.URL+"/metrics", "--url", b.URL+"/metrics", "--settings", settings)
+	if err := json.Unmarshal([]byte(text), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Replicas != 2 || got.Measures[1].Value != 50 || len(got.Advice) != 0 || len(got.Commands) != 0 {
+		t.Errorf("%+v", got)
+	}
+	before, after := file(t, "1", w.metrics("a")), ""
+	w.add("a", conflictSeries, 3)
+	w.add("a", successSeries, 9)
+	after = file(t, "2", w.metrics("a"))
+	w.has(w.run(0, "config", "report", "--scrape", before, "--scrape", after, "--window=5m"), "25 % (3 of 12 attempts)", "window 5m0s", `patch deployment`)
+	w.has(w.run(0, "config", "report", "--scrape", after), "unknown: one look at counters says nothing of now", "queue utilisation")
+	w.run(1, "config", "report", "--scrape", settings)
+	w.run(1, "config", "report", "--url", a.URL+"/nothing")
+	w.has(w.err.String(), "404")
+	w.run(2, "config", "report", "--window=0")
+}

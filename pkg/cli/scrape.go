@@ -1,0 +1,223 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// scrape is what one replica's metrics said at one time.
+type scrape struct {
+	replica  string
+	families map[string]*dto.MetricFamily
+}
+
+// window is two looks at all replicas, and the time between them. A replica that was not there at the first look says nothing
+// of rates: what it counted before is unknown.
+type window struct {
+	before, after []scrape
+	length        time.Duration
+}
+
+// scrapeLimit bounds one answer: the largest fleets say less than a megabyte.
+const scrapeLimit = 64 << 20
+
+// parseScrape reads Prometheus' text format.
+func parseScrape(replica string, content []byte) (scrape, error) {
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(content))
+	if err != nil {
+		return scrape{}, fmt.Errorf("read the metrics of %s: %w", replica, err)
+	}
+	if families["beskar7_config_valid"] == nil && families["beskar7_provisioning_queue_length"] == nil {
+		return scrape{}, fmt.Errorf("%s has no metrics of Beskar7", replica)
+	}
+	return scrape{replica, families}, nil
+}
+
+// fetchScrape asks one replica.
+func fetchScrape(ctx context.Context, replica, url string) (scrape, error) {
+	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(limited, http.MethodGet, url, nil)
+	if err != nil {
+		return scrape{}, fmt.Errorf("ask %s for metrics: %w", replica, err)
+	}
+	reply, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return scrape{}, fmt.Errorf("ask %s for metrics: %w", replica, err)
+	}
+	defer reply.Body.Close()
+	if reply.StatusCode != http.StatusOK {
+		return scrape{}, fmt.Errorf("ask %s for metrics: %s", replica, reply.Status)
+	}
+	content, err := io.ReadAll(io.LimitReader(reply.Body, scrapeLimit))
+	if err != nil {
+		return scrape{}, fmt.Errorf("ask %s for metrics: %w", replica, err)
+	}
+	return parseScrape(replica, content)
+}
+
+// scraper looks at all replicas at once.
+type scraper func(context.Context) ([]scrape, error)
+
+// ofURLs asks addresses.
+func ofURLs(urls []string) scraper {
+	return func(ctx context.Context) ([]scrape, error) {
+		var all []scrape
+		for _, url := range urls {
+			one, err := fetchScrape(ctx, url, url)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, one)
+		}
+		return all, nil
+	}
+}
+
+// scrapes asks the ready Pods of an installation, each through a forwarded port.
+func (in *installation) scrapes(ctx context.Context) ([]scrape, error) {
+	port, err := in.metricsPort()
+	if err != nil {
+		return nil, err
+	}
+	pods, err := in.pods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(pods) == 0 {
+		return nil, errors.New("no Pod of the manager is ready")
+	}
+	var all []scrape
+	for _, pod := range pods {
+		address, closing, err := in.Forward(ctx, pod.Namespace, pod.Name, port)
+		if err != nil {
+			return nil, err
+		}
+		one, err := fetchScrape(ctx, pod.Name, "http://"+address+"/metrics")
+		closing()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// readScrapes reads saved scrapes of several replicas, in files separated by commas. The place in the list is the replica.
+func readScrapes(names string) ([]scrape, error) {
+	var all []scrape
+	for i, name := range strings.Split(names, ",") {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		one, err := parseScrape(name, content)
+		if err != nil {
+			return nil, err
+		}
+		one.replica = fmt.Sprint("replica ", i+1)
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// look makes a window of two looks.
+func (c *CLI) look(ctx context.Context, scrapes scraper, length time.Duration) (window, error) {
+	w := window{}
+	var err error
+	if w.before, err = scrapes(ctx); err != nil {
+		return w, err
+	}
+	began := c.Now()
+	if err := c.Pause(ctx, length); err != nil {
+		return w, err
+	}
+	if w.after, err = scrapes(ctx); err != nil {
+		return w, err
+	}
+	w.length = max(c.Now().Sub(began), length)
+	return w, nil
+}
+
+// matching says whether a series counts, by its labels.
+type matching func(label func(string) string) bool
+
+func every(func(string) string) bool { return true }
+
+// label counts series with one of the values.
+func label(name string, values ...string) matching {
+	return func(label func(string) string) bool {
+		for _, value := range values {
+			if label(name) == value {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// total sums up the series of a metric in one scrape.
+func (s scrape) total(metric string, counts matching) float64 {
+	var sum float64
+	family := s.families[metric]
+	if family == nil {
+		return 0
+	}
+	for _, m := range family.GetMetric() {
+		if counts(func(name string) string {
+			for _, pair := range m.GetLabel() {
+				if pair.GetName() == name {
+					return pair.GetValue()
+				}
+			}
+			return ""
+		}) {
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+		}
+	}
+	return sum
+}
+
+// gauge is the sum over replicas; the larger one of the two looks.
+func (w window) gauge(metric string) float64 {
+	return max(sumOf(w.before, metric), sumOf(w.after, metric))
+}
+
+func sumOf(scrapes []scrape, metric string) float64 {
+	var sum float64
+	for _, s := range scrapes {
+		sum += s.total(metric, every)
+	}
+	return sum
+}
+
+// counted is by how much counters grew in the window, over all replicas. Those of a
+// process that began anew count from 0.
+func (w window) counted(metric string, counts matching) float64 {
+	var sum float64
+	for _, after := range w.after {
+		for _, before := range w.before {
+			if before.replica != after.replica {
+				continue
+			}
+			now, then := after.total(metric, counts), before.total(metric, counts)
+			if start := "process_start_time_seconds"; now < then || after.total(start, every) > before.total(start, every) {
+				then = 0
+			}
+			sum += now - then
+		}
+	}
+	return sum
+}
