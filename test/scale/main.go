@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/beskar7/beskar7/test/lab"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := command(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "scale:", err)
+		os.Exit(1)
+	}
+}
+
+// command runs what the arguments say, or, in a process that the harness started, a worker.
+func command(ctx context.Context, args []string) error {
+	if o := os.Getenv(workerVariable); o != "" {
+		return work(ctx, o)
+	}
+	ctrl.SetLogger(logr.Discard())
+	if len(args) == 0 {
+		return errors.New("say what to run: claim-storm, managers or claims (each with --help)")
+	}
+	flags := pflag.NewFlagSet(args[0], pflag.ContinueOnError)
+	var c commands
+	plan, known := map[string]func(*pflag.FlagSet) func(context.Context) error{
+		"claim-storm": c.stormFlags, "claims": c.claimsFlags,
+	}[args[0]]
+	if !known {
+		return fmt.Errorf("there is no %q: claim-storm, managers or claims", args[0])
+	}
+	flags.StringVar(&c.out, "out", "", "where claims.json and claims.svg go (default: out/scale of the repository)")
+	flags.StringVar(&c.dir, "dir", "", "where logs and data go (default: a new folder under the out folder, removed after a success)")
+	run := plan(flags)
+	if err := flags.Parse(args[1:]); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	return run(ctx)
+}
+
+// commands are the subcommands and their flags.
+type commands struct {
+	out, dir string
+	storm    stormOptions
+}
+
+func (c *commands) stormFlags(flags *pflag.FlagSet) func(context.Context) error {
+	o := &c.storm
+	flags.IntVar(&o.Machines, "machines", 2000, "machines that want a host")
+	flags.IntVar(&o.Hosts, "hosts", 2000, "hosts that are available")
+	flags.StringVar(&o.Mode, "mode", optimisticMode, "optimistic or leader")
+	flags.IntVar(&o.Replicas, "replicas", 3, "processes that claim")
+	flags.IntVar(&o.Workers, "workers", 10, "workers in each process")
+	flags.BoolVar(&o.Overlap, "overlap", false, "every process works on every machine, also in optimistic mode")
+	flags.IntVar(&o.Kills, "kills", 0, "how often a process is killed and started again")
+	flags.Uint64Var(&o.Seed, "seed", uint64(time.Now().UnixNano()), "which process is killed at how many claims")
+	flags.Float64Var(&o.QPS, "kube-api-qps", -1, "limit of each process's client; negative: none")
+	flags.IntVar(&o.Burst, "kube-api-burst", 30, "burst of each process's client")
+	flags.DurationVar(&o.RawFor, "raw", 5*time.Second, "how long the raw write rate is measured; 0: not at all")
+	flags.DurationVar(&o.Limit, "limit", 5*time.Minute, "after which the run has failed")
+	flags.StringVar(&o.Profile, "profile", "", "a file for the CPU profile of the first process")
+	return func(ctx context.Context) error {
+		return c.at(ctx, func(ctx context.Context, s *site) ([]run, error) {
+			r, err := s.storm(ctx, *o)
+			return []run{r}, err
+		})
+	}
+}
+
+// sizes of the storms of the budgets.
+var sizes = []int{500, 2000, 5000}
+
+func (c *commands) claimsFlags(flags *pflag.FlagSet) func(context.Context) error {
+	modes := flags.StringSlice("modes", []string{optimisticMode, leaderMode}, "modes to run")
+	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of the kills")
+	return func(ctx context.Context) error {
+		return c.at(ctx, func(ctx context.Context, s *site) ([]run, error) {
+			var runs []run
+			for _, mode := range *modes {
+				for _, n := range sizes {
+					r, err := s.storm(ctx, stormOptions{Machines: n, Hosts: n, Mode: mode, Replicas: 3, Workers: 10, Seed: *seed, QPS: -1, RawFor: 5 * time.Second, Limit: 5 * time.Minute})
+					if err != nil {
+						return runs, err
+					}
+					runs = append(runs, r)
+				}
+				r, err := s.storm(ctx, stormOptions{Machines: 300, Hosts: 300, Mode: mode, Replicas: 3, Workers: 10, Overlap: true, Kills: 10, Seed: *seed, QPS: -1, Limit: 5 * time.Minute})
+				if err != nil {
+					return runs, err
+				}
+				runs = append(runs, r)
+			}
+			return runs, nil
+		})
+	}
+}
+
+// at runs something on a fresh site, stores what it found and compares it with the budgets.
+func (c *commands) at(ctx context.Context, do func(context.Context, *site) ([]run, error)) (err error) {
+	root, err := lab.Root("")
+	if err != nil {
+		return err
+	}
+	budgets, err := readBudgets(filepath.Join(root, "test", "scale", "rangespec.yaml"))
+	if err != nil {
+		return err
+	}
+	if c.out == "" {
+		c.out = filepath.Join(root, "out", "scale")
+	}
+	if c.dir == "" {
+		if err := os.MkdirAll(c.out, 0o755); err != nil {
+			return err
+		}
+		if c.dir, err = os.MkdirTemp(c.out, "run-"); err != nil {
+			return err
+		}
+		defer func() {
+			if err == nil {
+				err = os.RemoveAll(c.dir)
+			}
+		}()
+	}
+	s, err := startSite(ctx, c.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.plane.Stop()) }()
+	runs, err := do(ctx, s)
+	if err != nil {
+		return fmt.Errorf("%w (logs: %s)", err, c.dir)
+	}
+	now, err := store(c.out, runs, budgets)
+	if err != nil {
+		return err
+	}
+	return c.print(now, runs)
+}
+
+// print shows the runs and what they broke.
+func (c *commands) print(now report, runs []run) error {
+	for _, r := range runs {
+		fmt.Print(text(r))
+	}
+	fmt.Printf("scale: %s\n", filepath.Join(c.out, "claims.json"))
+	for _, line := range now.Broken {
+		fmt.Println("over budget:", line)
+	}
+	if n := len(now.Broken); n > 0 {
+		return fmt.Errorf("%d budgets are broken", n)
+	}
+	return nil
+}

@@ -1,0 +1,322 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"k8s.io/client-go/util/workqueue"
+	"os"
+	"runtime/pprof"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/coordinator"
+	"github.com/beskar7/beskar7/pkg/hostselection"
+	"github.com/beskar7/beskar7/test/lab"
+)
+
+// workerVariable holds the order for a process of this program that is to be a worker.
+const workerVariable = "BESKAR7_SCALE_WORKER"
+
+// order is what one worker process does.
+type order struct {
+	Kubeconfig, Namespace string
+	// Mode is a claim mode, or raw for measuring writes.
+	Mode string
+	// Index of Replicas processes; Workers in each.
+	Index, Replicas, Workers int
+	// Overlap lets every process work on every machine.
+	Overlap bool
+	// QPS and Burst of the client; negative QPS: no limit.
+	QPS   float32
+	Burst int
+	// RawFor is how long raw writes.
+	RawFor time.Duration
+	// Profile is a file for a CPU profile, or empty.
+	Profile string
+	// Identity names the worker in claims and Leases.
+	Identity string
+}
+
+// ready is the line that a worker prints once its caches are full.
+const ready = "ready"
+
+// tally is what a worker says of itself at its end.
+type tally struct {
+	// Attempts by outcome, and by outcome and reason of conflicts; Retries are further hosts in the same call.
+	Attempts  map[string]int `json:"attempts"`
+	Conflicts map[string]int `json:"conflicts"`
+	Retries   int            `json:"retries"`
+	// Calls of Claim by outcome.
+	Calls map[string]int `json:"calls"`
+	// Took is how long each call took that ended in a claim.
+	Took []time.Duration `json:"took"`
+	// Writes and For are those of raw.
+	Writes int           `json:"writes"`
+	For    time.Duration `json:"for"`
+	// Errors are the last few, in words.
+	Errors []string `json:"errors,omitempty"`
+}
+
+// counter counts for the tally. It is a coordinator.Observer.
+type counter struct {
+	mu sync.Mutex
+	t  tally
+}
+
+func newCounter() *counter {
+	return &counter{t: tally{Attempts: map[string]int{}, Conflicts: map[string]int{}, Calls: map[string]int{}}}
+}
+
+func (c *counter) note(f func(*tally)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(&c.t)
+}
+
+// ClaimAttempted counts an attempt.
+func (c *counter) ClaimAttempted(_, outcome, reason string) {
+	c.note(func(t *tally) {
+		t.Attempts[outcome]++
+		if reason != "" {
+			t.Conflicts[reason]++
+		}
+	})
+}
+
+// ClaimTook notes the duration of a call.
+func (c *counter) ClaimTook(_ string, took time.Duration) {
+	c.note(func(t *tally) { t.Took = append(t.Took, took) })
+}
+
+// ClaimRetried counts a further host.
+func (c *counter) ClaimRetried(string) { c.note(func(t *tally) { t.Retries++ }) }
+
+const keptErrors = 5
+
+func (c *counter) failed(err error) {
+	c.note(func(t *tally) {
+		if t.Errors = append(t.Errors, err.Error()); len(t.Errors) > keptErrors {
+			t.Errors = t.Errors[1:]
+		}
+	})
+}
+
+// work is the whole life of a worker process: fill the caches, say so, wait for the start, work until standard input says stop or
+// ends, and print the tally.
+func work(ctx context.Context, text string) error {
+	var o order
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return fmt.Errorf("read the order: %w", err)
+	}
+	ctrl.SetLogger(logr.Discard())
+	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	config.QPS, config.Burst, config.UserAgent = o.QPS, o.Burst, agent(o.Mode)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	started := make(chan struct{})
+	counts := newCounter()
+	go func() {
+		in := bufio.NewScanner(os.Stdin)
+		if in.Scan() {
+			close(started)
+			in.Scan()
+		}
+		cancel()
+	}()
+	if o.Profile != "" {
+		stop, err := profile(o.Profile)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	if o.Mode == rawMode {
+		err = writeRaw(ctx, config, o, counts, started)
+	} else {
+		err = claimAll(ctx, config, o, counts, started)
+	}
+	if err != nil {
+		return err
+	}
+	counts.mu.Lock()
+	defer counts.mu.Unlock()
+	return json.NewEncoder(os.Stdout).Encode(counts.t)
+}
+
+// agent is the User-Agent of workers, by which the audit log tells who asked.
+func agent(mode string) string { return "storm-" + mode }
+
+func profile(file string) (func(), error) {
+	out, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return func() { pprof.StopCPUProfile(); _ = out.Close() }, nil
+}
+
+// claimAll runs the claiming part of a manager until the context ends.
+func claimAll(ctx context.Context, config *rest.Config, o order, counts *counter, started <-chan struct{}) error {
+	scheme, err := lab.Scheme()
+	if err != nil {
+		return err
+	}
+	no := false
+	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
+		Cache:  cache.Options{DefaultNamespaces: map[string]cache.Config{o.Namespace: {}}},
+		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}}}}})
+	if err != nil {
+		return err
+	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1beta1.PhysicalHost{}, coordinator.HostByClaimMachine, coordinator.IndexHostByClaimMachine); err != nil {
+		return err
+	}
+	claims, err := newClaims(mgr, o, counts, started)
+	if err != nil {
+		return err
+	}
+	w := &claimWorker{client: mgr.GetClient(), order: o, claims: claims, counts: counts, started: started}
+	err = ctrl.NewControllerManagedBy(mgr).For(&v1beta1.Beskar7Machine{}).Watches(&v1beta1.PhysicalHost{}, w.hostEvents()).
+		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers, NeedLeaderElection: &no}).Complete(w)
+	if err != nil {
+		return err
+	}
+	go func() {
+		if mgr.GetCache().WaitForCacheSync(ctx) {
+			fmt.Println(ready)
+		}
+	}()
+	return mgr.Start(ctx)
+}
+
+// settings of host selection: the defaults of the guide.
+func settings() coordinator.Settings {
+	return coordinator.Settings{Algorithm: hostselection.Deterministic, RetryLimit: 3, BackoffMultiplier: 2, MaxBackoffDelay: 30 * time.Second}
+}
+
+// newClaims makes the claimer of the mode as main.go does. In optimistic mode the worker believes that it holds the driver lease.
+func newClaims(mgr ctrl.Manager, o order, counts *counter, _ <-chan struct{}) (coordinator.Claimer, error) {
+	switch o.Mode {
+	case optimisticMode:
+		return coordinator.NewOptimistic(coordinator.Options{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Settings: settings, Clock: clock.RealClock{},
+			Fence:  func() coordinator.Fence { return coordinator.Fence{Holder: o.Identity, Transitions: 1} },
+			Random: rand.Reader, Observer: counts}), nil
+	default:
+		return nil, fmt.Errorf("claims have no mode %q", o.Mode)
+	}
+}
+
+type requestQueue = workqueue.TypedRateLimitingInterface[ctrl.Request]
+
+// claimWorker is the claiming part of the machine controller.
+type claimWorker struct {
+	client  client.Client
+	order   order
+	claims  coordinator.Claimer
+	counts  *counter
+	started <-chan struct{}
+}
+
+// mine says whether this process works on the machine.
+func (w *claimWorker) mine(machine string) bool {
+	if w.order.Overlap || w.order.Mode != optimisticMode {
+		return true
+	}
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(machine))
+	return int(hash.Sum32())%w.order.Replicas == w.order.Index
+}
+
+// conflictRetry is the machine controller's.
+const conflictRetry = 100 * time.Millisecond
+
+// Reconcile gets one machine a host.
+func (w *claimWorker) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	select {
+	case <-w.started:
+	case <-ctx.Done():
+		return ctrl.Result{}, nil
+	}
+	m := &v1beta1.Beskar7Machine{}
+	if err := w.client.Get(ctx, req.NamespacedName, m); err != nil || !w.mine(m.Name) {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if m.Spec.HostRef != nil {
+		host := &v1beta1.PhysicalHost{}
+		if err := w.client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: m.Spec.HostRef.Name}, host); err == nil && host.ClaimedBy(m) {
+			return ctrl.Result{}, nil
+		}
+	}
+	result, err := w.claims.Claim(ctx, coordinator.ClaimRequest{Machine: m, Cluster: clusterName, Boot: boot(m)})
+	switch {
+	case apierrors.IsConflict(err):
+		return ctrl.Result{RequeueAfter: conflictRetry}, nil
+	case errors.Is(err, coordinator.ErrNoLease):
+		return ctrl.Result{RequeueAfter: time.Second}, nil
+	case err != nil:
+		if ctx.Err() == nil {
+			w.counts.failed(err)
+		}
+		return ctrl.Result{}, err
+	}
+	w.counts.note(func(t *tally) { t.Calls[string(result.Outcome)]++ })
+	return ctrl.Result{RequeueAfter: result.RetryAfter}, nil
+}
+
+// hostEvents wakes the machine of a claim, and the machines that wait when a host came or lost its claim.
+func (w *claimWorker) hostEvents() handler.EventHandler {
+	machine := func(o client.Object, q requestQueue) {
+		if h, ok := o.(*v1beta1.PhysicalHost); ok && h.Spec.Claim != nil && w.mine(h.Spec.Claim.Machine) {
+			q.Add(ctrl.Request{NamespacedName: client.ObjectKey{Namespace: h.Namespace, Name: h.Spec.Claim.Machine}})
+		}
+	}
+	return handler.TypedFuncs[client.Object, ctrl.Request]{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q requestQueue) { machine(e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requestQueue) {
+			machine(e.ObjectOld, q)
+			machine(e.ObjectNew, q)
+			before, after := e.ObjectOld.(*v1beta1.PhysicalHost), e.ObjectNew.(*v1beta1.PhysicalHost)
+			if before.Spec.Claim != nil && after.Spec.Claim == nil {
+				w.wakeWaiting(ctx, q)
+			}
+		},
+	}
+}
+
+func (w *claimWorker) wakeWaiting(ctx context.Context, q requestQueue) {
+	machines := &v1beta1.Beskar7MachineList{}
+	if err := w.client.List(ctx, machines, client.InNamespace(w.order.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		w.counts.failed(err)
+		return
+	}
+	for i := range machines.Items {
+		if m := &machines.Items[i]; m.Spec.HostRef == nil {
+			q.Add(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(m)})
+		}
+	}
+}
