@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -87,30 +85,11 @@ func (o *Optimistic) retryAfter(p *pass, result ClaimResult) time.Duration {
 
 // begin makes the pass of one call.
 func (o *Optimistic) begin(req ClaimRequest, now time.Time) (*pass, error) {
-	machine := req.Machine
-	p := &pass{Optimistic: o, request: req, settings: o.Settings(), namespace: machine.Namespace, now: now, lost: map[string]bool{}}
-	p.want = hostselection.Request{
-		Namespace: machine.Namespace, Machine: machine.Name, FailureDomain: req.FailureDomain,
-		Requirements: machine.Spec.HardwareRequirements, Now: now,
+	want, err := wanted(req, now)
+	if err != nil {
+		return nil, err
 	}
-	switch machine.Spec.Reuse {
-	case v1beta1.ReuseRequire:
-		// Without a predecessor there is nothing to wait for: the first machines of an owner take any host.
-		p.want.Preferred, p.want.Require = req.PreferredHost, req.PreferredHost != ""
-	case v1beta1.ReusePrefer:
-		p.want.Preferred = req.PreferredHost
-	case v1beta1.ReuseNone:
-	}
-	if machine.Spec.HostSelector != nil {
-		selector, err := metav1.LabelSelectorAsSelector(machine.Spec.HostSelector)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrSelector, err)
-		}
-		p.want.Selector = selector
-	} else {
-		p.want.Selector = labels.Everything()
-	}
-	return p, nil
+	return &pass{Optimistic: o, request: req, settings: o.Settings(), want: want, namespace: req.Machine.Namespace, now: now, lost: map[string]bool{}}, nil
 }
 
 // rank reads the hosts from the cache and orders those that fit.
