@@ -131,6 +131,7 @@ func newProcess(ctx context.Context, config *rest.Config, scheme *runtime.Scheme
 	if err != nil {
 		return nil, err
 	}
+	controllers.ObserveClients(recorder)
 	p := &parts{mgr: mgr, settings: s, live: live, lease: lease, metrics: recorder, wake: controllers.NewWaker()}
 	if err := p.assemble(ctx); err != nil {
 		return nil, err

@@ -41,6 +41,8 @@ func exercise(r *Recorder) {
 	r.Ended("InsertMedia", bmcqueue.ClassProvision, bmcqueue.EndedSucceeded, bmcqueue.None)
 	r.Panicked("ns/h", "InsertMedia", nil)
 	r.CooldownWaited()
+	r.ClientWaited("GET", 50*time.Millisecond)
+	r.ClientAsked("MADE UP", 5*time.Millisecond)
 	r.SetQueue(4, 2)
 	r.SetDriver(true)
 	r.MediaServed("image", 206, 1000)

@@ -19,6 +19,7 @@ type Recorder struct {
 	operations, panics, mediaBytes, mediaRequests *prometheus.CounterVec
 	operationDuration                             *prometheus.HistogramVec
 	queueWait                                     prometheus.Histogram
+	clientWait, clientRequest                     *prometheus.HistogramVec
 }
 
 var _ bmcqueue.Observer = (*Recorder)(nil)
@@ -70,6 +71,16 @@ func (r *Recorder) CooldownWaited() { r.cooldownWaits.Inc() }
 func (r *Recorder) SetQueue(waiting, inFlight int) {
 	r.queueLength.Set(float64(waiting))
 	r.inFlight.Set(float64(inFlight))
+}
+
+// ClientWaited records how long one request to the API server waited for the client's own limit. verb is an HTTP method.
+func (r *Recorder) ClientWaited(verb string, wait time.Duration) {
+	r.clientWait.WithLabelValues(known(methods, verb, "other")).Observe(wait.Seconds())
+}
+
+// ClientAsked records how long one request to the API server took, without the wait for the client's own limit.
+func (r *Recorder) ClientAsked(verb string, took time.Duration) {
+	r.clientRequest.WithLabelValues(known(methods, verb, "other")).Observe(took.Seconds())
 }
 
 // SetConfigValid says whether the last settings that were read are valid.
