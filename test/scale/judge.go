@@ -77,7 +77,9 @@ func (t *trial) machine(v version) {
 		delete(t.machines, v.name)
 		return
 	}
-	if p, paired := t.pair[v.name]; paired && (v.claimID != p.claimID || v.other != p.name) && t.hosts[p.name].claimID == p.claimID && !t.hosts[p.name].released {
+	names := func(m version, h version) bool { return m.claimID == h.claimID && m.other == h.name }
+	p, paired := t.pair[v.name]
+	if paired && names(t.machines[v.name], p) && !names(v, p) && t.hosts[p.name].claimID == p.claimID && !t.hosts[p.name].released {
 		t.double("machine %s left host %s (claim %s) for %q without a release at version %d", v.name, p.name, p.claimID, v.other, v.resource)
 	}
 	t.machines[v.name] = v

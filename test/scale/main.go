@@ -3,15 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/spf13/pflag"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/beskar7/beskar7/test/lab"
@@ -36,10 +37,10 @@ func command(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return errors.New("say what to run: claim-storm, managers or claims (each with --help)")
 	}
-	flags := pflag.NewFlagSet(args[0], pflag.ContinueOnError)
+	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	var c commands
-	plan, known := map[string]func(*pflag.FlagSet) func(context.Context) error{
-		"claim-storm": c.stormFlags, "claims": c.claimsFlags,
+	plan, known := map[string]func(*flag.FlagSet) func(context.Context) error{
+		"claim-storm": c.stormFlags, "managers": c.managersFlags, "claims": c.claimsFlags,
 	}[args[0]]
 	if !known {
 		return fmt.Errorf("there is no %q: claim-storm, managers or claims", args[0])
@@ -48,7 +49,7 @@ func command(ctx context.Context, args []string) error {
 	flags.StringVar(&c.dir, "dir", "", "where logs and data go (default: a new folder under the out folder, removed after a success)")
 	run := plan(flags)
 	if err := flags.Parse(args[1:]); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
+		if errors.Is(err, flag.ErrHelp) {
 			return nil
 		}
 		return err
@@ -62,7 +63,7 @@ type commands struct {
 	storm    stormOptions
 }
 
-func (c *commands) stormFlags(flags *pflag.FlagSet) func(context.Context) error {
+func (c *commands) stormFlags(flags *flag.FlagSet) func(context.Context) error {
 	o := &c.storm
 	flags.IntVar(&o.Machines, "machines", 2000, "machines that want a host")
 	flags.IntVar(&o.Hosts, "hosts", 2000, "hosts that are available")
@@ -85,16 +86,34 @@ func (c *commands) stormFlags(flags *pflag.FlagSet) func(context.Context) error 
 	}
 }
 
+func (c *commands) managersFlags(flags *flag.FlagSet) func(context.Context) error {
+	var o managersOptions
+	flags.IntVar(&o.Machines, "machines", 60, "machines that want a host")
+	flags.IntVar(&o.Hosts, "hosts", 60, "servers with emulated BMCs")
+	flags.StringVar(&o.Mode, "mode", optimisticMode, "optimistic or leader")
+	flags.IntVar(&o.Replicas, "replicas", 3, "manager processes")
+	flags.IntVar(&o.Kills, "kills", 0, "how often a manager is killed")
+	flags.Uint64Var(&o.Seed, "seed", uint64(time.Now().UnixNano()), "which manager is killed at how many claims")
+	flags.BoolVar(&o.Limited, "limited", false, "with the guide's default --kube-api-qps=20")
+	flags.DurationVar(&o.Limit, "limit", 5*time.Minute, "after which the run has failed")
+	return func(ctx context.Context) error {
+		return c.at(ctx, func(ctx context.Context, s *site) ([]run, error) {
+			r, err := s.product(ctx, o)
+			return []run{r}, err
+		})
+	}
+}
+
 // sizes of the storms of the budgets.
 var sizes = []int{500, 2000, 5000}
 
-func (c *commands) claimsFlags(flags *pflag.FlagSet) func(context.Context) error {
-	modes := flags.StringSlice("modes", []string{optimisticMode, leaderMode}, "modes to run")
+func (c *commands) claimsFlags(flags *flag.FlagSet) func(context.Context) error {
+	modes := flags.String("modes", optimisticMode+","+leaderMode, "modes to run")
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of the kills")
 	return func(ctx context.Context) error {
 		return c.at(ctx, func(ctx context.Context, s *site) ([]run, error) {
 			var runs []run
-			for _, mode := range *modes {
+			for _, mode := range strings.Split(*modes, ",") {
 				for _, n := range sizes {
 					r, err := s.storm(ctx, stormOptions{Machines: n, Hosts: n, Mode: mode, Replicas: 3, Workers: 10, Seed: *seed, QPS: -1, RawFor: 5 * time.Second, Limit: 5 * time.Minute})
 					if err != nil {

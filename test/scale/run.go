@@ -55,6 +55,7 @@ var measures = map[string]string{
 	"apiCPUMillis":        "CPU milliseconds of kube-apiserver for each claim",
 	"etcdCPUMillis":       "CPU milliseconds of etcd for each claim",
 	"apiMemoryMiB":        "largest resident set of kube-apiserver so far",
+	"exits":               "managers that ended by themselves, such as after a lost Lease, and were started again",
 	"kills":               "processes that were killed and started again",
 	"limitedWaitSeconds":  "seconds that requests waited for the client's own limit, as the manager's metric says",
 	"limitedWaitShare":    "limitedWaitSeconds by the time that all requests took in the client, as the metrics say",
@@ -66,8 +67,13 @@ func newRun(o stormOptions) run {
 	if o.Kills > 0 || o.Overlap {
 		r.Kind = "kills"
 	}
-	r.Name = fmt.Sprintf("%s, %s, %d machines on %d hosts, %d processes", r.Kind, o.Mode, o.Machines, o.Hosts, o.Replicas)
+	r.name()
 	return r
+}
+
+// name follows from what the run is.
+func (r *run) name() {
+	r.Name = fmt.Sprintf("%s, %s, %d machines on %d hosts, %d processes", r.Kind, r.Mode, r.Machines, r.Hosts, r.Replicas)
 }
 
 func (r *run) set(name string, value float64) {
