@@ -134,9 +134,7 @@ func work(ctx context.Context, text string) error {
 		return err
 	}
 	config.QPS, config.Burst, config.UserAgent = o.QPS, o.Burst, agent(o.Mode)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	started := make(chan struct{})
+	started, stop := make(chan struct{}), make(chan struct{})
 	counts := newCounter()
 	go func() {
 		in := bufio.NewScanner(os.Stdin)
@@ -144,19 +142,19 @@ func work(ctx context.Context, text string) error {
 			close(started)
 			in.Scan()
 		}
-		cancel()
+		close(stop)
 	}()
 	if o.Profile != "" {
-		stop, err := profile(o.Profile)
+		written, err := profile(o.Profile)
 		if err != nil {
 			return err
 		}
-		defer stop()
+		defer written()
 	}
 	if o.Mode == rawMode {
 		err = writeRaw(ctx, config, o, counts, started)
 	} else {
-		err = claimAll(ctx, config, o, counts, started)
+		err = claimAll(ctx, config, o, counts, started, stop)
 	}
 	if err != nil {
 		return err
@@ -180,8 +178,10 @@ func profile(file string) (func(), error) {
 	return func() { pprof.StopCPUProfile(); _ = out.Close() }, nil
 }
 
-// claimAll runs the claiming part of a manager until the context ends.
-func claimAll(ctx context.Context, config *rest.Config, o order, counts *counter, started <-chan struct{}) error {
+// claimAll runs the claiming part of a manager until it is told to stop, and what it has begun by then to its end.
+func claimAll(ctx context.Context, config *rest.Config, o order, counts *counter, started, stop <-chan struct{}) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	scheme, err := lab.Scheme()
 	if err != nil {
 		return err
@@ -210,6 +210,11 @@ func claimAll(ctx context.Context, config *rest.Config, o order, counts *counter
 		if mgr.GetCache().WaitForCacheSync(ctx) {
 			fmt.Println(ready)
 		}
+	}()
+	go func() {
+		<-stop
+		w.stop()
+		cancel()
 	}()
 	return mgr.Start(ctx)
 }
@@ -240,6 +245,16 @@ type claimWorker struct {
 	claims  coordinator.Claimer
 	counts  *counter
 	started <-chan struct{}
+
+	busy    sync.RWMutex // read-locked by each reconcile
+	stopped bool
+}
+
+// stop lets no reconcile begin any more and waits for those that have: a request that is broken off counts as failed.
+func (w *claimWorker) stop() {
+	w.busy.Lock()
+	defer w.busy.Unlock()
+	w.stopped = true
 }
 
 // mine says whether this process works on the machine.
@@ -260,6 +275,11 @@ func (w *claimWorker) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Res
 	select {
 	case <-w.started:
 	case <-ctx.Done():
+		return ctrl.Result{}, nil
+	}
+	w.busy.RLock()
+	defer w.busy.RUnlock()
+	if w.stopped {
 		return ctrl.Result{}, nil
 	}
 	m := &v1beta1.Beskar7Machine{}
