@@ -22,6 +22,7 @@ type Optimistic struct {
 // process is what one process remembers between calls. Losing it costs requests and time, never correctness.
 type process struct {
 	assumed assumedHosts
+	room    *room
 
 	mu sync.Mutex
 	// contended counts the passes in a row that each machine lost; its back-off grows with it.
@@ -37,6 +38,7 @@ func NewOptimistic(options Options) *Optimistic {
 	}
 	return &Optimistic{Options: options, process: &process{
 		assumed:   assumedHosts{hosts: map[types.NamespacedName]assumption{}},
+		room:      newRoom(),
 		contended: map[types.UID]int{},
 	}}
 }
@@ -47,27 +49,56 @@ func (silent) ClaimAttempted(string, string, string) {}
 func (silent) ClaimTook(string, time.Duration)       {}
 func (silent) ClaimRetried(string)                   {}
 
+// HostChanged implements Claimer.
+func (o *Optimistic) HostChanged(before, after *v1beta1.PhysicalHost) []types.NamespacedName {
+	if machine, found := o.room.hostChanged(before, after); found {
+		return []types.NamespacedName{machine}
+	}
+	return nil
+}
+
+// Forget implements Claimer.
+func (o *Optimistic) Forget(machine types.NamespacedName) { o.leave(machine, "") }
+
+// leave ends a machine's wait, and wakes the next one for the host that it was woken for and did not take.
+func (o *Optimistic) leave(machine types.NamespacedName, taken string) {
+	if next, found := o.room.leave(machine, taken); found && o.Wake != nil {
+		o.Wake(next)
+	}
+}
+
 // Claim implements Claimer.
 func (o *Optimistic) Claim(ctx context.Context, req ClaimRequest) (ClaimResult, error) {
 	started := o.Clock.Now()
+	if o.Informed && req.Machine.Spec.HostRef == nil {
+		if result, holds := o.room.recall(req, started); holds {
+			return result, nil
+		}
+	}
 	p, err := o.begin(req, started)
 	if err != nil {
 		return ClaimResult{}, err
 	}
+	changes := o.room.count(p.namespace)
 	result, err := p.run(ctx)
 	if err != nil {
 		o.Observer.ClaimAttempted(p.namespace, "error", "")
 		return ClaimResult{}, fmt.Errorf("claim a host for machine %s/%s: %w", p.namespace, req.Machine.Name, err)
 	}
+	result.RetryAfter = o.retryAfter(p, result)
 	switch result.Outcome {
 	case Claimed:
 		o.Observer.ClaimAttempted(p.namespace, "success", "")
 		o.Observer.ClaimTook(p.namespace, o.Clock.Since(started))
+		o.leave(keyOf(req.Machine), result.Host.Name)
 	case NoHost:
 		o.Observer.ClaimAttempted(p.namespace, "no_host", "")
-	case Confirmed, Contended, IntentLost:
+		result = o.room.remember(req, p.want, result, changes, started)
+	case Confirmed:
+		o.leave(keyOf(req.Machine), result.Host.Name)
+	case Contended, IntentLost, Queued, NoArbiter:
+		o.leave(keyOf(req.Machine), "")
 	}
-	result.RetryAfter = o.retryAfter(p, result)
 	return result, nil
 }
 

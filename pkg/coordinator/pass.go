@@ -218,7 +218,7 @@ func (p *pass) bind(ctx context.Context, name string, host *v1beta1.PhysicalHost
 		if reason = p.refusal(host); reason != "" {
 			break
 		}
-		claimed, err := p.patchHost(ctx, host, ref.ClaimID)
+		claimed, err := writeClaim(ctx, p.Client, host, ref.ClaimID, p.request, p.fence, p.now)
 		if err == nil {
 			return ClaimResult{Outcome: Claimed, Host: claimed, ClaimID: ref.ClaimID}, true, nil
 		}
@@ -304,23 +304,10 @@ func (p *pass) patchMachine(ctx context.Context, ref *v1beta1.HostRef) error {
 	return nil
 }
 
-// patchHost sets claim and boot in one write under the resource version that was read.
-func (p *pass) patchHost(ctx context.Context, host *v1beta1.PhysicalHost, id string) (*v1beta1.PhysicalHost, error) {
-	updated := host.DeepCopy()
-	updated.Spec.Claim = &v1beta1.Claim{
-		ID: id, Machine: p.machine.Name, Cluster: p.request.Cluster,
-		LeaseHolder: p.fence.Holder, LeaseTransitions: p.fence.Transitions,
-	}
-	boot := p.request.Boot
-	updated.Spec.Boot = &boot
-	err := p.Client.Patch(ctx, updated, client.MergeFromWithOptions(host, client.MergeFromWithOptimisticLock{}))
-	return updated, err
-}
-
 // newClaimID is 8 random bytes in hex. It is never guessed against, only compared: its length keeps tenancies apart.
-func (p *pass) newClaimID() (string, error) {
+func (o *Options) newClaimID() (string, error) {
 	var raw [8]byte
-	if _, err := io.ReadFull(p.Random, raw[:]); err != nil {
+	if _, err := io.ReadFull(o.Random, raw[:]); err != nil {
 		return "", fmt.Errorf("make a claim id: %w", err)
 	}
 	return hex.EncodeToString(raw[:]), nil

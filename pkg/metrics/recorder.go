@@ -13,6 +13,9 @@ import (
 type Recorder struct {
 	queueLength, inFlight, configValid, isDriver  prometheus.Gauge
 	cooldownWaits                                 prometheus.Counter
+	arbiterElected                                prometheus.Counter
+	arbiterQueue, isArbiter                       prometheus.Gauge
+	arbiterProcessing                             prometheus.Histogram
 	claimAttempts, claimRetries                   *prometheus.CounterVec
 	claimDuration                                 *prometheus.HistogramVec
 	hosts                                         *prometheus.GaugeVec
@@ -36,6 +39,18 @@ func (r *Recorder) ClaimTook(namespace string, took time.Duration) {
 
 // ClaimRetried counts that another host was tried in the same call.
 func (r *Recorder) ClaimRetried(namespace string) { r.claimRetries.WithLabelValues(namespace).Inc() }
+
+// ArbiterElected counts that this process became the claim arbiter.
+func (r *Recorder) ArbiterElected() { r.arbiterElected.Inc() }
+
+// ArbiterLeads says whether this process is the claim arbiter.
+func (r *Recorder) ArbiterLeads(yes bool) { r.isArbiter.Set(number(yes)) }
+
+// ArbiterQueue sets how many machines wait for a host at this process's arbiter.
+func (r *Recorder) ArbiterQueue(length int) { r.arbiterQueue.Set(float64(length)) }
+
+// ArbiterProcessed records how long serving one machine took.
+func (r *Recorder) ArbiterProcessed(took time.Duration) { r.arbiterProcessing.Observe(took.Seconds()) }
 
 // SetHosts replaces the number of hosts by state; states that are absent are not shown any more.
 func (r *Recorder) SetHosts(byState map[string]int) {
