@@ -179,13 +179,15 @@ func (a *Arbiter) takeOver(ctx context.Context) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := &term{Arbiter: a, ctx: ctx, view: newView(hosts.ResourceVersion), queue: newQueue(), floor: machines.ResourceVersion}
+	t := &term{Arbiter: a, ctx: ctx, view: newView(""), queue: newQueue()}
 	for i := range hosts.Items {
 		t.view.set(&hosts.Items[i])
 	}
 	for i := range machines.Items {
 		t.setMachine(&machines.Items[i])
 	}
+	// Only now: what a list shows was written before the list was made.
+	t.view.floor, t.floor = hosts.ResourceVersion, machines.ResourceVersion
 	for _, happened := range early {
 		happened(t)
 	}
