@@ -16,8 +16,9 @@
 // nothing of the BMC side. The manager itself would not do: in it, all controllers run where the driver lease is held (D5), so that
 // R managers are one that claims; its host controller would write as much again, and take the hosts, which have no BMC here, out of
 // the pool at once. In optimistic mode each of the R processes claims as if it held the driver lease: the worst that a deposed and
-// not yet stopped holder can do, for the whole storm. Every machine is worked on by one process, or by all with --overlap. In leader
-// mode each process is a candidate for arbiter and works on all machines, as every replica of the manager does.
+// not yet stopped holder can do, for the whole storm. In leader mode each process is a candidate for arbiter,
+// from the start signal on. Every machine is worked on by the machine side of one process, as it is where one process holds the
+// driver lease, or of all with --overlap.
 //
 // The raw write rate is that of the same API server, taken right before by as many processes and workers, which write the bytes of
 // a claim (claim and boot on a host, hostRef on a machine) and of its end to objects of their own, one write after the other, with

@@ -34,7 +34,7 @@ func TestSmallStorms(t *testing.T) {
 		}
 	}()
 	s.say = t.Logf
-	for _, mode := range []string{optimisticMode} {
+	for _, mode := range []string{optimisticMode, leaderMode} {
 		t.Run(mode, func(t *testing.T) {
 			r, err := s.storm(t.Context(), stormOptions{Machines: 40, Hosts: 40, Mode: mode, Replicas: 3, Workers: 4, Overlap: true, Kills: 4,
 				Seed: uint64(time.Now().UnixNano()), QPS: -1, Limit: 5 * time.Minute})

@@ -8,17 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"k8s.io/client-go/util/workqueue"
 	"os"
 	"runtime/pprof"
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -26,9 +27,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	crmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/hostselection"
 	"github.com/beskar7/beskar7/test/lab"
@@ -128,7 +132,7 @@ func work(ctx context.Context, text string) error {
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		return fmt.Errorf("read the order: %w", err)
 	}
-	ctrl.SetLogger(logr.Discard())
+	ctrl.SetLogger(funcr.New(func(prefix, args string) { fmt.Fprintln(os.Stderr, prefix, args) }, funcr.Options{}))
 	config, err := clientcmd.BuildConfigFromFlags("", o.Kubeconfig)
 	if err != nil {
 		return err
@@ -196,12 +200,13 @@ func claimAll(ctx context.Context, config *rest.Config, o order, counts *counter
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1beta1.PhysicalHost{}, coordinator.HostByClaimMachine, coordinator.IndexHostByClaimMachine); err != nil {
 		return err
 	}
-	claims, err := newClaims(mgr, o, counts, started)
+	wake := &waker{}
+	claims, err := newClaims(ctx, mgr, o, counts, wake, started)
 	if err != nil {
 		return err
 	}
 	w := &claimWorker{client: mgr.GetClient(), order: o, claims: claims, counts: counts, started: started}
-	err = ctrl.NewControllerManagedBy(mgr).For(&v1beta1.Beskar7Machine{}).Watches(&v1beta1.PhysicalHost{}, w.hostEvents()).
+	err = ctrl.NewControllerManagedBy(mgr).For(&v1beta1.Beskar7Machine{}).Watches(&v1beta1.PhysicalHost{}, w.hostEvents()).WatchesRawSource(wake.source()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers, NeedLeaderElection: &no}).Complete(w)
 	if err != nil {
 		return err
@@ -224,19 +229,68 @@ func settings() coordinator.Settings {
 	return coordinator.Settings{Algorithm: hostselection.Deterministic, RetryLimit: 3, BackoffMultiplier: 2, MaxBackoffDelay: 30 * time.Second}
 }
 
-// newClaims makes the claimer of the mode as main.go does. In optimistic mode the worker believes that it holds the driver lease.
-func newClaims(mgr ctrl.Manager, o order, counts *counter, _ <-chan struct{}) (coordinator.Claimer, error) {
-	switch o.Mode {
-	case optimisticMode:
-		return coordinator.NewOptimistic(coordinator.Options{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Settings: settings, Clock: clock.RealClock{},
-			Fence:  func() coordinator.Fence { return coordinator.Fence{Holder: o.Identity, Transitions: 1} },
-			Random: rand.Reader, Observer: counts}), nil
-	default:
-		return nil, fmt.Errorf("claims have no mode %q", o.Mode)
+// newClaims makes the claimer of the mode as main.go does, with these differences: in optimistic mode the worker believes that it
+// holds the driver lease, and a candidate for arbiter stands only from the start signal on.
+func newClaims(ctx context.Context, mgr ctrl.Manager, o order, counts *counter, wake *waker, started <-chan struct{}) (coordinator.Claimer, error) {
+	options := coordinator.Options{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Settings: settings, Clock: clock.RealClock{}, Random: rand.Reader,
+		Fence:    func() coordinator.Fence { return coordinator.Fence{Holder: o.Identity, Transitions: 1} },
+		Observer: counts, Informed: true, Wake: wake.wake}
+	if o.Mode == optimisticMode {
+		return coordinator.NewOptimistic(options), nil
+	}
+	lease, err := controllers.NewClaimLease(mgr.GetConfig(), o.Namespace, o.Identity, claimLease, claimRenewal, clock.RealClock{})
+	if err != nil {
+		return nil, err
+	}
+	options.Fence = lease.Fence
+	wishes := controllers.Wishes{Client: mgr.GetClient()}
+	arbiter := coordinator.NewArbiter(coordinator.ArbiterOptions{Options: options, Clock: clock.RealClock{}, Wish: wishes.Of, Namespace: o.Namespace, Workers: o.Workers})
+	if err := wishes.Feed(ctx, mgr.GetCache(), arbiter); err != nil {
+		return nil, err
+	}
+	candidacy := &controllers.Candidacy{Lease: lease, LeaseDuration: claimLease, RenewDeadline: claimRenewal, RetryPeriod: claimRetry, Arbiter: arbiter,
+		Ready: func(ctx context.Context) bool {
+			select {
+			case <-started:
+				return mgr.GetCache().WaitForCacheSync(ctx)
+			case <-ctx.Done():
+				return false
+			}
+		}}
+	return coordinator.NewConfirmer(options, lease.Alive), mgr.Add(crmanager.RunnableFunc(candidacy.Run))
+}
+
+// The arbiter's Lease, as short as the guide's ranges allow: a killed arbiter holds it for that long.
+const (
+	claimLease   = 5 * time.Second
+	claimRenewal = 4 * time.Second
+	claimRetry   = time.Second
+)
+
+type requestQueue = workqueue.TypedRateLimitingInterface[ctrl.Request]
+
+// waker hands machines that the claimer asks for to the controller.
+type waker struct {
+	mu    sync.Mutex
+	queue requestQueue
+}
+
+func (w *waker) wake(machine types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.queue != nil { // before the controller runs, nobody waits
+		w.queue.Add(ctrl.Request{NamespacedName: machine})
 	}
 }
 
-type requestQueue = workqueue.TypedRateLimitingInterface[ctrl.Request]
+func (w *waker) source() source.Source {
+	return source.Func(func(_ context.Context, queue requestQueue) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.queue = queue
+		return nil
+	})
+}
 
 // claimWorker is the claiming part of the machine controller.
 type claimWorker struct {
@@ -259,7 +313,7 @@ func (w *claimWorker) stop() {
 
 // mine says whether this process works on the machine.
 func (w *claimWorker) mine(machine string) bool {
-	if w.order.Overlap || w.order.Mode != optimisticMode {
+	if w.order.Overlap {
 		return true
 	}
 	hash := fnv.New32a()
@@ -308,35 +362,23 @@ func (w *claimWorker) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Res
 	return ctrl.Result{RequeueAfter: result.RetryAfter}, nil
 }
 
-// hostEvents wakes the machine of a claim, and the machines that wait when a host came or lost its claim.
+// hostEvents wakes the machine of a claim, and whose turn it is by what the claimer knows.
 func (w *claimWorker) hostEvents() handler.EventHandler {
-	machine := func(o client.Object, q requestQueue) {
-		if h, ok := o.(*v1beta1.PhysicalHost); ok && h.Spec.Claim != nil && w.mine(h.Spec.Claim.Machine) {
-			q.Add(ctrl.Request{NamespacedName: client.ObjectKey{Namespace: h.Namespace, Name: h.Spec.Claim.Machine}})
+	changed := func(before, after client.Object, q requestQueue) {
+		b, _ := before.(*v1beta1.PhysicalHost)
+		a, _ := after.(*v1beta1.PhysicalHost)
+		for _, h := range []*v1beta1.PhysicalHost{b, a} {
+			if h != nil && h.Spec.Claim != nil && w.mine(h.Spec.Claim.Machine) {
+				q.Add(ctrl.Request{NamespacedName: client.ObjectKey{Namespace: h.Namespace, Name: h.Spec.Claim.Machine}})
+			}
+		}
+		for _, machine := range w.claims.HostChanged(b, a) {
+			q.Add(ctrl.Request{NamespacedName: machine})
 		}
 	}
 	return handler.TypedFuncs[client.Object, ctrl.Request]{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q requestQueue) { machine(e.Object, q) },
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requestQueue) {
-			machine(e.ObjectOld, q)
-			machine(e.ObjectNew, q)
-			before, after := e.ObjectOld.(*v1beta1.PhysicalHost), e.ObjectNew.(*v1beta1.PhysicalHost)
-			if before.Spec.Claim != nil && after.Spec.Claim == nil {
-				w.wakeWaiting(ctx, q)
-			}
-		},
-	}
-}
-
-func (w *claimWorker) wakeWaiting(ctx context.Context, q requestQueue) {
-	machines := &v1beta1.Beskar7MachineList{}
-	if err := w.client.List(ctx, machines, client.InNamespace(w.order.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		w.counts.failed(err)
-		return
-	}
-	for i := range machines.Items {
-		if m := &machines.Items[i]; m.Spec.HostRef == nil {
-			q.Add(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(m)})
-		}
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q requestQueue) { changed(nil, e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requestQueue) { changed(e.ObjectOld, e.ObjectNew, q) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { changed(e.Object, nil, q) },
 	}
 }
