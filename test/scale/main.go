@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -104,32 +105,61 @@ func (c *commands) managersFlags(flags *flag.FlagSet) func(context.Context) erro
 	}
 }
 
-// sizes of the storms of the budgets.
-var sizes = []int{500, 2000, 5000}
-
+// claimsFlags: the storms in all sizes, the storms with kills, and the managers, in both modes.
 func (c *commands) claimsFlags(flags *flag.FlagSet) func(context.Context) error {
 	modes := flags.String("modes", optimisticMode+","+leaderMode, "modes to run")
+	sizes := flags.String("sizes", "500,2000,5000", "machines and hosts of the storms")
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of the kills")
 	return func(ctx context.Context) error {
+		counts, err := numbers(*sizes)
+		if err != nil {
+			return err
+		}
 		return c.at(ctx, func(ctx context.Context, s *site) ([]run, error) {
 			var runs []run
 			for _, mode := range strings.Split(*modes, ",") {
-				for _, n := range sizes {
-					r, err := s.storm(ctx, stormOptions{Machines: n, Hosts: n, Mode: mode, Replicas: 3, Workers: 10, Seed: *seed, QPS: -1, RawFor: 5 * time.Second, Limit: 5 * time.Minute})
+				for _, one := range s.programme(mode, counts, *seed) {
+					r, err := one(ctx)
 					if err != nil {
 						return runs, err
 					}
 					runs = append(runs, r)
 				}
-				r, err := s.storm(ctx, stormOptions{Machines: 300, Hosts: 300, Mode: mode, Replicas: 3, Workers: 10, Overlap: true, Kills: 10, Seed: *seed, QPS: -1, Limit: 5 * time.Minute})
-				if err != nil {
-					return runs, err
-				}
-				runs = append(runs, r)
 			}
 			return runs, nil
 		})
 	}
+}
+
+// programme is what claims runs in one mode.
+func (s *site) programme(mode string, sizes []int, seed uint64) []func(context.Context) (run, error) {
+	storm := func(o stormOptions) func(context.Context) (run, error) {
+		o.Mode, o.Replicas, o.Workers, o.Seed, o.QPS, o.Limit = mode, 3, 10, seed, -1, 10*time.Minute
+		return func(ctx context.Context) (run, error) { return s.storm(ctx, o) }
+	}
+	product := func(o managersOptions) func(context.Context) (run, error) {
+		o.Mode, o.Replicas, o.Seed, o.Limit = mode, 3, seed, 5*time.Minute
+		return func(ctx context.Context) (run, error) { return s.product(ctx, o) }
+	}
+	var list []func(context.Context) (run, error)
+	for _, n := range sizes {
+		list = append(list, storm(stormOptions{Machines: n, Hosts: n, RawFor: 5 * time.Second}))
+	}
+	return append(list, storm(stormOptions{Machines: 200, Hosts: 200, Overlap: true, Kills: 8}),
+		product(managersOptions{Machines: 30, Hosts: 30, Limited: true}), product(managersOptions{Machines: 60, Hosts: 60, Kills: 6}))
+}
+
+// numbers reads a list of them.
+func numbers(text string) ([]int, error) {
+	var list []int
+	for _, word := range strings.Split(text, ",") {
+		n, err := strconv.Atoi(word)
+		if err != nil {
+			return nil, fmt.Errorf("read the sizes: %w", err)
+		}
+		list = append(list, n)
+	}
+	return list, nil
 }
 
 // at runs something on a fresh site, stores what it found and compares it with the budgets.
