@@ -40,7 +40,11 @@ const (
 	left, right, top, bottom            = 64, 24, 40, 44
 )
 
-var plotModes = []struct{ name, colour string }{{optimisticMode, "#1f6fb4"}, {leaderMode, "#d1611b"}}
+// plotModes with their colours, and where the numbers stand beside the points, so that two at one place can be read.
+var plotModes = []struct {
+	name, colour string
+	below        float64
+}{{optimisticMode, "#1f6fb4", -8}, {leaderMode, "#d1611b", 17}}
 
 // panel is one small chart.
 type panel struct {
@@ -56,7 +60,7 @@ var panels = []panel{
 	{title: "seconds until a machine has its host: p99 (line), median (dotted)", solid: "latencyP99", dotted: "latencyP50"},
 	{title: "seconds for all machines", solid: "seconds"},
 	{title: "requests (line) and writes (dotted) for each claim", solid: "requestsPerClaim", dotted: "writesPerClaim"},
-	{title: "CPU milliseconds for each claim: kube-apiserver (line), claiming processes (dotted)", solid: "apiCPUMillis", dotted: "cpuMillisPerClaim"},
+	{title: "CPU ms for each claim: kube-apiserver (line), claimers (dotted)", solid: "apiCPUMillis", dotted: "cpuMillisPerClaim"},
 	{title: "attempts for each claim", solid: "attemptsPerClaim", budgets: map[string]float64{optimisticMode: 1.8}},
 }
 
@@ -103,20 +107,20 @@ func (p panel) draw(out *strings.Builder, x, y float64, storms []run) {
 		if b, found := p.budgets[mode.name]; found {
 			fmt.Fprintf(out, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s" stroke-dasharray="5 4"/>`+"\n", plotX(0), plotY(b), plotX(widest), plotY(b), mode.colour)
 		}
-		curve(out, points(storms, mode.name, p.solid), plotX, plotY, mode.colour, "")
+		curve(out, points(storms, mode.name, p.solid), plotX, plotY, mode.colour, "", mode.below)
 		if p.dotted != "" {
-			curve(out, points(storms, mode.name, p.dotted), plotX, plotY, mode.colour, "2 4")
+			curve(out, points(storms, mode.name, p.dotted), plotX, plotY, mode.colour, "2 4", mode.below)
 		}
 	}
 }
 
 // curve is a line with a mark and a number at each point.
-func curve(out *strings.Builder, list []point, plotX, plotY func(float64) float64, colour, dash string) {
+func curve(out *strings.Builder, list []point, plotX, plotY func(float64) float64, colour, dash string, below float64) {
 	var path []string
 	for _, at := range list {
 		path = append(path, fmt.Sprintf("%.1f,%.1f", plotX(at.x), plotY(at.y)))
 		fmt.Fprintf(out, `<circle cx="%.1f" cy="%.1f" r="3.5" fill="%s"/><text x="%.1f" y="%.1f" text-anchor="middle" fill="%s" font-size="11">%s</text>`+"\n",
-			plotX(at.x), plotY(at.y), colour, plotX(at.x), plotY(at.y)-8, colour, number(at.y))
+			plotX(at.x), plotY(at.y), colour, plotX(at.x), plotY(at.y)+below, colour, number(at.y))
 	}
 	fmt.Fprintf(out, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2" stroke-dasharray="%s"/>`+"\n", strings.Join(path, " "), colour, dash)
 }
