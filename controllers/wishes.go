@@ -49,7 +49,7 @@ func mayBeClaimedFor(owner *clusterv1.Machine, cluster *clusterv1.Cluster) bool 
 // claimRequest is what a machine asks for, in both modes.
 func claimRequest(m *v1beta1.Beskar7Machine, owner *clusterv1.Machine, cluster *clusterv1.Cluster) coordinator.ClaimRequest {
 	return coordinator.ClaimRequest{
-		Machine: m, Cluster: cluster.Name, FailureDomain: owner.Spec.FailureDomain, ControlPlane: util.IsControlPlaneMachine(owner),
+		Machine: m, Cluster: cluster.Name, FailureDomain: owner.Spec.FailureDomain, ControlPlane: util.IsControlPlaneMachine(owner), Owner: setOf(owner),
 		Boot: v1beta1.Boot{ImageURL: m.Spec.ImageURL, Checksum: m.Spec.ImageChecksum, OSFamily: m.Spec.OSFamily,
 			BootMode: m.Spec.BootMode, BootstrapSecret: *owner.Spec.Bootstrap.DataSecretName},
 	}

@@ -218,7 +218,7 @@ func (t *term) count(b *bind, r reply) {
 // writeClaim sets claim and boot in one write under the resource version of the host that is given.
 func writeClaim(ctx context.Context, c client.Client, host *v1beta1.PhysicalHost, id string, req ClaimRequest, fence Fence, now time.Time) (*v1beta1.PhysicalHost, error) {
 	updated := host.DeepCopy()
-	at := metav1.NewMicroTime(now)
+	at := metav1.NewMicroTime(now.Truncate(time.Microsecond)) // as it will be read
 	updated.Spec.Claim = &v1beta1.Claim{
 		ID: id, Machine: req.Machine.Name, Cluster: req.Cluster, Owner: req.Owner, ClaimedAt: &at,
 		LeaseHolder: fence.Holder, LeaseTransitions: fence.Transitions,

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/hostselection"
@@ -23,6 +22,8 @@ type Optimistic struct {
 type process struct {
 	assumed assumedHosts
 	room    *room
+	// pools are kept if Options.Informed.
+	pools pools
 
 	mu sync.Mutex
 	// contended counts the passes in a row that each machine lost; its back-off grows with it.
@@ -39,6 +40,7 @@ func NewOptimistic(options Options) *Optimistic {
 	return &Optimistic{Options: options, process: &process{
 		assumed:   assumedHosts{hosts: map[types.NamespacedName]assumption{}},
 		room:      newRoom(),
+		pools:     pools{byNS: map[string]*hostselection.Pool{}},
 		contended: map[types.UID]int{},
 	}}
 }
@@ -51,10 +53,15 @@ func (silent) ClaimRetried(string)                   {}
 
 // HostChanged implements Claimer.
 func (o *Optimistic) HostChanged(before, after *v1beta1.PhysicalHost) []types.NamespacedName {
+	o.pools.tell(before, after)
+	var woken []types.NamespacedName
 	if machine, found := o.room.hostChanged(before, after); found {
-		return []types.NamespacedName{machine}
+		woken = append(woken, machine)
 	}
-	return nil
+	if !sameOffer(before, after) {
+		woken = append(woken, o.room.dependents(namespaceOf(before, after))...)
+	}
+	return woken
 }
 
 // Forget implements Claimer.
@@ -125,23 +132,18 @@ func (o *Optimistic) begin(req ClaimRequest, now time.Time) (*pass, error) {
 
 // rank reads the hosts from the cache and orders those that fit.
 func (p *pass) rank(ctx context.Context) error {
-	var list v1beta1.PhysicalHostList
-	// The hosts are only read: copying ten thousand of them for every claim is what made others slow.
-	if err := p.Client.List(ctx, &list, client.InNamespace(p.namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("list hosts: %w", err)
+	pool, done, err := p.pool(ctx)
+	if err != nil {
+		return err
 	}
-	hosts := make([]*v1beta1.PhysicalHost, len(list.Items))
-	for i := range list.Items {
-		hosts[i] = &list.Items[i]
-	}
+	defer done()
 	want := p.want
-	want.Avoid = map[string]bool{}
+	want.Avoid, want.Peers, p.wake = p.assumed.avoid(pool, &p.request, p.now)
 	for name := range p.lost {
 		want.Avoid[name] = true
 	}
-	p.wake = p.assumed.avoid(want.Avoid, hosts, p.request.Machine.UID, p.now)
 	want.Limit = p.settings.RetryLimit + 1 + spareCandidates
-	ranking := hostselection.Rank(p.settings.Algorithm, want, hosts)
+	ranking := pool.Rank(p.settings.Algorithm, want)
 	p.ranked, p.candidates, p.diagnosis = true, ranking.Candidates, ranking.Diagnosis
 	if p.wake.IsZero() || (!ranking.Retry.IsZero() && ranking.Retry.Before(p.wake)) {
 		p.wake = ranking.Retry

@@ -127,7 +127,7 @@ func (p *pass) resume(ctx context.Context) (result ClaimResult, settled bool, er
 		// It was provisioned, so a server ran with its bootstrap data: neither that host again nor another one.
 		return ClaimResult{Outcome: IntentLost}, true, nil
 	}
-	p.assumed.take(p.hostKey(ref.Name), p.machine.UID, p.now)
+	p.assumed.take(p.hostKey(ref.Name), &p.request, p.now)
 	return p.bind(ctx, ref.Name, host)
 }
 
@@ -146,7 +146,14 @@ func (p *pass) search(ctx context.Context) (ClaimResult, error) {
 		if tries > p.settings.RetryLimit {
 			break
 		}
-		if !p.assumed.take(p.hostKey(candidate.Name), p.machine.UID, p.now) {
+		if !p.assumed.take(p.hostKey(candidate.Name), &p.request, p.now) {
+			continue
+		}
+		if holds, err := p.spreadHolds(ctx, candidate.Name); err != nil || !holds {
+			p.assumed.drop(p.hostKey(candidate.Name), p.machine.UID)
+			if err != nil {
+				return ClaimResult{}, err
+			}
 			continue
 		}
 		if tries++; tries > 1 {

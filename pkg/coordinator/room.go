@@ -1,8 +1,6 @@
 package coordinator
 
 import (
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -68,7 +66,7 @@ func (r *room) remember(req ClaimRequest, want hostselection.Request, result Cla
 	defer r.mu.Unlock()
 	key := keyOf(req.Machine)
 	if before := r.waiters[key]; before != nil && before.result.Outcome == result.Outcome && sameWish(before.request, req) &&
-		sameReasons(before.result.Diagnosis, result.Diagnosis) {
+		before.result.Diagnosis.Same(result.Diagnosis) {
 		result.Diagnosis = before.result.Diagnosis
 	}
 	w := &waiter{request: req, want: want, result: result, changes: changes}
@@ -137,10 +135,4 @@ func (r *room) wake(host *v1beta1.PhysicalHost) (types.NamespacedName, bool) {
 func sameWish(a, b ClaimRequest) bool {
 	return a.Machine.UID == b.Machine.UID && a.Cluster == b.Cluster && a.FailureDomain == b.FailureDomain && a.Boot == b.Boot &&
 		a.Owner == b.Owner && a.ControlPlane == b.ControlPlane && equality.Semantic.DeepEqual(a.Machine.Spec, b.Machine.Spec)
-}
-
-// sameReasons says whether two diagnoses differ in numbers only, and not in whether any host fits.
-func sameReasons(a, b hostselection.Diagnosis) bool {
-	return a.Total == b.Total && (a.Available == 0) == (b.Available == 0) &&
-		slices.Equal(slices.Sorted(maps.Keys(a.Refusals)), slices.Sorted(maps.Keys(b.Refusals)))
 }

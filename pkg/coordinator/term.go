@@ -30,9 +30,13 @@ func (t *term) setHost(host *v1beta1.PhysicalHost) {
 	}
 	t.reviewClaimant(before)
 	t.reviewClaimant(host)
-	if t.view.isFree(key) && !sameOffer(before, host) {
+	if sameOffer(before, host) {
+		return
+	}
+	if t.view.isFree(key) {
 		t.offer(key, nil)
 	}
+	t.reconsider(key.Namespace)
 }
 
 func (t *term) dropHost(key types.NamespacedName) {
@@ -188,11 +192,8 @@ func (t *term) choose(k *ticket, fence Fence) (*bind, error) {
 	}
 	want := k.want
 	want.Now, want.Limit = now, 1
-	var hosts []*v1beta1.PhysicalHost
-	if s := t.view.free[k.key.Namespace]; s != nil {
-		hosts = s.hosts
-	}
-	ranking := hostselection.Rank(t.Settings().Algorithm, want, hosts)
+	want.Avoid, want.Peers = t.underWay(k)
+	ranking := t.view.pool(k.key.Namespace).Rank(t.Settings().Algorithm, want)
 	if len(ranking.Candidates) == 0 {
 		t.Observer.ClaimAttempted(k.key.Namespace, "no_host", "")
 		t.queue.move(k, parked, ranking.Retry)

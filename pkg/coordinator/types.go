@@ -129,8 +129,8 @@ type Options struct {
 	// Random is the source of claim ids, such as crypto/rand.Reader.
 	Random   io.Reader
 	Observer Observer
-	// Informed says that HostChanged is called for every event of every host. Then a machine that waits costs nothing until
-	// something changes.
+	// Informed says that HostChanged is called for every event of every host, also for those that are there at the start. Then
+	// hosts are chosen from what it told, and a machine that waits costs nothing until something changes.
 	Informed bool
 	// Wake asks for a look at a machine whose turn it is, since the one before it took another host. May be nil.
 	Wake func(machine types.NamespacedName)

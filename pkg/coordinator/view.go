@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/hostselection"
 )
 
 // view is what an arbiter knows of hosts: what it read live when it took over, what the watch showed since, and what its own
@@ -17,8 +18,8 @@ type view struct {
 	hosts map[types.NamespacedName]*v1beta1.PhysicalHost
 	// assumed hosts are being claimed by this arbiter, for the machine of that name: the reply has not come yet.
 	assumed map[types.NamespacedName]string
-	// free hosts have no claim and are not assumed, by namespace: what is ranked.
-	free map[string]*shelf
+	// pools are the same hosts by namespace, ready to be chosen from.
+	pools map[string]*hostselection.Pool
 	// claims are the hosts whose claim names a machine.
 	claims map[types.NamespacedName]map[string]bool
 	// floor is the version of the list at the take-over: older news of hosts that were not in it is history.
@@ -28,7 +29,7 @@ type view struct {
 func newView(floor string) *view {
 	return &view{
 		hosts: map[types.NamespacedName]*v1beta1.PhysicalHost{}, assumed: map[types.NamespacedName]string{},
-		free: map[string]*shelf{}, claims: map[types.NamespacedName]map[string]bool{}, floor: floor,
+		pools: map[string]*hostselection.Pool{}, claims: map[types.NamespacedName]map[string]bool{}, floor: floor,
 	}
 }
 
@@ -48,15 +49,22 @@ func (v *view) set(host *v1beta1.PhysicalHost) bool {
 		}
 		v.claims[machine][host.Name] = true
 	}
-	v.shelve(key)
+	v.pool(key.Namespace).Set(host)
 	return true
+}
+
+func (v *view) pool(namespace string) *hostselection.Pool {
+	if v.pools[namespace] == nil {
+		v.pools[namespace] = hostselection.NewPool(namespace)
+	}
+	return v.pools[namespace]
 }
 
 // remove forgets a host that is no more.
 func (v *view) remove(key types.NamespacedName) {
 	v.unlink(v.hosts[key])
 	delete(v.hosts, key)
-	v.shelve(key)
+	v.pool(key.Namespace).Remove(key.Name)
 }
 
 // unlink ends what hangs on the claim of a host as it was.
@@ -72,65 +80,17 @@ func (v *view) unlink(host *v1beta1.PhysicalHost) {
 
 func (v *view) assume(host types.NamespacedName, machine string) {
 	v.assumed[host] = machine
-	v.shelve(host)
 }
 
 func (v *view) forget(host types.NamespacedName) {
 	delete(v.assumed, host)
-	v.shelve(host)
 }
 
-// shelve puts a host where it belongs now.
-func (v *view) shelve(key types.NamespacedName) {
-	host := v.hosts[key]
-	s := v.free[key.Namespace]
-	if s == nil {
-		s = &shelf{place: map[string]int{}}
-		v.free[key.Namespace] = s
-	}
-	if _, assumed := v.assumed[key]; host == nil || host.Spec.Claim != nil || assumed {
-		s.take(key.Name)
-		return
-	}
-	s.put(host)
-}
-
-// isFree says whether the host can be ranked.
+// isFree says whether the host can be given to a machine.
 func (v *view) isFree(key types.NamespacedName) bool {
-	s := v.free[key.Namespace]
-	if s == nil {
-		return false
-	}
-	_, there := s.place[key.Name]
-	return there
-}
-
-// shelf is a set of hosts that can be ranked as it lies.
-type shelf struct {
-	hosts []*v1beta1.PhysicalHost
-	place map[string]int
-}
-
-func (s *shelf) put(host *v1beta1.PhysicalHost) {
-	if at, there := s.place[host.Name]; there {
-		s.hosts[at] = host
-		return
-	}
-	s.place[host.Name] = len(s.hosts)
-	s.hosts = append(s.hosts, host)
-}
-
-func (s *shelf) take(name string) {
-	at, there := s.place[name]
-	if !there {
-		return
-	}
-	last := len(s.hosts) - 1
-	s.hosts[at] = s.hosts[last]
-	s.place[s.hosts[at].Name] = at
-	s.hosts[last] = nil
-	s.hosts = s.hosts[:last]
-	delete(s.place, name)
+	host := v.hosts[key]
+	_, assumed := v.assumed[key]
+	return host != nil && host.Spec.Claim == nil && !assumed
 }
 
 // older compares resource versions; what cannot be compared is not older.
@@ -154,6 +114,9 @@ func keyOf(o interface {
 func sameOffer(a, b *v1beta1.PhysicalHost) bool {
 	if a == nil || b == nil {
 		return a == b
+	}
+	if a.ResourceVersion != "" && a.ResourceVersion == b.ResourceVersion && a.UID == b.UID {
+		return true
 	}
 	x, y := a.Spec, b.Spec // copies: what is not to be compared is taken out
 	x.RedfishConnection, y.RedfishConnection = v1beta1.RedfishConnection{}, v1beta1.RedfishConnection{}

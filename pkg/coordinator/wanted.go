@@ -15,16 +15,9 @@ import (
 func wanted(req ClaimRequest, now time.Time) (hostselection.Request, error) {
 	machine := req.Machine
 	want := hostselection.Request{
-		Namespace: machine.Namespace, Machine: machine.Name, FailureDomain: req.FailureDomain,
-		Requirements: machine.Spec.HardwareRequirements, Now: now, Selector: labels.Everything(),
-	}
-	switch machine.Spec.Reuse {
-	case v1beta1.ReuseRequire:
-		// Without a predecessor there is nothing to wait for: the first machines of an owner take any host.
-		want.Preferred, want.Require = req.PreferredHost, req.PreferredHost != ""
-	case v1beta1.ReusePrefer:
-		want.Preferred = req.PreferredHost
-	case v1beta1.ReuseNone:
+		Namespace: machine.Namespace, Machine: machine.Name, Cluster: req.Cluster, Owner: req.Owner, FailureDomain: req.FailureDomain,
+		Requirements: machine.Spec.HardwareRequirements, Spread: machine.Spec.Spread, Reuse: machine.Spec.Reuse,
+		Now: now, Selector: labels.Everything(),
 	}
 	if machine.Spec.HostSelector != nil {
 		selector, err := metav1.LabelSelectorAsSelector(machine.Spec.HostSelector)
@@ -34,4 +27,14 @@ func wanted(req ClaimRequest, now time.Time) (hostselection.Request, error) {
 		want.Selector = selector
 	}
 	return want, nil
+}
+
+// Placement says how the host that the machine has lies among those of the machine's owner. hosts are all of the namespace. An
+// error wraps ErrSelector.
+func Placement(req ClaimRequest, hosts []*v1beta1.PhysicalHost, host *v1beta1.PhysicalHost) (hostselection.Placement, error) {
+	want, err := wanted(req, time.Time{})
+	if err != nil {
+		return hostselection.Placement{}, err
+	}
+	return hostselection.NewPool(want.Namespace, hosts...).Place(want, host), nil
 }
