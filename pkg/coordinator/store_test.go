@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -206,6 +207,15 @@ func (s *store) Patch(_ context.Context, o client.Object, p client.Patch, _ ...c
 }
 
 func (m *mergePatch) apply(data []byte, o client.Object) error {
+	var raw struct {
+		Metadata map[string]json.RawMessage `json:"metadata"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	if string(raw.Metadata["annotations"]) == "null" {
+		o.SetAnnotations(nil)
+	}
 	if len(m.Metadata.Annotations) > 0 {
 		annotations := maps.Clone(o.GetAnnotations())
 		if annotations == nil {
@@ -216,16 +226,7 @@ func (m *mergePatch) apply(data []byte, o client.Object) error {
 				annotations[key] = *value
 			}
 		}
-		if len(annotations) == 0 {
-			annotations = nil
-		}
 		o.SetAnnotations(annotations)
-	}
-	var raw struct {
-		Metadata map[string]json.RawMessage `json:"metadata"`
-	}
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return err
 	}
 	if _, named := raw.Metadata["finalizers"]; named {
 		o.SetFinalizers(nil)
@@ -233,16 +234,58 @@ func (m *mergePatch) apply(data []byte, o client.Object) error {
 			o.SetFinalizers(*m.Metadata.Finalizers)
 		}
 	}
-	if len(m.Spec) == 0 {
-		return nil
-	}
 	switch x := o.(type) {
 	case *v1beta1.PhysicalHost:
-		return json.Unmarshal(m.Spec, &x.Spec)
+		return mergeSpec(m.Spec, &x.Spec)
 	case *v1beta1.Beskar7Machine:
-		return json.Unmarshal(m.Spec, &x.Spec)
+		return mergeSpec(m.Spec, &x.Spec)
 	}
 	return nil
+}
+
+// mergeSpec decodes a patch over what is there, which is what a merge means as long as nothing but a pointer is null in it.
+func mergeSpec[T any](patch json.RawMessage, spec *T) error {
+	if len(patch) == 0 {
+		return nil
+	}
+	if !bytes.Contains(patch, []byte("null")) {
+		return json.Unmarshal(patch, spec)
+	}
+	before, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	var old, change map[string]any
+	if err := errors.Join(json.Unmarshal(before, &old), json.Unmarshal(patch, &change)); err != nil {
+		return err
+	}
+	after, err := json.Marshal(merged(old, change))
+	if err != nil {
+		return err
+	}
+	var next T
+	err = json.Unmarshal(after, &next)
+	*spec = next
+	return err
+}
+
+// merged is RFC 7386.
+func merged(old, change map[string]any) map[string]any {
+	if old == nil {
+		old = map[string]any{}
+	}
+	for key, value := range change {
+		switch deeper, nested := value.(map[string]any); {
+		case value == nil:
+			delete(old, key)
+		case nested:
+			below, _ := old[key].(map[string]any)
+			old[key] = merged(below, deeper)
+		default:
+			old[key] = value
+		}
+	}
+	return old
 }
 
 // broken says which CEL rule of the API an update breaks; see the API's types.
