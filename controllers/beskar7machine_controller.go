@@ -217,6 +217,9 @@ func (r *Beskar7MachineReconciler) reconcileNormal(ctx context.Context, w *machi
 	if err != nil || !claimed {
 		return result, err
 	}
+	if err := r.reportSpread(ctx, w); err != nil {
+		return result, err
+	}
 	if !bootedFor(w.host, m) {
 		w.waitFor(v1beta1.ReasonProvisioning, "")
 		return result, nil

@@ -16,6 +16,7 @@ import (
 	"context"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/hostselection"
 )
 
 type requestQueue = workqueue.TypedRateLimitingInterface[ctrl.Request]
@@ -71,8 +72,7 @@ func sameLabels(a, b *v1beta1.PhysicalHost) bool { return maps.Equal(a.Labels, b
 // domainChanged lets through what can change the published failure domains.
 var domainChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	before, after := e.ObjectOld.(*v1beta1.PhysicalHost), e.ObjectNew.(*v1beta1.PhysicalHost)
-	return before.Spec.FailureDomain != after.Spec.FailureDomain || before.Spec.Maintenance != after.Spec.Maintenance ||
-		(before.Spec.Quarantine == nil) != (after.Spec.Quarantine == nil) || !sameLabels(before, after)
+	return before.Spec.FailureDomain != after.Spec.FailureDomain || hostselection.Offered(before) != hostselection.Offered(after) || !sameLabels(before, after)
 }}
 
 // hardwareChanged lets through what can change the capacity of templates.
