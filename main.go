@@ -130,7 +130,8 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 	if !s.LeaderElection.Enabled {
 		log.Info("Leader election is off: the Lease to drive BMCs is taken all the same, and other replicas wait for it", "lease", controllers.DriverLeaseName)
 	}
-	lease, err := controllers.NewDriverLease(rc, leaseNamespace(s), identity(s), s.LeaderElection.RenewDeadline, clock.RealClock{})
+	id := identity(s)
+	lease, err := controllers.NewDriverLease(rc, leaseNamespace(s), id, s.LeaderElection.RenewDeadline, clock.RealClock{})
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +143,8 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{mgr: mgr, settings: s, live: live, lease: lease, metrics: recorder, wake: controllers.NewWaker()}
+	controllers.ObserveClients(recorder)
+	p := &parts{mgr: mgr, settings: s, live: live, lease: lease, metrics: recorder, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(), identity: id}
 	if err := p.assemble(ctx); err != nil {
 		return nil, err
 	}
@@ -200,6 +202,10 @@ func leaseNamespace(s config.Settings) string {
 	if s.LeaderElection.Namespace != "" {
 		return s.LeaderElection.Namespace
 	}
+	return podNamespace(s)
+}
+
+func podNamespace(s config.Settings) string {
 	if s.Pod.Namespace != "" {
 		return s.Pod.Namespace
 	}
@@ -223,6 +229,10 @@ type parts struct {
 	lease    *controllers.DriverLease
 	metrics  *metrics.Recorder
 	wake     *controllers.Waker
+	// wakeMachine wakes machines, as wake wakes hosts.
+	wakeMachine *controllers.Waker
+	// identity of this process in Leases.
+	identity string
 }
 
 func (p *parts) assemble(ctx context.Context) error {
@@ -311,24 +321,51 @@ func (p *parts) drive(ctx context.Context, queue *bmcqueue.Queue, pool *redfish.
 func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clusters clustercache.ClusterCache, media *bootmedia.Server, hands *actuator.Actuator) error {
 	c, real := p.mgr.GetClient(), clock.RealClock{}
 	filter := p.settings.Scope.WatchFilter
+	claims, err := p.claims(ctx)
+	if err != nil {
+		return err
+	}
 	return controllers.SetupAll(ctx, p.mgr, controllers.Reconcilers{
 		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: media,
 			Tokens: controllers.NewTokens(), ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Clock: real, BMC: p.live.BMC,
 			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
-		Machine: &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter,
-			Claims: coordinator.NewOptimistic(coordinator.Options{Client: c, Reader: p.mgr.GetAPIReader(), Fence: p.lease.Fence, Settings: p.live.Selection,
-				Clock: real, Random: controllers.Random, Observer: p.metrics})},
+		Machine:  &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter, Claims: claims},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: c, WatchFilter: filter},
 	}, p.setupOptions())
 }
 
 func (p *parts) setupOptions() controllers.SetupOptions {
-	return controllers.SetupOptions{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles, Wake: p.wake,
+	return controllers.SetupOptions{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles, Wake: p.wake, WakeMachine: p.wakeMachine,
 		Timeout: func() time.Duration { return p.live.Settings().Reconcile.Timeout }, SyncPeriod: func() time.Duration { return p.live.Settings().Reconcile.SyncPeriod }}
 }
 
 func (p *parts) gaugesInterval() time.Duration { return p.live.Settings().Metrics.Interval }
+
+// claims makes the claimer of the machine controller in the mode that is set. In claim-leader mode this replica also stands for
+// arbiter, whether it drives or not.
+func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
+	s := p.settings.ClaimCoordinator
+	options := coordinator.Options{Client: p.mgr.GetClient(), Reader: p.mgr.GetAPIReader(), Fence: p.lease.Fence, Settings: p.live.Selection,
+		Clock: clock.RealClock{}, Random: controllers.Random, Observer: p.metrics, Informed: true, Wake: p.wakeMachine.WakeObject}
+	if !s.Enabled {
+		return coordinator.NewOptimistic(options), nil
+	}
+	lease, err := controllers.NewClaimLease(p.mgr.GetConfig(), podNamespace(p.settings), p.identity, s.LeaseDuration, s.RenewDeadline, clock.RealClock{})
+	if err != nil {
+		return nil, err
+	}
+	wishes := controllers.Wishes{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter}
+	options.Fence = lease.Fence
+	arbiter := coordinator.NewArbiter(coordinator.ArbiterOptions{Options: options, Clock: clock.RealClock{}, Wish: wishes.Of,
+		Namespace: p.settings.Scope.Namespace, Workers: p.settings.Reconcile.MaxConcurrentReconciles, Progress: p.metrics})
+	if err := wishes.Feed(ctx, p.mgr.GetCache(), arbiter); err != nil {
+		return nil, err
+	}
+	candidacy := &controllers.Candidacy{Lease: lease, LeaseDuration: s.LeaseDuration, RenewDeadline: s.RenewDeadline, RetryPeriod: s.RetryPeriod,
+		Arbiter: arbiter, Ready: p.mgr.GetCache().WaitForCacheSync}
+	return coordinator.NewConfirmer(options, lease.Alive), p.mgr.Add(everywhere{candidacy.Run})
+}
 
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {

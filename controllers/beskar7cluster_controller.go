@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -21,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/hostselection"
 )
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7clusters,verbs=get;list;watch;patch
@@ -97,21 +100,19 @@ func (r *Beskar7ClusterReconciler) reconcileNormal(ctx context.Context, bc *v1be
 	return nil
 }
 
-// publishDomains publishes the listed failure domains, else those of matching hosts. A domain in use is never taken back.
+// publishDomains publishes the failure domains that have a host which a control plane machine may get: of the listed ones, else of
+// those of matching hosts. A domain that the control plane uses is never taken back. Where no listed domain has such a host, all
+// are published: waiting in them is what was asked for, machines anywhere are not.
 func (r *Beskar7ClusterReconciler) publishDomains(ctx context.Context, bc *v1beta1.Beskar7Cluster) error {
 	var invalid *inputError
-	names, reason := slices.Clone(bc.Spec.FailureDomains), v1beta1.ReasonDomainsListed
-	if len(names) == 0 {
-		reason = v1beta1.ReasonDomainsFromHosts
-		found, err := r.hostDomains(ctx, bc)
-		if err != nil && !errors.As(err, &invalid) {
-			return err
-		}
-		names = found
-	}
-	used, err := r.usedDomains(ctx, bc)
-	if err != nil {
+	offered, used, err := r.hostDomains(ctx, bc)
+	if err != nil && !errors.As(err, &invalid) {
 		return err
+	}
+	names, reason, message := offered, v1beta1.ReasonDomainsFromHosts, ""
+	if listed := bc.Spec.FailureDomains; len(listed) > 0 {
+		reason = v1beta1.ReasonDomainsListed
+		names, message = listedDomains(listed, append(slices.Clone(offered), used...))
 	}
 	names = append(names, used...)
 	slices.Sort(names)
@@ -130,49 +131,83 @@ func (r *Beskar7ClusterReconciler) publishDomains(ctx context.Context, bc *v1bet
 	case len(names) == 0:
 		reason = v1beta1.ReasonNoFailureDomains
 	}
-	conditions.Set(bc, condition(v1beta1.FailureDomainsCondition, metav1.ConditionTrue, reason, ""))
+	conditions.Set(bc, condition(v1beta1.FailureDomainsCondition, metav1.ConditionTrue, reason, message))
 	return nil
+}
+
+// listedDomains are those of the listed domains that have hosts, and what is to be said of the others.
+func listedDomains(listed, withHosts []string) (names []string, message string) {
+	var without []string
+	for _, name := range listed {
+		if slices.Contains(withHosts, name) {
+			names = append(names, name)
+		} else {
+			without = append(without, strconv.Quote(name))
+		}
+	}
+	if len(without) == 0 {
+		return names, ""
+	}
+	slices.Sort(without)
+	message = "no host that a control plane machine may get is in " + strings.Join(without, ", ")
+	if len(names) == 0 {
+		return slices.Clone(listed), message
+	}
+	return names, message
 }
 
 // maxFailureDomains is the contract's limit.
 const maxFailureDomains = 100
 
-func (r *Beskar7ClusterReconciler) hostDomains(ctx context.Context, bc *v1beta1.Beskar7Cluster) ([]string, error) {
-	selector := labels.Everything()
+// hostDomains are the failure domains of matching hosts that some machine may get, and those that the cluster's control plane uses.
+// A host that is not ready for a while counts; one that is claimed, and not being given back, is no place to plan for.
+func (r *Beskar7ClusterReconciler) hostDomains(ctx context.Context, bc *v1beta1.Beskar7Cluster) (offered, used []string, err error) {
+	cluster := bc.Labels[clusterv1.ClusterNameLabel]
+	planes, used, err := r.controlPlanes(ctx, bc)
+	if err != nil {
+		return nil, nil, err
+	}
+	selector, invalid := labels.Everything(), error(nil)
 	if bc.Spec.ControlPlaneHostSelector != nil {
-		parsed, err := metav1.LabelSelectorAsSelector(bc.Spec.ControlPlaneHostSelector)
-		if err != nil {
-			return nil, &inputError{v1beta1.ReasonSelectorInvalid, "spec.controlPlaneHostSelector: " + err.Error()}
+		if selector, err = metav1.LabelSelectorAsSelector(bc.Spec.ControlPlaneHostSelector); err != nil {
+			selector, invalid = labels.Nothing(), &inputError{v1beta1.ReasonSelectorInvalid, "spec.controlPlaneHostSelector: " + err.Error()}
 		}
-		selector = parsed
 	}
 	hosts := &v1beta1.PhysicalHostList{}
-	if err := r.Client.List(ctx, hosts, client.InNamespace(bc.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
-		return nil, fmt.Errorf("list hosts: %w", err)
+	if err := r.Client.List(ctx, hosts, client.InNamespace(bc.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, nil, fmt.Errorf("list hosts: %w", err)
 	}
-	var names []string
 	for i := range hosts.Items {
 		h := &hosts.Items[i]
-		// A host that machines of others hold for long is no place to plan for; one that is only not ready yet is.
-		if h.Spec.FailureDomain != "" && h.DeletionTimestamp.IsZero() && !h.Spec.Maintenance && h.Spec.Quarantine == nil {
-			names = append(names, h.Spec.FailureDomain)
+		switch claim := h.Spec.Claim; {
+		case h.Spec.FailureDomain == "":
+		case claim != nil && claim.Release == nil && claim.Cluster == cluster && planes[claim.Machine]:
+			used = append(used, h.Spec.FailureDomain)
+		case selector.Matches(labels.Set(h.Labels)) && hostselection.Offered(h):
+			offered = append(offered, h.Spec.FailureDomain)
 		}
 	}
-	return names, nil
+	return offered, used, invalid
 }
 
-func (r *Beskar7ClusterReconciler) usedDomains(ctx context.Context, bc *v1beta1.Beskar7Cluster) ([]string, error) {
+// controlPlanes are the names of the cluster's control plane machines, and the failure domains that they report.
+func (r *Beskar7ClusterReconciler) controlPlanes(ctx context.Context, bc *v1beta1.Beskar7Cluster) (names map[string]bool, domains []string, err error) {
 	machines, err := r.machines(ctx, bc)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var names []string
+	names = map[string]bool{}
 	for i := range machines.Items {
-		if d := machines.Items[i].Status.FailureDomain; d != "" {
-			names = append(names, d)
+		m := &machines.Items[i]
+		if _, controlPlane := m.Labels[clusterv1.MachineControlPlaneLabel]; !controlPlane {
+			continue
+		}
+		names[m.Name] = true
+		if m.Status.FailureDomain != "" {
+			domains = append(domains, m.Status.FailureDomain)
 		}
 	}
-	return names, nil
+	return names, domains, nil
 }
 
 func (r *Beskar7ClusterReconciler) machines(ctx context.Context, bc *v1beta1.Beskar7Cluster) (*v1beta1.Beskar7MachineList, error) {

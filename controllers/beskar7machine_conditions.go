@@ -11,7 +11,7 @@ import (
 )
 
 // machineOwned are the conditions that the machine controller alone writes.
-var machineOwned = []string{v1beta1.ReadyCondition, v1beta1.PausedCondition, v1beta1.HostClaimedCondition, v1beta1.HostProvisionedCondition}
+var machineOwned = []string{v1beta1.ReadyCondition, v1beta1.PausedCondition, v1beta1.HostClaimedCondition, v1beta1.HostProvisionedCondition, v1beta1.SpreadCondition}
 
 // machineConditions is the one place that sets the conditions of a Beskar7Machine.
 func machineConditions(w *machineWork) {

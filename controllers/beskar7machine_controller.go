@@ -46,9 +46,10 @@ type Beskar7MachineReconciler struct {
 func (r *Beskar7MachineReconciler) Reconcile(ctx context.Context, req ctrl.Request) (_ ctrl.Result, rerr error) {
 	m := &v1beta1.Beskar7Machine{}
 	if err := r.Client.Get(ctx, req.NamespacedName, m); err != nil {
+		r.Claims.Forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	owner, cluster, err := r.owners(ctx, m)
+	owner, cluster, err := ownersOf(ctx, r.Client, m)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -59,6 +60,7 @@ func (r *Beskar7MachineReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 		return ctrl.Result{}, err
 	}
 	if stop, result, err := r.handlePause(ctx, m, cluster); err != nil || stop {
+		r.Claims.Forget(req.NamespacedName)
 		return result, err
 	}
 	helper, err := patch.NewHelper(m, r.Client)
@@ -73,6 +75,7 @@ func (r *Beskar7MachineReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 		}
 	}()
 	if !m.DeletionTimestamp.IsZero() {
+		r.Claims.Forget(req.NamespacedName)
 		return ctrl.Result{}, r.reconcileDelete(ctx, w)
 	}
 	return r.reconcileNormal(ctx, w)
@@ -90,13 +93,13 @@ type machineWork struct {
 
 func (w *machineWork) waitFor(reason, message string) { w.reason, w.wait = reason, message }
 
-// owners reads the CAPI objects above the machine; what is missing is nil.
-func (r *Beskar7MachineReconciler) owners(ctx context.Context, m *v1beta1.Beskar7Machine) (*clusterv1.Machine, *clusterv1.Cluster, error) {
-	owner, err := util.GetOwnerMachine(ctx, r.Client, m.ObjectMeta)
+// ownersOf reads the CAPI objects above the machine; what is missing is nil.
+func ownersOf(ctx context.Context, c client.Client, m *v1beta1.Beskar7Machine) (*clusterv1.Machine, *clusterv1.Cluster, error) {
+	owner, err := util.GetOwnerMachine(ctx, c, m.ObjectMeta)
 	if client.IgnoreNotFound(err) != nil {
 		return nil, nil, fmt.Errorf("read the owner Machine: %w", err)
 	}
-	cluster, err := util.GetClusterFromMetadata(ctx, r.Client, m.ObjectMeta)
+	cluster, err := util.GetClusterFromMetadata(ctx, c, m.ObjectMeta)
 	if err != nil && !apierrors.IsNotFound(err) && !errors.Is(err, util.ErrNoCluster) {
 		return nil, nil, fmt.Errorf("read the Cluster: %w", err)
 	}
@@ -214,6 +217,9 @@ func (r *Beskar7MachineReconciler) reconcileNormal(ctx context.Context, w *machi
 	if err != nil || !claimed {
 		return result, err
 	}
+	if err := r.reportSpread(ctx, w); err != nil {
+		return result, err
+	}
 	if !bootedFor(w.host, m) {
 		w.waitFor(v1beta1.ReasonProvisioning, "")
 		return result, nil
@@ -240,11 +246,7 @@ func (r *Beskar7MachineReconciler) claim(ctx context.Context, w *machineWork) (c
 		w.host = host
 		return true, ctrl.Result{}, nil
 	}
-	result, err := r.Claims.Claim(ctx, coordinator.ClaimRequest{
-		Machine: m, Cluster: w.cluster.Name, FailureDomain: w.owner.Spec.FailureDomain,
-		Boot: v1beta1.Boot{ImageURL: m.Spec.ImageURL, Checksum: m.Spec.ImageChecksum, OSFamily: m.Spec.OSFamily,
-			BootMode: m.Spec.BootMode, BootstrapSecret: *w.owner.Spec.Bootstrap.DataSecretName},
-	})
+	result, err := r.Claims.Claim(ctx, claimRequest(m, w.owner, w.cluster))
 	switch {
 	case errors.Is(err, coordinator.ErrSelector):
 		w.waitFor(v1beta1.ReasonSelectorInvalid, err.Error())
@@ -263,6 +265,10 @@ func (r *Beskar7MachineReconciler) claim(ctx context.Context, w *machineWork) (c
 		return true, ctrl.Result{}, nil
 	case coordinator.NoHost:
 		w.waitFor(v1beta1.ReasonNoHostAvailable, result.Diagnosis.Message())
+	case coordinator.Queued:
+		w.waitFor(v1beta1.ReasonWaitingForArbiter, "a host fits; the claim arbiter will claim one when it is this machine's turn")
+	case coordinator.NoArbiter:
+		w.waitFor(v1beta1.ReasonWaitingForArbiter, "no manager holds the Lease "+ClaimLeaseName+", so no host is claimed: see whether a manager runs")
 	case coordinator.Contended:
 		w.waitFor(v1beta1.ReasonClaimContended, "other machines were faster on every host that was tried; trying again")
 	case coordinator.IntentLost:

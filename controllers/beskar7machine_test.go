@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
@@ -13,7 +14,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/coordinator"
 )
+
+// unasked is a claimer that must not be asked for a host.
+type unasked struct {
+	coordinator.Claimer
+	t *testing.T
+}
+
+func (u unasked) Claim(context.Context, coordinator.ClaimRequest) (coordinator.ClaimResult, error) {
+	u.t.Error("asked for a host")
+	return coordinator.ClaimResult{}, nil
+}
+func (unasked) Forget(types.NamespacedName) {}
 
 func newOwner() *clusterv1.Machine {
 	return &clusterv1.Machine{ObjectMeta: named("m"), Spec: clusterv1.MachineSpec{ClusterName: "c", Bootstrap: clusterv1.Bootstrap{DataSecretName: ptr.To("m")}}}
@@ -95,7 +109,7 @@ func TestPauseReachesTheHostBeforeTheBlockGoes(t *testing.T) {
 		t.Fatalf("block-move %v, host paused %v", blocked, r.getHost().Spec.Paused)
 	}
 	edit(r, &clusterv1.Cluster{}, "c", func(c *clusterv1.Cluster) { c.Spec.Paused = nil })
-	r.machine.Claims = nil // not asked: the host is the machine's own
+	r.machine.Claims = unasked{t: t} // the host is the machine's own
 	r.lookAtMachine(4)
 	r.get(now, "m")
 	if _, blocked := now.Annotations[clusterctlv1.BlockMoveAnnotation]; !blocked || r.getHost().Spec.Paused {

@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
-	"sigs.k8s.io/cluster-api/util/conditions"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -17,11 +16,12 @@ import (
 	"context"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/hostselection"
 )
 
 type requestQueue = workqueue.TypedRateLimitingInterface[ctrl.Request]
 
-// Waker hands the names of hosts from the gate and the actuator to the host controller. Waking never blocks and is merged:
+// Waker hands the names of objects from whoever is not their controller, such as the gate and the actuator, to that one. Waking never blocks and is merged:
 // what waits is a set.
 type Waker struct {
 	mu      sync.Mutex
@@ -34,11 +34,13 @@ func NewWaker() *Waker { return &Waker{pending: map[types.NamespacedName]bool{}}
 
 // Wake asks for a look at a host, "namespace/name". Before the controller runs, it is kept.
 func (w *Waker) Wake(host string) {
-	namespace, name, ok := strings.Cut(host, "/")
-	if !ok {
-		return
+	if namespace, name, ok := strings.Cut(host, "/"); ok {
+		w.WakeObject(types.NamespacedName{Namespace: namespace, Name: name})
 	}
-	id := types.NamespacedName{Namespace: namespace, Name: name}
+}
+
+// WakeObject asks for a look at an object. Before the controller runs, it is kept.
+func (w *Waker) WakeObject(id types.NamespacedName) {
 	w.mu.Lock()
 	queue := w.queue
 	if queue == nil {
@@ -65,37 +67,12 @@ func (w *Waker) source() source.Source {
 	})
 }
 
-// offers says whether a host can be claimed now.
-func offers(h *v1beta1.PhysicalHost) bool {
-	return h.Spec.Claim == nil && conditions.IsTrue(h, v1beta1.AvailableCondition)
-}
-
 func sameLabels(a, b *v1beta1.PhysicalHost) bool { return maps.Equal(a.Labels, b.Labels) }
-
-func namespaceOf(hosts ...*v1beta1.PhysicalHost) string {
-	for _, h := range hosts {
-		if h != nil {
-			return h.Namespace
-		}
-	}
-	return ""
-}
-
-// refusalChanged says whether a host that is not on offer is so for another reason now: the machines that wait tell people why.
-func refusalChanged(before, after *v1beta1.PhysicalHost) bool {
-	if before == nil || after == nil {
-		return true
-	}
-	return (before.Spec.Claim == nil) != (after.Spec.Claim == nil) || before.Spec.Maintenance != after.Spec.Maintenance ||
-		(before.Spec.Quarantine == nil) != (after.Spec.Quarantine == nil) || before.Spec.FailureDomain != after.Spec.FailureDomain ||
-		!sameLabels(before, after) || conditions.GetReason(before, v1beta1.AvailableCondition) != conditions.GetReason(after, v1beta1.AvailableCondition)
-}
 
 // domainChanged lets through what can change the published failure domains.
 var domainChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	before, after := e.ObjectOld.(*v1beta1.PhysicalHost), e.ObjectNew.(*v1beta1.PhysicalHost)
-	return before.Spec.FailureDomain != after.Spec.FailureDomain || before.Spec.Maintenance != after.Spec.Maintenance ||
-		(before.Spec.Quarantine == nil) != (after.Spec.Quarantine == nil) || !sameLabels(before, after)
+	return before.Spec.FailureDomain != after.Spec.FailureDomain || hostselection.Offered(before) != hostselection.Offered(after) || !sameLabels(before, after)
 }}
 
 // hardwareChanged lets through what can change the capacity of templates.

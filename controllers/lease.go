@@ -44,10 +44,14 @@ var errNotSettled = errors.New("the driver lease is not let go: something may st
 
 // NewDriverLease makes the lock for the leader election. validity must be shorter than the lease duration.
 func NewDriverLease(config *rest.Config, namespace, identity string, validity time.Duration, c clock.PassiveClock) (*DriverLease, error) {
-	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, namespace, DriverLeaseName,
+	return newLease(config, namespace, DriverLeaseName, identity, validity, c)
+}
+
+func newLease(config *rest.Config, namespace, name, identity string, validity time.Duration, c clock.PassiveClock) (*DriverLease, error) {
+	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, namespace, name,
 		resourcelock.ResourceLockConfig{Identity: identity}, config, validity)
 	if err != nil {
-		return nil, fmt.Errorf("make the driver lease's lock: %w", err)
+		return nil, fmt.Errorf("make the lock of Lease %s: %w", name, err)
 	}
 	return &DriverLease{Interface: lock, clock: c, validity: validity}, nil
 }

@@ -148,6 +148,7 @@ func (r *PhysicalHostReconciler) write(ctx context.Context, host *v1beta1.Physic
 func (r *PhysicalHostReconciler) clearClaim(ctx context.Context, host *v1beta1.PhysicalHost, quarantine *v1beta1.Quarantine) error {
 	claim := host.Spec.Claim
 	if err := r.write(ctx, host, func(h *v1beta1.PhysicalHost) {
+		h.Spec.LastTenant = tenantAfter(h, r.Clock.Now())
 		h.Spec.Claim, h.Spec.Boot = nil, nil
 		if quarantine != nil {
 			h.Spec.Quarantine = quarantine

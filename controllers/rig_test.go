@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"crypto/rand"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/hostselection"
 	"github.com/beskar7/beskar7/pkg/redfish"
 	"github.com/beskar7/beskar7/pkg/redfish/redfishfake"
 )
@@ -92,7 +94,10 @@ func newRig(t *testing.T, objects ...client.Object) *rig {
 	r.host = &PhysicalHostReconciler{Client: r.api, Reader: r.api, SecretReader: r.api, SecretMeta: r.api, Actuator: hands, Tokens: NewTokens(),
 		ClusterCache: clustercache.NewFakeEmptyClusterCache(), Events: events.NewFakeRecorder(1000), Clock: r.clock,
 		BMC: func(*v1beta1.PhysicalHost) config.Tuning { return config.Tuning{RequestTimeout: time.Minute} }, ClaimGrace: coordinator.DefaultGrace}
-	r.machine = &Beskar7MachineReconciler{Client: r.api, Reader: r.api, ClusterCache: clustercache.NewFakeEmptyClusterCache(), Clock: r.clock}
+	r.machine = &Beskar7MachineReconciler{Client: r.api, Reader: r.api, ClusterCache: clustercache.NewFakeEmptyClusterCache(), Clock: r.clock,
+		Claims: coordinator.NewOptimistic(coordinator.Options{Client: r.api, Reader: r.api, Clock: r.clock, Random: rand.Reader,
+			Fence:    func() coordinator.Fence { return coordinator.Fence{Holder: "pod-1"} },
+			Settings: func() coordinator.Settings { return coordinator.Settings{Algorithm: hostselection.Deterministic} }})}
 	return r
 }
 

@@ -42,6 +42,8 @@ type SetupOptions struct {
 	SyncPeriod func() time.Duration
 	// Wake carries the hosts that the gate and the actuator ask to be looked at.
 	Wake *Waker
+	// WakeMachine carries the machines that the claimer asks to be looked at.
+	WakeMachine *Waker
 }
 
 // SetupAll registers indexes, watches and controllers with the manager.
@@ -156,6 +158,7 @@ func (r *Beskar7MachineReconciler) setup(ctx context.Context, mgr wiring) error 
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(ofCluster), predicates.ClusterPausedTransitionsOrInfrastructureProvisioned(mgr.GetScheme(), log)).
 		Watches(&v1beta1.PhysicalHost{}, r.hostEvents()).
 		WatchesRawSource(r.ClusterCache.GetClusterSource("beskar7machine", ofCluster)).
+		WatchesRawSource(mgr.options.WakeMachine.source()).
 		WatchesRawSource(mgr.resync(&v1beta1.Beskar7MachineList{})).
 		Build(ctx, mgr.bounded(r))
 	if err != nil {
@@ -166,18 +169,19 @@ func (r *Beskar7MachineReconciler) setup(ctx context.Context, mgr wiring) error 
 }
 
 // hostEvents wakes the machine of a host, its former one when a claim ended, and, when a host became available or changed what
-// it offers, the machines that wait for one.
+// it offers, the one machine whose turn it is. What others are told of their wait follows with the next resync: to tell each of
+// a thousand waiting machines of every host that changes would be all that we do.
 func (r *Beskar7MachineReconciler) hostEvents() handler.EventHandler {
 	return handler.TypedFuncs[client.Object, ctrl.Request]{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q requestQueue) { r.hostEvent(ctx, nil, e.Object, q) },
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requestQueue) {
-			r.hostEvent(ctx, e.ObjectOld, e.ObjectNew, q)
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q requestQueue) { r.hostEvent(nil, e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requestQueue) {
+			r.hostEvent(e.ObjectOld, e.ObjectNew, q)
 		},
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q requestQueue) { r.hostEvent(ctx, e.Object, nil, q) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { r.hostEvent(e.Object, nil, q) },
 	}
 }
 
-func (r *Beskar7MachineReconciler) hostEvent(ctx context.Context, before, after client.Object, q requestQueue) {
+func (r *Beskar7MachineReconciler) hostEvent(before, after client.Object, q requestQueue) {
 	b, _ := before.(*v1beta1.PhysicalHost)
 	a, _ := after.(*v1beta1.PhysicalHost)
 	for _, h := range []*v1beta1.PhysicalHost{b, a} {
@@ -185,23 +189,8 @@ func (r *Beskar7MachineReconciler) hostEvent(ctx context.Context, before, after 
 			q.Add(ctrl.Request{NamespacedName: client.ObjectKey{Namespace: h.Namespace, Name: h.Spec.Claim.Machine}})
 		}
 	}
-	if a != nil && offers(a) && (b == nil || !offers(b) || b.Generation != a.Generation || !sameLabels(b, a)) {
-		r.wakeWaiting(ctx, a.Namespace, q)
-	} else if refusalChanged(b, a) {
-		r.wakeWaiting(ctx, namespaceOf(b, a), q)
-	}
-}
-
-func (r *Beskar7MachineReconciler) wakeWaiting(ctx context.Context, namespace string, q requestQueue) {
-	machines := &v1beta1.Beskar7MachineList{}
-	if err := r.Client.List(ctx, machines, client.InNamespace(namespace)); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Cannot wake the machines that wait for a host")
-		return
-	}
-	for i := range machines.Items {
-		if m := &machines.Items[i]; m.Spec.HostRef == nil {
-			q.Add(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(m)})
-		}
+	for _, machine := range r.Claims.HostChanged(b, a) {
+		q.Add(ctrl.Request{NamespacedName: machine})
 	}
 }
 

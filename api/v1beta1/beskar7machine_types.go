@@ -48,11 +48,14 @@ type Beskar7MachineSpec struct {
 	// +kubebuilder:validation:Maximum=1000
 	Priority int32 `json:"priority,omitempty"`
 
-	// spread over failure domains where the Machine names none.
+	// spread over failure domains where the Machine names none: None (default), Soft or Hard. What is spread are the machines of
+	// one MachineDeployment, MachineSet or control plane.
 	// +optional
 	Spread SpreadMode `json:"spread,omitempty"`
 
-	// reuse says whether a replacement machine takes the host of the one it replaces.
+	// reuse says whether a replacement machine takes a host that a machine of the same MachineDeployment, MachineSet or control
+	// plane gave back and that nobody had since: None (default), Prefer or Require. With maxSurge 0 that is the host of the
+	// machine it replaces.
 	// +optional
 	Reuse ReuseMode `json:"reuse,omitempty"`
 
@@ -89,9 +92,10 @@ type ReuseMode string
 const (
 	// ReuseNone takes any host; it is the default.
 	ReuseNone ReuseMode = "None"
-	// ReusePrefer prefers the replaced machine's host.
+	// ReusePrefer takes such a host if one is available, else any: it never waits.
 	ReusePrefer ReuseMode = "Prefer"
-	// ReuseRequire waits for it.
+	// ReuseRequire takes no other host while there is such a one, or one that is being given back, and waits for it. Without
+	// any, there is nothing to wait for: the first machines of an owner, and those of a scale-up, take any host.
 	ReuseRequire ReuseMode = "Require"
 )
 

@@ -37,6 +37,14 @@ type Claim struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Cluster string `json:"cluster"`
+	// owner is the set of machines that the machine belongs to, as kind and name, such as MachineDeployment/md-0; empty for a
+	// machine of its own. Spread counts the hosts of one owner, reuse looks for those that it had.
+	// +optional
+	// +kubebuilder:validation:MaxLength=317
+	Owner string `json:"owner,omitempty"`
+	// claimedAt is when the claim was made, by the clock of whoever made it.
+	// +optional
+	ClaimedAt *metav1.MicroTime `json:"claimedAt,omitempty"`
 	// leaseHolder is the identity that held the arbiter's or driver's Lease when the claim was made.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
@@ -58,6 +66,27 @@ type Claim struct {
 	// phoneHome is the receipt of the booted system's call. Written by whichever replica received it.
 	// +optional
 	PhoneHome *PhoneHome `json:"phoneHome,omitempty"`
+}
+
+// Tenant says who had a host before.
+type Tenant struct {
+	// cluster is the name of the Cluster.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Cluster string `json:"cluster"`
+	// owner is the set of machines that the tenant belonged to, as in its claim.
+	// +optional
+	// +kubebuilder:validation:MaxLength=317
+	Owner string `json:"owner,omitempty"`
+	// machine is the name of the Beskar7Machine.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Machine string `json:"machine"`
+	// releasedAt is when the claim was cleared.
+	// +required
+	ReleasedAt metav1.MicroTime `json:"releasedAt"`
 }
 
 // Release is the durable mark that starts the release of a host.

@@ -86,6 +86,12 @@ type PhysicalHostSpec struct {
 	// +optional
 	Boot *Boot `json:"boot,omitempty"`
 
+	// lastTenant is who had the host last: its disks may still hold what that machine wrote. A replacement that asks for reuse
+	// looks for it; remove it to make such a machine look elsewhere. Written by the host controller in the write that clears a
+	// claim under which the hardware was touched.
+	// +optional
+	LastTenant *Tenant `json:"lastTenant,omitempty"`
+
 	// paused stops every hardware action. Written by the machine controller when the machine's cluster is paused, so that it
 	// survives `clusterctl move`, and cleared when it is unpaused.
 	// +optional

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -41,6 +42,8 @@ type hostAnswer struct {
 	// Refused are all reasons against it, the one that counts first.
 	Refused []string `json:"refused,omitempty"`
 	State   string   `json:"state,omitempty"`
+	// Shares are what the order is made of, as far as the host was asked.
+	Shares []hostselection.Share `json:"shares,omitempty"`
 }
 
 // hostFlags are those of the commands about hosts: their namespace is that of the hosts.
@@ -92,7 +95,8 @@ func (c *CLI) algorithmOf(ctx context.Context, access *Access, where place) stri
 
 // wish is what the coordinator asks selection for.
 func wish(ctx context.Context, c client.Client, machine *v1beta1.Beskar7Machine) (hostselection.Request, []string, error) {
-	request := hostselection.Request{Namespace: machine.Namespace, Machine: machine.Name, Requirements: machine.Spec.HardwareRequirements, Selector: labels.Everything()}
+	request := hostselection.Request{Namespace: machine.Namespace, Machine: machine.Name, Cluster: machine.Labels[clusterv1.ClusterNameLabel], Requirements: machine.Spec.HardwareRequirements,
+		Spread: machine.Spec.Spread, Reuse: machine.Spec.Reuse, Selector: labels.Everything()}
 	var words []string
 	if s := machine.Spec.HostSelector; s != nil {
 		selector, err := metav1.LabelSelectorAsSelector(s)
@@ -119,9 +123,17 @@ func wish(ctx context.Context, c client.Client, machine *v1beta1.Beskar7Machine)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return request, nil, fmt.Errorf("read the owner of the machine: %w", err)
 	}
-	if owner != nil && owner.Spec.FailureDomain != "" {
-		request.FailureDomain = owner.Spec.FailureDomain
+	if owner != nil {
+		request.Owner, request.FailureDomain = hostselection.OwnerOf(owner.Labels), owner.Spec.FailureDomain
+	}
+	switch {
+	case request.FailureDomain != "":
 		words = append(words, "failure domain "+request.FailureDomain)
+	case request.Spread != "" && request.Spread != v1beta1.SpreadNone:
+		words = append(words, "spread over failure domains: "+string(request.Spread))
+	}
+	if request.Reuse != "" && request.Reuse != v1beta1.ReuseNone {
+		words = append(words, "a host that one of its own gave back: "+string(request.Reuse))
 	}
 	return request, words, nil
 }
@@ -144,18 +156,14 @@ func explainMachine(ctx context.Context, c client.Client, name client.ObjectKey,
 	for i := range list.Items {
 		hosts[i] = &list.Items[i]
 	}
-	ranking := hostselection.Rank(algorithm, request, hosts)
-	e := explanation{Machine: name.String(), Algorithm: string(algorithm), Wants: words, Summary: ranking.Diagnosis.Message(), Says: troubles(machine)}
+	pool := hostselection.NewPool(name.Namespace, hosts...)
+	e := explanation{Machine: name.String(), Algorithm: string(algorithm), Wants: words, Summary: pool.Rank(algorithm, request).Diagnosis.Message(), Says: troubles(machine)}
 	if ref := machine.Spec.HostRef; ref != nil {
 		e.Host = ref.Name
 	}
-	for i, host := range ranking.Candidates {
-		e.Hosts = append(e.Hosts, hostAnswer{Host: host.Name, Rank: i + 1, State: string(host.Status.State)})
-	}
-	for _, host := range hosts {
-		if refused := refusals(request, machine, host); len(refused) > 0 {
-			e.Hosts = append(e.Hosts, hostAnswer{Host: host.Name, Refused: refused, State: string(host.Status.State)})
-		}
+	for _, x := range pool.Explain(algorithm, request) {
+		host := pool.Host(x.Host)
+		e.Hosts = append(e.Hosts, hostAnswer{Host: x.Host, Rank: x.Place, State: string(host.Status.State), Refused: refusals(x, machine, host), Shares: x.Shares})
 	}
 	return e, nil
 }
@@ -172,9 +180,9 @@ func troubles(machine *v1beta1.Beskar7Machine) []string {
 }
 
 // refusals are all reasons against a host; that it is claimed says by whom.
-func refusals(request hostselection.Request, machine *v1beta1.Beskar7Machine, host *v1beta1.PhysicalHost) []string {
+func refusals(x hostselection.Explanation, machine *v1beta1.Beskar7Machine, host *v1beta1.PhysicalHost) []string {
 	var out []string
-	for _, verdict := range hostselection.Explain(request, host) {
+	for _, verdict := range x.Verdicts {
 		switch {
 		case verdict.Reason == "":
 		case verdict.Reason == hostselection.Claimed && host.Spec.Claim != nil && host.Spec.Claim.Machine == machine.Name:
@@ -188,6 +196,20 @@ func refusals(request hostselection.Request, machine *v1beta1.Beskar7Machine, ho
 		}
 	}
 	return out
+}
+
+// because names the factors that have a weight, with what each adds.
+func because(shares []hostselection.Share) string {
+	var out []string
+	for _, s := range shares {
+		if s.Weight != 0 && s.Points != 0 {
+			out = append(out, fmt.Sprintf("%s %+d", s.Factor, s.Points*s.Weight))
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(out, ", ") + ")"
 }
 
 func (c *CLI) printExplanation(e explanation, format string) error {
@@ -214,9 +236,9 @@ func (c *CLI) printExplanation(e explanation, format string) error {
 		rank, why := "-", "refused: "+strings.Join(h.Refused, "; ")
 		switch {
 		case h.Rank == 1:
-			rank, why = "1", "fits; tried first"
+			rank, why = "1", "fits; tried first"+because(h.Shares)
 		case h.Rank > 1:
-			rank, why = fmt.Sprint(h.Rank), "fits"
+			rank, why = fmt.Sprint(h.Rank), "fits"+because(h.Shares)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", rank, h.Host, dash(h.State), why)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/hostselection"
 )
 
 // assumeTime is how long a host stays assumed unless the cache shows its claim earlier: longer than a cache lags behind, short
@@ -22,17 +22,20 @@ type assumedHosts struct {
 
 type assumption struct {
 	machine types.UID
-	until   time.Time
+	// set of machines that it belongs to; see setOf.
+	set   string
+	until time.Time
 }
 
-// take assumes the host for the machine. False: another machine has it.
-func (a *assumedHosts) take(host types.NamespacedName, machine types.UID, now time.Time) bool {
+// take assumes the host for the machine of the request. False: another machine has it.
+func (a *assumedHosts) take(host types.NamespacedName, req *ClaimRequest, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	machine := req.Machine.UID
 	if held, found := a.hosts[host]; found && held.machine != machine && now.Before(held.until) {
 		return false
 	}
-	a.hosts[host] = assumption{machine: machine, until: now.Add(assumeTime)}
+	a.hosts[host] = assumption{machine: machine, set: setOf(req), until: now.Add(assumeTime)}
 	return true
 }
 
@@ -45,28 +48,31 @@ func (a *assumedHosts) drop(host types.NamespacedName, machine types.UID) {
 	}
 }
 
-// avoid adds the names of hosts that are assumed for other machines, and returns when the first of them is given up. Hosts
-// whose claim the cache shows need no assumption any more.
-func (a *assumedHosts) avoid(names map[string]bool, hosts []*v1beta1.PhysicalHost, machine types.UID, now time.Time) time.Time {
-	var first time.Time
+// avoid are the names of hosts of the pool that are assumed for other machines than that of the request, those of them that are
+// assumed for machines of the same owner, and when the first of all is given up. Hosts whose claim the pool shows need no assumption
+// any more.
+func (a *assumedHosts) avoid(pool *hostselection.Pool, req *ClaimRequest, now time.Time) (names, peers map[string]bool, first time.Time) {
+	machine, namespace, set := req.Machine.UID, req.Machine.Namespace, setOf(req)
+	names, peers = map[string]bool{}, map[string]bool{}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.hosts) == 0 {
-		return first
-	}
-	for _, host := range hosts {
-		key := types.NamespacedName{Namespace: host.Namespace, Name: host.Name}
-		held, found := a.hosts[key]
+	for key, held := range a.hosts {
+		if key.Namespace != namespace {
+			continue
+		}
+		host := pool.Host(key.Name)
 		switch {
-		case !found:
-		case host.Spec.Claim != nil || !now.Before(held.until):
+		case host != nil && host.Spec.Claim != nil || !now.Before(held.until):
 			delete(a.hosts, key)
-		case held.machine != machine:
-			names[host.Name] = true
+		case host != nil && held.machine != machine:
+			names[key.Name] = true
+			if set != "" && held.set == set {
+				peers[key.Name] = true
+			}
 			if first.IsZero() || held.until.Before(first) {
 				first = held.until
 			}
 		}
 	}
-	return first
+	return names, peers, first
 }

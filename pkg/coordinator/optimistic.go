@@ -6,10 +6,7 @@ import (
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/hostselection"
@@ -24,6 +21,9 @@ type Optimistic struct {
 // process is what one process remembers between calls. Losing it costs requests and time, never correctness.
 type process struct {
 	assumed assumedHosts
+	room    *room
+	// pools are kept if Options.Informed.
+	pools pools
 
 	mu sync.Mutex
 	// contended counts the passes in a row that each machine lost; its back-off grows with it.
@@ -39,6 +39,8 @@ func NewOptimistic(options Options) *Optimistic {
 	}
 	return &Optimistic{Options: options, process: &process{
 		assumed:   assumedHosts{hosts: map[types.NamespacedName]assumption{}},
+		room:      newRoom(),
+		pools:     pools{byNS: map[string]*hostselection.Pool{}},
 		contended: map[types.UID]int{},
 	}}
 }
@@ -49,27 +51,61 @@ func (silent) ClaimAttempted(string, string, string) {}
 func (silent) ClaimTook(string, time.Duration)       {}
 func (silent) ClaimRetried(string)                   {}
 
+// HostChanged implements Claimer.
+func (o *Optimistic) HostChanged(before, after *v1beta1.PhysicalHost) []types.NamespacedName {
+	o.pools.tell(before, after)
+	var woken []types.NamespacedName
+	if machine, found := o.room.hostChanged(before, after); found {
+		woken = append(woken, machine)
+	}
+	if !sameOffer(before, after) {
+		woken = append(woken, o.room.dependents(namespaceOf(before, after))...)
+	}
+	return woken
+}
+
+// Forget implements Claimer.
+func (o *Optimistic) Forget(machine types.NamespacedName) { o.leave(machine, "") }
+
+// leave ends a machine's wait, and wakes the next one for the host that it was woken for and did not take.
+func (o *Optimistic) leave(machine types.NamespacedName, taken string) {
+	if next, found := o.room.leave(machine, taken); found && o.Wake != nil {
+		o.Wake(next)
+	}
+}
+
 // Claim implements Claimer.
 func (o *Optimistic) Claim(ctx context.Context, req ClaimRequest) (ClaimResult, error) {
 	started := o.Clock.Now()
+	if o.Informed && req.Machine.Spec.HostRef == nil {
+		if result, holds := o.room.recall(req, started); holds {
+			return result, nil
+		}
+	}
 	p, err := o.begin(req, started)
 	if err != nil {
 		return ClaimResult{}, err
 	}
+	changes := o.room.count(p.namespace)
 	result, err := p.run(ctx)
 	if err != nil {
 		o.Observer.ClaimAttempted(p.namespace, "error", "")
 		return ClaimResult{}, fmt.Errorf("claim a host for machine %s/%s: %w", p.namespace, req.Machine.Name, err)
 	}
+	result.RetryAfter = o.retryAfter(p, result)
 	switch result.Outcome {
 	case Claimed:
 		o.Observer.ClaimAttempted(p.namespace, "success", "")
 		o.Observer.ClaimTook(p.namespace, o.Clock.Since(started))
+		o.leave(keyOf(req.Machine), result.Host.Name)
 	case NoHost:
 		o.Observer.ClaimAttempted(p.namespace, "no_host", "")
-	case Confirmed, Contended, IntentLost:
+		result = o.room.remember(req, p.want, result, changes, started)
+	case Confirmed:
+		o.leave(keyOf(req.Machine), result.Host.Name)
+	case Contended, IntentLost, Queued, NoArbiter:
+		o.leave(keyOf(req.Machine), "")
 	}
-	result.RetryAfter = o.retryAfter(p, result)
 	return result, nil
 }
 
@@ -87,51 +123,27 @@ func (o *Optimistic) retryAfter(p *pass, result ClaimResult) time.Duration {
 
 // begin makes the pass of one call.
 func (o *Optimistic) begin(req ClaimRequest, now time.Time) (*pass, error) {
-	machine := req.Machine
-	p := &pass{Optimistic: o, request: req, settings: o.Settings(), namespace: machine.Namespace, now: now, lost: map[string]bool{}}
-	p.want = hostselection.Request{
-		Namespace: machine.Namespace, Machine: machine.Name, FailureDomain: req.FailureDomain,
-		Requirements: machine.Spec.HardwareRequirements, Now: now,
+	want, err := wanted(req, now)
+	if err != nil {
+		return nil, err
 	}
-	switch machine.Spec.Reuse {
-	case v1beta1.ReuseRequire:
-		// Without a predecessor there is nothing to wait for: the first machines of an owner take any host.
-		p.want.Preferred, p.want.Require = req.PreferredHost, req.PreferredHost != ""
-	case v1beta1.ReusePrefer:
-		p.want.Preferred = req.PreferredHost
-	case v1beta1.ReuseNone:
-	}
-	if machine.Spec.HostSelector != nil {
-		selector, err := metav1.LabelSelectorAsSelector(machine.Spec.HostSelector)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrSelector, err)
-		}
-		p.want.Selector = selector
-	} else {
-		p.want.Selector = labels.Everything()
-	}
-	return p, nil
+	return &pass{Optimistic: o, request: req, settings: o.Settings(), want: want, namespace: req.Machine.Namespace, now: now, lost: map[string]bool{}}, nil
 }
 
 // rank reads the hosts from the cache and orders those that fit.
 func (p *pass) rank(ctx context.Context) error {
-	var list v1beta1.PhysicalHostList
-	// The hosts are only read: copying ten thousand of them for every claim is what made others slow.
-	if err := p.Client.List(ctx, &list, client.InNamespace(p.namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("list hosts: %w", err)
+	pool, done, err := p.pool(ctx)
+	if err != nil {
+		return err
 	}
-	hosts := make([]*v1beta1.PhysicalHost, len(list.Items))
-	for i := range list.Items {
-		hosts[i] = &list.Items[i]
-	}
+	defer done()
 	want := p.want
-	want.Avoid = map[string]bool{}
+	want.Avoid, want.Peers, p.wake = p.assumed.avoid(pool, &p.request, p.now)
 	for name := range p.lost {
 		want.Avoid[name] = true
 	}
-	p.wake = p.assumed.avoid(want.Avoid, hosts, p.request.Machine.UID, p.now)
 	want.Limit = p.settings.RetryLimit + 1 + spareCandidates
-	ranking := hostselection.Rank(p.settings.Algorithm, want, hosts)
+	ranking := pool.Rank(p.settings.Algorithm, want)
 	p.ranked, p.candidates, p.diagnosis = true, ranking.Candidates, ranking.Diagnosis
 	if p.wake.IsZero() || (!ranking.Retry.IsZero() && ranking.Retry.Before(p.wake)) {
 		p.wake = ranking.Retry

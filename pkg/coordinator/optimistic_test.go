@@ -188,7 +188,8 @@ func TestAnInvalidSelectorIsSaid(t *testing.T) {
 	}
 }
 
-// Reuse: Require waits for the replaced machine's host; Prefer takes it if it is free; None ignores it.
+// Reuse: Require waits for the replaced machine's host, also while it is being given back; Prefer takes it if it is free; None
+// ignores it.
 func TestReuse(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		for mode, want := range map[v1beta1.ReuseMode]Outcome{v1beta1.ReuseRequire: NoHost, v1beta1.ReusePrefer: Claimed, v1beta1.ReuseNone: Claimed} {
@@ -200,15 +201,19 @@ func TestReuse(t *testing.T) {
 				w := newWorld(t, hosts...)
 				if busy {
 					edit(w, w.host("d"), func(h *v1beta1.PhysicalHost) {
-						h.Spec.Claim = &v1beta1.Claim{ID: "00000000000000bb", Machine: "old", Cluster: "c"}
+						h.Spec.Claim = &v1beta1.Claim{ID: "00000000000000bb", Machine: "old", Cluster: "c", Owner: "MachineDeployment/md",
+							Release: &v1beta1.Release{Reason: "MachineDeleted"}}
 					})
 				} else {
 					want = Claimed
+					edit(w, w.host("d"), func(h *v1beta1.PhysicalHost) {
+						h.Spec.LastTenant = &v1beta1.Tenant{Cluster: "c", Owner: "MachineDeployment/md", Machine: "old"}
+					})
 				}
 				machine := w.machine("m")
 				machine.Spec.Reuse = mode
 				req := request(machine)
-				req.PreferredHost = "d"
+				req.Owner = "MachineDeployment/md"
 				result := mustClaim(t, w.claimer(), req, want)
 				if !busy && mode != v1beta1.ReuseNone && result.Host.Name != "d" {
 					t.Fatalf("claimed %s, want d", result.Host.Name)

@@ -127,7 +127,7 @@ func (p *pass) resume(ctx context.Context) (result ClaimResult, settled bool, er
 		// It was provisioned, so a server ran with its bootstrap data: neither that host again nor another one.
 		return ClaimResult{Outcome: IntentLost}, true, nil
 	}
-	p.assumed.take(p.hostKey(ref.Name), p.machine.UID, p.now)
+	p.assumed.take(p.hostKey(ref.Name), &p.request, p.now)
 	return p.bind(ctx, ref.Name, host)
 }
 
@@ -146,7 +146,14 @@ func (p *pass) search(ctx context.Context) (ClaimResult, error) {
 		if tries > p.settings.RetryLimit {
 			break
 		}
-		if !p.assumed.take(p.hostKey(candidate.Name), p.machine.UID, p.now) {
+		if !p.assumed.take(p.hostKey(candidate.Name), &p.request, p.now) {
+			continue
+		}
+		if holds, err := p.spreadHolds(ctx, candidate.Name); err != nil || !holds {
+			p.assumed.drop(p.hostKey(candidate.Name), p.machine.UID)
+			if err != nil {
+				return ClaimResult{}, err
+			}
 			continue
 		}
 		if tries++; tries > 1 {
@@ -218,7 +225,7 @@ func (p *pass) bind(ctx context.Context, name string, host *v1beta1.PhysicalHost
 		if reason = p.refusal(host); reason != "" {
 			break
 		}
-		claimed, err := p.patchHost(ctx, host, ref.ClaimID)
+		claimed, err := writeClaim(ctx, p.Client, host, ref.ClaimID, p.request, p.fence, p.now)
 		if err == nil {
 			return ClaimResult{Outcome: Claimed, Host: claimed, ClaimID: ref.ClaimID}, true, nil
 		}
@@ -304,23 +311,10 @@ func (p *pass) patchMachine(ctx context.Context, ref *v1beta1.HostRef) error {
 	return nil
 }
 
-// patchHost sets claim and boot in one write under the resource version that was read.
-func (p *pass) patchHost(ctx context.Context, host *v1beta1.PhysicalHost, id string) (*v1beta1.PhysicalHost, error) {
-	updated := host.DeepCopy()
-	updated.Spec.Claim = &v1beta1.Claim{
-		ID: id, Machine: p.machine.Name, Cluster: p.request.Cluster,
-		LeaseHolder: p.fence.Holder, LeaseTransitions: p.fence.Transitions,
-	}
-	boot := p.request.Boot
-	updated.Spec.Boot = &boot
-	err := p.Client.Patch(ctx, updated, client.MergeFromWithOptions(host, client.MergeFromWithOptimisticLock{}))
-	return updated, err
-}
-
 // newClaimID is 8 random bytes in hex. It is never guessed against, only compared: its length keeps tenancies apart.
-func (p *pass) newClaimID() (string, error) {
+func (o *Options) newClaimID() (string, error) {
 	var raw [8]byte
-	if _, err := io.ReadFull(p.Random, raw[:]); err != nil {
+	if _, err := io.ReadFull(o.Random, raw[:]); err != nil {
 		return "", fmt.Errorf("make a claim id: %w", err)
 	}
 	return hex.EncodeToString(raw[:]), nil

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/hostselection"
 )
 
 // meanwhile is a port that runs something once, just before the first request that begins with what.
@@ -58,17 +59,21 @@ func TestAClaimThatWasReplacedMeanwhileIsNotMarked(t *testing.T) {
 func TestAssumedHosts(t *testing.T) {
 	host := types.NamespacedName{Namespace: namespace, Name: "a"}
 	a := assumedHosts{hosts: map[types.NamespacedName]assumption{}}
+	of := func(machine types.UID, owner ...string) *ClaimRequest {
+		m := newMachine(string(machine))
+		m.UID = machine
+		return &ClaimRequest{Machine: m, Cluster: "c", Owner: strings.Join(owner, "")}
+	}
 	avoided := func(machine types.UID, at time.Time, h *v1beta1.PhysicalHost) (bool, time.Time) {
-		names := map[string]bool{}
-		until := a.avoid(names, []*v1beta1.PhysicalHost{h}, machine, at)
+		names, _, until := a.avoid(hostselection.NewPool(namespace, h), of(machine), at)
 		return names["a"], until
 	}
-	first, again := a.take(host, "m1", epoch), a.take(host, "m1", epoch)
-	if !first || !again || a.take(host, "m2", epoch) {
+	first, again := a.take(host, of("m1"), epoch), a.take(host, of("m1"), epoch)
+	if !first || !again || a.take(host, of("m2"), epoch) {
 		t.Fatal("a host is assumed for one machine, which may assume it again")
 	}
 	a.drop(host, "m2")
-	if a.take(host, "m2", epoch.Add(assumeTime-1)) {
+	if a.take(host, of("m2"), epoch.Add(assumeTime-1)) {
 		t.Fatal("another machine dropped it")
 	}
 	if yes, until := avoided("m2", epoch, newHost("a")); !yes || !until.Equal(epoch.Add(assumeTime)) {
@@ -83,12 +88,21 @@ func TestAssumedHosts(t *testing.T) {
 	if yes, _ := avoided("m2", epoch, newHost("a")); yes {
 		t.Fatal("still avoided after the cache showed its claim: a released host would be lost for a while")
 	}
-	a.take(host, "m1", epoch)
-	if !a.take(host, "m2", epoch.Add(assumeTime)) {
+	a.take(host, of("m1"), epoch)
+	if !a.take(host, of("m2"), epoch.Add(assumeTime)) {
 		t.Fatal("an assumption does not end")
 	}
 	a.drop(host, "m2")
-	if !a.take(host, "m3", epoch) {
+	if !a.take(host, of("m3"), epoch) {
 		t.Fatal("its own machine cannot drop it")
+	}
+	a.drop(host, "m3")
+	a.take(host, of("m1", "MachineDeployment/md"), epoch)
+	pool := hostselection.NewPool(namespace, newHost("a"))
+	if _, peers, _ := a.avoid(pool, of("m2", "MachineDeployment/other"), epoch); len(peers) > 0 {
+		t.Fatalf("%v assumed for a peer of a machine of another owner", peers)
+	}
+	if _, peers, _ := a.avoid(pool, of("m2", "MachineDeployment/md"), epoch); !peers["a"] {
+		t.Fatal("what is assumed for a peer is not counted as a peer's")
 	}
 }

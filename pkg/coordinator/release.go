@@ -3,6 +3,8 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,7 +33,7 @@ func MarkRelease(ctx context.Context, access Access, machine *v1beta1.Beskar7Mac
 		return false, err
 	}
 	done = true
-	for name := range names {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
 		held, err := markHost(ctx, access, live, name, reason)
 		if err != nil {
 			return false, err

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,6 +33,12 @@ type Claimer interface {
 	// Claim makes progress towards one host for one machine and says how far it came. It never waits. An error means that
 	// nothing is known about the last write: call again, the protocol resumes. Not finding a host is not an error.
 	Claim(ctx context.Context, req ClaimRequest) (ClaimResult, error)
+	// HostChanged takes note of a host as the cache showed it before and shows it now (nil: it is new, or gone), and names the
+	// machines that wait for such a host and are to be looked at now: at most one for each host. The machine that a claim names
+	// is not among them. The hosts must not be changed any more.
+	HostChanged(before, after *v1beta1.PhysicalHost) []types.NamespacedName
+	// Forget tells that the machine does not want a host at present, or is gone.
+	Forget(machine types.NamespacedName)
 }
 
 // ClaimRequest is one machine's wish for a host.
@@ -45,8 +52,11 @@ type ClaimRequest struct {
 	FailureDomain string
 	// Boot is written to the host together with the claim.
 	Boot v1beta1.Boot
-	// PreferredHost is the host of the machine that this one replaces. It matters only if spec.reuse is Prefer or Require.
-	PreferredHost string
+	// Owner is the set of machines that the machine belongs to, such as MachineDeployment/md-0; it is written to the claim.
+	// Empty: none; then spec.spread and spec.reuse have no effect.
+	Owner string
+	// ControlPlane machines are served before all others.
+	ControlPlane bool
 }
 
 // Outcome says how far a claim came.
@@ -61,6 +71,10 @@ const (
 	NoHost Outcome = "NoHost"
 	// Contended: others were faster on every host that was tried. Come back after RetryAfter.
 	Contended Outcome = "Contended"
+	// Queued (claim-leader mode): a host fits, and the arbiter has not claimed one yet. Wait for the claim.
+	Queued Outcome = "Queued"
+	// NoArbiter (claim-leader mode): no process holds the arbiter's Lease, so nothing is claimed. Come back after RetryAfter.
+	NoArbiter Outcome = "NoArbiter"
 	// IntentLost: the machine must not claim: it is gone, being deleted or another of the same name, or it was provisioned
 	// already and its host is no longer its own. Never claims a second host for a machine with a provider id.
 	IntentLost Outcome = "IntentLost"
@@ -73,7 +87,8 @@ type ClaimResult struct {
 	Host *v1beta1.PhysicalHost
 	// ClaimID of the claim, for Claimed and Confirmed; else empty.
 	ClaimID string
-	// Diagnosis of the last selection, for NoHost and Contended.
+	// Diagnosis of the last selection, for NoHost, Queued and Contended. Of a machine that goes on waiting it keeps its numbers as
+	// long as the reasons are the same.
 	Diagnosis hostselection.Diagnosis
 	// RetryAfter is when to call again although nothing changed; 0 means not before a host or the machine changes.
 	RetryAfter time.Duration
@@ -100,7 +115,7 @@ type Observer interface {
 	ClaimRetried(namespace string)
 }
 
-// Options configure the optimistic mode. All fields but Observer are required.
+// Options configure both modes. All fields but Observer, Informed and Wake are required.
 type Options struct {
 	// Client reads from the cache and writes. Hosts must be indexed by HostByClaimMachine for MarkRelease.
 	Client client.Client
@@ -114,6 +129,11 @@ type Options struct {
 	// Random is the source of claim ids, such as crypto/rand.Reader.
 	Random   io.Reader
 	Observer Observer
+	// Informed says that HostChanged is called for every event of every host, also for those that are there at the start. Then
+	// hosts are chosen from what it told, and a machine that waits costs nothing until something changes.
+	Informed bool
+	// Wake asks for a look at a machine whose turn it is, since the one before it took another host. May be nil.
+	Wake func(machine types.NamespacedName)
 }
 
 // HostByClaimMachine is the name of the field index of PhysicalHosts by the name of the machine in their claim.

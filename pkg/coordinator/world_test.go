@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -141,8 +140,6 @@ type port struct {
 	next func(what string) fault
 	// later takes delayed writes.
 	later func(what string, write func() error)
-	// mutate changes a patch on its way, for mutants.
-	mutate func(object client.Object, data []byte) []byte
 }
 
 func (p *port) client(api client.WithWatch) client.WithWatch {
@@ -166,9 +163,6 @@ func (p *port) patch(ctx context.Context, c client.WithWatch, object client.Obje
 	if err != nil {
 		return err
 	}
-	if p.mutate != nil {
-		data = p.mutate(object, data)
-	}
 	what := fmt.Sprintf("patch %s %s %s", kind(object), object.GetName(), data)
 	copied := object.DeepCopyObject().(client.Object)
 	switch p.next(what) {
@@ -191,20 +185,6 @@ func (p *port) patch(ctx context.Context, c client.WithWatch, object client.Obje
 
 func kind(object client.Object) string {
 	return strings.TrimPrefix(fmt.Sprintf("%T", object), "*v1beta1.")
-}
-
-// withoutVersion removes the precondition from a patch.
-func withoutVersion(data []byte) []byte {
-	var patch map[string]any
-	if json.Unmarshal(data, &patch) != nil {
-		return data
-	}
-	delete(patch, "metadata")
-	out, err := json.Marshal(patch)
-	if err != nil {
-		return data
-	}
-	return out
 }
 
 // frozen is a client whose lists of hosts come from a snapshot: a cache that lags behind.

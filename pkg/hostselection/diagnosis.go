@@ -40,3 +40,21 @@ func (r Reason) phrase(count int) string {
 	}
 	return string(r)
 }
+
+// passing are the reasons that end by themselves, often within seconds, and come again.
+var passing = map[Reason]bool{NotReady: true, Cooling: true}
+
+// Same says whether the other diagnosis tells a person nothing new: the same number of hosts in all, and the same reasons, whatever
+// the numbers. Reasons that pass by themselves count only where there is no other.
+func (d Diagnosis) Same(other Diagnosis) bool {
+	return d.Total == other.Total && (d.Available == 0) == (other.Available == 0) && slices.Equal(d.lasting(), other.lasting())
+}
+
+func (d Diagnosis) lasting() []Reason {
+	all := slices.Sorted(maps.Keys(d.Refusals))
+	lasting := slices.DeleteFunc(slices.Clone(all), func(r Reason) bool { return passing[r] })
+	if len(lasting) == 0 {
+		return all
+	}
+	return lasting
+}

@@ -4,207 +4,185 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 )
 
-// Cool-off: a host whose health score is below HealthyScore is left alone for CoolOff after its last failure, so that one bad
-// server does not eat every machine in turn. It ends by itself: a pool of one must get its second chance.
-const (
-	HealthyScore = 50
-	CoolOff      = 10 * time.Minute
-)
-
-// filter is one named test of the chain. refuse returns the reason, or "" if the host passes.
+// filter is one named test of the chain, by what a machine asks for. refuse returns the reason, or "" if the host passes.
 type filter struct {
 	name   string
-	refuse func(*v1beta1.PhysicalHost) Reason
+	refuse func(*sieve, *card) Reason
 }
 
-// chain builds the filters of a request. Their order decides which reason is counted for a host that fails several: what its
-// owner or a controller decided about it comes before what this machine happens to need. Phrases that hold numbers are made
-// here, once, so that refusing a host allocates nothing.
-func chain(req *Request) []filter {
-	filters := []filter{
-		{"deletion", refuseDeleting},
-		{"pause", refusePaused},
-		{"maintenance", refuseMaintenance},
-		{"quarantine", refuseQuarantined},
-		{"claim", refuseClaimed(req.Avoid)},
-		{"state", refuseState},
-	}
+// sieve is a request, made ready to be put to many hosts: phrases that hold numbers are made here, once, so that refusing a
+// host allocates nothing.
+type sieve struct {
+	req    *Request
+	avoid  nameSet
+	survey *survey
+	// memory and disk that are required, in bytes.
+	memory, disk int64
+	// words are the reasons that depend on the request.
+	words struct{ domain, cores, memory, disk, nics, model, arch Reason }
+	// kind are the filters by what the host is, which changes seldom; wanted are those and all others after ownership and claim.
+	kind, wanted []filter
+}
+
+// newSieve makes the chain of a request. Without a survey, what depends on other hosts is not asked.
+func newSieve(req *Request, seen *survey) *sieve {
+	s := &sieve{req: req, avoid: newNameSet(req.Avoid), survey: seen}
+	filters := make([]filter, 0, 12)
 	if req.Selector != nil && !req.Selector.Empty() {
-		filters = append(filters, filter{"selector", refuseSelector(req.Selector)})
+		filters = append(filters, filter{"selector", refuseSelector})
 	}
 	if req.FailureDomain != "" {
-		filters = append(filters, filter{"failure domain", refuseDomain(req.FailureDomain)})
+		s.words.domain = Reason("not in failure domain " + strconv.Quote(req.FailureDomain))
+		filters = append(filters, filter{"failure domain", refuseDomain})
 	}
-	filters = append(filters, hardwareFilters(&req.Requirements)...)
-	if req.Require {
-		filters = append(filters, filter{"replacement", refuseOther(req.Preferred)})
+	s.kind = s.addHardware(filters)
+	filters = s.kind
+	if seen != nil && req.spreads() && req.Spread == v1beta1.SpreadHard {
+		filters = append(filters, filter{"spread", refuseCrowded})
 	}
-	return append(filters, filter{"cool-off", refuseCooling(req.Now)})
+	if seen != nil && seen.returned > 0 && req.reuses() && req.Reuse == v1beta1.ReuseRequire {
+		filters = append(filters, filter{"reuse", refuseOther})
+	}
+	s.wanted = append(filters, filter{"cool-off", refuseCooling})
+	return s
 }
 
-// Refusal says why the host will not do for the request, or "" if it fits. It is the same chain that Rank applies; claims
-// are checked with it again on the host as read live.
-func Refusal(req Request, host *v1beta1.PhysicalHost) Reason {
-	if host.Namespace != req.Namespace {
-		return NotReady
+// addHardware appends the filters of the requirements that are set. The first of them refuses hosts without an inventory for all.
+func (s *sieve) addHardware(filters []filter) []filter {
+	r := &s.req.Requirements
+	s.memory, s.disk = amount(&r.MinMemory), amount(&r.MinDisk)
+	first := len(filters)
+	add := func(name string, word *Reason, reason string, refuse func(*sieve, *card) Reason) {
+		*word = Reason(reason)
+		filters = append(filters, filter{name, refuse})
 	}
-	return apply(chain(&req), host)
-}
-
-// Verdict is what one filter says of one host; Reason is empty if the host passes.
-type Verdict struct {
-	Filter string
-	Reason Reason
-}
-
-// Explain applies every filter of the request to the host, also those after the first refusal.
-func Explain(req Request, host *v1beta1.PhysicalHost) []Verdict {
-	filters := chain(&req)
-	verdicts := make([]Verdict, len(filters))
-	for i, f := range filters {
-		verdicts[i] = Verdict{Filter: f.name, Reason: f.refuse(host)}
+	if r.MinCores > 0 {
+		add("cores", &s.words.cores, "with too few cores (need "+strconv.Itoa(int(r.MinCores))+")", refuseCores)
 	}
-	return verdicts
+	if s.memory > 0 {
+		add("memory", &s.words.memory, "with too little memory (need "+size(&r.MinMemory)+")", refuseMemory)
+	}
+	if s.disk > 0 {
+		add("disk", &s.words.disk, "with too small disks (need "+size(&r.MinDisk)+")", refuseDisk)
+	}
+	if r.MinNICs > 0 {
+		add("NICs", &s.words.nics, "with too few NICs (need "+strconv.Itoa(int(r.MinNICs))+")", refuseNICs)
+	}
+	if len(r.Models) > 0 {
+		add("model", &s.words.model, "of another model (need "+strings.Join(r.Models, " or ")+")", refuseModel)
+	}
+	if r.Architecture != "" {
+		add("architecture", &s.words.arch, "of another architecture (need "+r.Architecture+")", refuseArchitecture)
+	}
+	if len(filters) > first {
+		filters = slices.Insert(filters, first, filter{"inventory", refuseUnknown})
+	}
+	return filters
 }
 
-func apply(filters []filter, host *v1beta1.PhysicalHost) Reason {
+// refuse is the whole chain.
+func (s *sieve) refuse(c *card) Reason {
+	if c.standing != "" {
+		return c.standing
+	}
+	if s.avoid.has(c) {
+		return Claimed
+	}
+	return s.first(s.wanted, c)
+}
+
+func (s *sieve) first(filters []filter, c *card) Reason {
 	for i := range filters {
-		if reason := filters[i].refuse(host); reason != "" {
+		if reason := filters[i].refuse(s, c); reason != "" {
 			return reason
 		}
 	}
 	return ""
 }
 
-func when(refused bool, reason Reason) Reason {
-	if refused {
-		return reason
-	}
-	return ""
+func refuseSelector(s *sieve, c *card) Reason {
+	return when(!s.req.Selector.Matches(labels.Set(c.host.Labels)), SelectorMismatch)
 }
 
-func refuseDeleting(h *v1beta1.PhysicalHost) Reason {
-	return when(!h.DeletionTimestamp.IsZero(), Deleting)
+func refuseDomain(s *sieve, c *card) Reason {
+	return when(c.host.Spec.FailureDomain != s.req.FailureDomain, s.words.domain)
 }
 
-// refusePaused also believes the Paused condition: the annotation that causes it belongs to Cluster API, not to this package.
-func refusePaused(h *v1beta1.PhysicalHost) Reason {
-	return when(h.Spec.Paused || meta.IsStatusConditionTrue(h.Status.Conditions, v1beta1.PausedCondition), Paused)
+func refuseUnknown(_ *sieve, c *card) Reason { return when(!c.known, UnknownHardware) }
+
+// An unknown inventory was refused as such: what is not known lacks nothing in particular.
+
+func refuseCores(s *sieve, c *card) Reason {
+	return when(c.known && c.cores < s.req.Requirements.MinCores, s.words.cores)
 }
 
-func refuseMaintenance(h *v1beta1.PhysicalHost) Reason { return when(h.Spec.Maintenance, Maintenance) }
-
-func refuseQuarantined(h *v1beta1.PhysicalHost) Reason {
-	return when(h.Spec.Quarantine != nil, Quarantined)
+func refuseMemory(s *sieve, c *card) Reason {
+	return when(c.known && c.memory < s.memory, s.words.memory)
 }
 
-func refuseClaimed(avoid map[string]bool) func(*v1beta1.PhysicalHost) Reason {
-	return func(h *v1beta1.PhysicalHost) Reason {
-		return when(h.Spec.Claim != nil || avoid[h.Name], Claimed)
-	}
+func refuseDisk(s *sieve, c *card) Reason {
+	return when(c.known && c.disk < s.disk, s.words.disk)
 }
 
-// refuseState wants Available to be True. What lasts until a person acts is named; what passes by itself is "not ready", so
-// that a host on its way through inspection or a BMC that comes and goes does not rewrite the sentence.
-func refuseState(h *v1beta1.PhysicalHost) Reason {
-	available := meta.FindStatusCondition(h.Status.Conditions, v1beta1.AvailableCondition)
-	if available == nil {
-		return NotReady
-	}
-	if available.Status == "True" {
-		return ""
-	}
-	switch available.Reason {
-	case v1beta1.ReasonPoweredOn:
-		return PoweredOn
-	case v1beta1.ReasonForeignMedia, v1beta1.ReasonBootOverrideSet:
-		return NotEmpty
-	case v1beta1.ReasonDuplicate:
-		return Duplicate
-	default:
-		return NotReady
-	}
+func refuseNICs(s *sieve, c *card) Reason {
+	return when(c.known && c.nics < s.req.Requirements.MinNICs, s.words.nics)
 }
 
-func refuseSelector(selector labels.Selector) func(*v1beta1.PhysicalHost) Reason {
-	return func(h *v1beta1.PhysicalHost) Reason {
-		return when(!selector.Matches(labels.Set(h.Labels)), SelectorMismatch)
-	}
+func refuseModel(s *sieve, c *card) Reason {
+	return when(c.known && !slices.Contains(s.req.Requirements.Models, c.host.Status.Hardware.Model), s.words.model)
 }
 
-func refuseDomain(domain string) func(*v1beta1.PhysicalHost) Reason {
-	reason := Reason("not in failure domain " + strconv.Quote(domain))
-	return func(h *v1beta1.PhysicalHost) Reason { return when(h.Spec.FailureDomain != domain, reason) }
+func refuseArchitecture(s *sieve, c *card) Reason {
+	return when(c.known && c.arch != s.req.Requirements.Architecture, s.words.arch)
 }
 
-func refuseOther(preferred string) func(*v1beta1.PhysicalHost) Reason {
-	return func(h *v1beta1.PhysicalHost) Reason { return when(h.Name != preferred, NotTheReplacedHost) }
+func refuseCrowded(s *sieve, c *card) Reason {
+	if c.domain == 0 {
+		return NoDomain
+	}
+	return when(s.survey.domains[c.domain].peers > s.survey.least, CrowdedDomain)
 }
 
-func refuseCooling(now time.Time) func(*v1beta1.PhysicalHost) Reason {
-	return func(h *v1beta1.PhysicalHost) Reason { return when(now.Before(cooledAt(h)), Cooling) }
+func refuseOther(s *sieve, c *card) Reason {
+	return when(c.former != s.survey.set, NotTheReplacedHost)
 }
 
-// cooledAt is the end of the host's cool-off; the zero time if it needs none.
-func cooledAt(h *v1beta1.PhysicalHost) time.Time {
-	if h.Status.LastFailure == nil || health(h) >= HealthyScore {
-		return time.Time{}
-	}
-	return h.Status.LastFailure.Add(CoolOff)
+func refuseCooling(s *sieve, c *card) Reason {
+	return when(c.cooled != 0 && s.req.Now.Before(cooledAt(c.host)), Cooling)
 }
 
-// health of a host without a score is full: nothing is known against it.
-func health(h *v1beta1.PhysicalHost) int32 {
-	if h.Status.HealthScore == nil {
-		return 100
+// size as the user wrote it, with the unit spelled out: 64Gi is "64 GiB", 500G is "500 GB".
+func size(q *resource.Quantity) string {
+	text := q.String()
+	digits := strings.TrimRight(text, "KMGTPEki")
+	switch unit := text[len(digits):]; {
+	case unit != "":
+		return digits + " " + unit + "B"
+	case strings.Trim(digits, "0123456789") == "":
+		return digits + " bytes"
 	}
-	return *h.Status.HealthScore
+	return text
 }
 
-// hardwareFilters are the requirements that are set. The first refuses hosts without an inventory for all of them.
-func hardwareFilters(r *v1beta1.HardwareRequirements) []filter {
-	var filters []filter
-	add := func(name string, reason string, lacks func(*v1beta1.Hardware) bool) {
-		phrase := Reason(reason)
-		filters = append(filters, filter{name, func(h *v1beta1.PhysicalHost) Reason {
-			if h.Status.Hardware == nil {
-				return UnknownHardware
-			}
-			return when(lacks(h.Status.Hardware), phrase)
-		}})
-	}
-	if r.MinCores > 0 {
-		add("cores", "with too few cores (need "+strconv.Itoa(int(r.MinCores))+")",
-			func(hw *v1beta1.Hardware) bool { return hw.CPU.Cores < r.MinCores })
-	}
-	if !r.MinMemory.IsZero() {
-		add("memory", "with too little memory (need "+r.MinMemory.String()+")",
-			func(hw *v1beta1.Hardware) bool { return hw.Memory.Cmp(r.MinMemory) < 0 })
-	}
-	if !r.MinDisk.IsZero() {
-		add("disk", "with too small disks (need "+r.MinDisk.String()+")", func(hw *v1beta1.Hardware) bool {
-			return !slices.ContainsFunc(hw.Disks, func(d v1beta1.Disk) bool { return d.Size.Cmp(r.MinDisk) >= 0 })
-		})
-	}
-	if r.MinNICs > 0 {
-		add("NICs", "with too few NICs (need "+strconv.Itoa(int(r.MinNICs))+")",
-			func(hw *v1beta1.Hardware) bool { return len(hw.NICs) < int(r.MinNICs) })
-	}
-	if len(r.Models) > 0 {
-		add("model", "of another model (need "+strings.Join(r.Models, " or ")+")",
-			func(hw *v1beta1.Hardware) bool { return !slices.Contains(r.Models, hw.Model) })
-	}
-	if r.Architecture != "" {
-		add("architecture", "of another architecture (need "+r.Architecture+")",
-			func(hw *v1beta1.Hardware) bool { return hw.CPU.Architecture != r.Architecture })
-	}
-	return filters
+// nameSet is a set of names with a quick no: a map that is asked for each of ten thousand hosts is what takes the time.
+type nameSet struct {
+	names map[string]bool
+	marks uint64
 }
+
+func newNameSet(names map[string]bool) nameSet {
+	set := nameSet{names: names}
+	for name := range names {
+		set.marks |= 1 << (hash(hashOffset, name) % 64)
+	}
+	return set
+}
+
+func (s *nameSet) has(c *card) bool { return s.marks>>(c.hash%64)&1 != 0 && s.names[c.name] }

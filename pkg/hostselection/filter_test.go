@@ -74,7 +74,7 @@ func TestEachFilterRefusesAndSaysWhy(t *testing.T) {
 		{"maintenance", plain(), free("h", func(h *v1beta1.PhysicalHost) { h.Spec.Maintenance = true }), Maintenance},
 		{"quarantine", plain(), free("h", func(h *v1beta1.PhysicalHost) { h.Spec.Quarantine = &v1beta1.Quarantine{} }), Quarantined},
 		{"claim", plain(), free("h", func(h *v1beta1.PhysicalHost) { h.Spec.Claim = &v1beta1.Claim{} }), Claimed},
-		{"claim", plain(func(r *Request) { r.Avoid = map[string]bool{"h": true} }), free("h"), Claimed},
+		{"race", plain(func(r *Request) { r.Avoid = map[string]bool{"h": true} }), free("h"), Claimed},
 		{"state", plain(), free("h", func(h *v1beta1.PhysicalHost) { h.Status.Conditions = nil }), NotReady},
 		{"state", plain(), free("h", unavailable(v1beta1.ReasonInspecting)), NotReady},
 		{"state", plain(), free("h", unavailable(v1beta1.ReasonUnreachable)), NotReady},
@@ -86,18 +86,17 @@ func TestEachFilterRefusesAndSaysWhy(t *testing.T) {
 		{"selector", plain(func(r *Request) { r.Selector = labels.Nothing() }), free("h"), SelectorMismatch},
 		{"failure domain", plain(func(r *Request) { r.FailureDomain = "rack-2" }), free("h"), `not in failure domain "rack-2"`},
 		{"cores", needing(func(r *v1beta1.HardwareRequirements) { r.MinCores = 17 }), free("h"), "with too few cores (need 17)"},
-		{"cores", needing(func(r *v1beta1.HardwareRequirements) { r.MinCores = 1 }),
+		{"inventory", needing(func(r *v1beta1.HardwareRequirements) { r.MinCores = 1 }),
 			free("h", func(h *v1beta1.PhysicalHost) { h.Status.Hardware = nil }), UnknownHardware},
 		{"memory", needing(func(r *v1beta1.HardwareRequirements) { r.MinMemory = resource.MustParse("65Gi") }), free("h"),
-			"with too little memory (need 65Gi)"},
+			"with too little memory (need 65 GiB)"},
 		{"disk", needing(func(r *v1beta1.HardwareRequirements) { r.MinDisk = resource.MustParse("501Gi") }), free("h"),
-			"with too small disks (need 501Gi)"},
+			"with too small disks (need 501 GiB)"},
 		{"NICs", needing(func(r *v1beta1.HardwareRequirements) { r.MinNICs = 3 }), free("h"), "with too few NICs (need 3)"},
 		{"model", needing(func(r *v1beta1.HardwareRequirements) { r.Models = []string{"DL360", "X12"} }), free("h"),
 			"of another model (need DL360 or X12)"},
 		{"architecture", needing(func(r *v1beta1.HardwareRequirements) { r.Architecture = "arm64" }), free("h"),
 			"of another architecture (need arm64)"},
-		{"replacement", plain(func(r *Request) { r.Preferred, r.Require = "other", true }), free("h"), NotTheReplacedHost},
 		{"cool-off", plain(), free("h", failed(HealthyScore-1, CoolOff-time.Second)), Cooling},
 	}
 	for _, c := range cases {
@@ -105,7 +104,7 @@ func TestEachFilterRefusesAndSaysWhy(t *testing.T) {
 			if got := Refusal(c.req, c.host); got != c.want {
 				t.Fatalf("refusal %q, want %q", got, c.want)
 			}
-			for _, verdict := range Explain(c.req, c.host) {
+			for _, verdict := range NewPool("ns", c.host).Explain(Deterministic, c.req)[0].Verdicts {
 				if (verdict.Reason != "") != (verdict.Filter == c.filter) {
 					t.Errorf("filter %s says %q; only %s should refuse", verdict.Filter, verdict.Reason, c.filter)
 				}
@@ -120,7 +119,7 @@ func TestWhatIsExactlyEnoughFits(t *testing.T) {
 		Architecture: "amd64", Models: []string{"R640"},
 	}
 	req := plain(func(r *Request) {
-		r.Requirements, r.FailureDomain, r.Preferred, r.Require = exact, "rack-1", "h", true
+		r.Requirements, r.FailureDomain = exact, "rack-1"
 		r.Selector = labels.SelectorFromSet(labels.Set{"role": "worker"})
 	})
 	for name, host := range map[string]*v1beta1.PhysicalHost{
@@ -143,5 +142,16 @@ func TestMeets(t *testing.T) {
 	big := v1beta1.HardwareRequirements{MinCores: 99}
 	if Meets(bare, v1beta1.HardwareRequirements{}) || !Meets(claimed, v1beta1.HardwareRequirements{MinCores: 16}) || Meets(claimed, big) {
 		t.Fatal("only the inventory may count, and one must be there")
+	}
+}
+
+func TestSizesAreSaidAsTheyWereAsked(t *testing.T) {
+	for in, want := range map[string]string{
+		"64Gi": "64 GiB", "65536Mi": "64 GiB", "1536Mi": "1536 MiB", "500G": "500 GB", "2T": "2 TB", "1k": "1 kB", "123": "123 bytes", "1500m": "1500m",
+	} {
+		q := resource.MustParse(in)
+		if got := size(&q); got != want {
+			t.Errorf("%s is said as %q, want %q", in, got, want)
+		}
 	}
 }

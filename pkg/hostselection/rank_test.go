@@ -7,9 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 )
@@ -24,37 +22,69 @@ func names(hosts []*v1beta1.PhysicalHost) []string {
 	return out
 }
 
-// fleet has n hosts that differ in everything that an order looks at.
+// fleet has n hosts that differ in everything that a filter or an order looks at; most of them are free.
 func fleet(n int, random *rand.Rand) []*v1beta1.PhysicalHost {
 	hosts := make([]*v1beta1.PhysicalHost, n)
+	ago := func() time.Time { return now.Add(-time.Duration(random.IntN(5)) * time.Hour) }
+	owner := func() string { return fmt.Sprint("MachineDeployment/md-", random.IntN(2)) }
 	for i := range hosts {
 		score := random.Int32N(101)
-		used := metav1.NewTime(now.Add(-time.Duration(random.IntN(5)) * time.Hour))
 		hosts[i] = free(fmt.Sprintf("host-%d", i), func(h *v1beta1.PhysicalHost) {
 			h.Spec.Priority = random.Int32N(3)
+			h.Spec.FailureDomain = []string{"", "rack-1", "rack-2", "rack-3"}[random.IntN(4)]
 			h.Status.HealthScore = &score
 			h.Status.Hardware.CPU.Cores = 8 << random.IntN(3)
-			if random.IntN(2) == 0 {
-				h.Status.LastUsed = &used
+			switch random.IntN(6) {
+			case 0:
+				h.Status.LastUsed = &metav1.Time{Time: ago()}
+			case 1:
+				h.Spec.LastTenant = &v1beta1.Tenant{Cluster: "c", Owner: owner(), Machine: "x", ReleasedAt: metav1.NewMicroTime(ago())}
+			case 2:
+				at := metav1.NewMicroTime(ago())
+				h.Spec.Claim = &v1beta1.Claim{Cluster: "c", Owner: owner(), Machine: "x", ClaimedAt: &at}
+				if random.IntN(4) == 0 {
+					h.Spec.Claim.Release = &v1beta1.Release{}
+				}
+			case 3:
+				h.Spec.Maintenance = random.IntN(4) == 0
 			}
 		})
 	}
 	return hosts
 }
 
+// wish is a request that asks for anything.
+func wish(random *rand.Rand) Request {
+	return plain(func(r *Request) {
+		r.Machine, r.Cluster = fmt.Sprint("m-", random.IntN(1000)), "c"
+		r.Owner = []string{"", "MachineDeployment/md-0", "MachineDeployment/md-1"}[random.IntN(3)]
+		r.Spread = []v1beta1.SpreadMode{"", v1beta1.SpreadNone, v1beta1.SpreadSoft, v1beta1.SpreadHard}[random.IntN(4)]
+		r.Reuse = []v1beta1.ReuseMode{"", v1beta1.ReuseNone, v1beta1.ReusePrefer, v1beta1.ReuseRequire}[random.IntN(4)]
+		r.Requirements.MinCores = []int32{0, 8, 16}[random.IntN(3)]
+		if random.IntN(4) == 0 {
+			r.FailureDomain = "rack-1"
+		}
+		for i := range 3 {
+			if random.IntN(3) == 0 {
+				r.Avoid, r.Peers = map[string]bool{fmt.Sprint("host-", i): true}, map[string]bool{fmt.Sprint("host-", i): true}
+			}
+		}
+	})
+}
+
 func TestOrderDependsOnNothingButTheInputs(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, algorithm := range algorithms {
-		for range 50 {
+		for range 200 {
 			hosts := fleet(1+random.IntN(40), random)
-			req := plain(func(r *Request) { r.Machine = fmt.Sprint("m-", random.IntN(1000)) })
+			req := wish(random)
 			want := names(Rank(algorithm, req, hosts).Candidates)
 			random.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
 			if got := names(Rank(algorithm, req, hosts).Candidates); !slices.Equal(got, want) {
 				t.Fatalf("%s: order of the list matters: %v, then %v", algorithm, want, got)
 			}
 			req.Limit = 1 + random.IntN(len(hosts))
-			if got := names(Rank(algorithm, req, hosts).Candidates); !slices.Equal(got, want[:req.Limit]) {
+			if got := names(Rank(algorithm, req, hosts).Candidates); !slices.Equal(got, want[:min(req.Limit, len(want))]) {
 				t.Fatalf("%s: limit %d gives %v of %v", algorithm, req.Limit, got, want)
 			}
 		}
@@ -64,16 +94,43 @@ func TestOrderDependsOnNothingButTheInputs(t *testing.T) {
 // Removing a host leaves the order of all others as it is; adding it back is the same step in reverse.
 func TestOneHostMoreOrLessMovesOnlyItself(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
-	for _, algorithm := range algorithms {
-		for trial := range 50 {
-			hosts := fleet(2+random.IntN(40), random)
-			req := plain(func(r *Request) { r.Machine = fmt.Sprint("m-", trial) })
-			gone := random.IntN(len(hosts))
-			want := slices.DeleteFunc(names(Rank(algorithm, req, hosts).Candidates), func(n string) bool { return n == hosts[gone].Name })
-			if got := names(Rank(algorithm, req, slices.Delete(slices.Clone(hosts), gone, gone+1)).Candidates); !slices.Equal(got, want) {
-				t.Fatalf("%s: without %s: %v, want %v", algorithm, hosts[gone].Name, got, want)
+	for trial := range 200 {
+		hosts := fleet(2+random.IntN(40), random)
+		req := plain(func(r *Request) { r.Machine = fmt.Sprint("m-", trial) })
+		gone := random.IntN(len(hosts))
+		want := slices.DeleteFunc(names(Rank(Deterministic, req, hosts).Candidates), func(n string) bool { return n == hosts[gone].Name })
+		if got := names(Rank(Deterministic, req, slices.Delete(slices.Clone(hosts), gone, gone+1)).Candidates); !slices.Equal(got, want) {
+			t.Fatalf("without %s: %v, want %v", hosts[gone].Name, got, want)
+		}
+	}
+}
+
+// The same for what machines choose: of 500 machines over 50 hosts, exactly those change their first choice that had chosen the host
+// that is gone; and those that come to choose a new host are about their share, not more.
+func TestOnlyMachinesThatMustChooseAnew(t *testing.T) {
+	var hosts []*v1beta1.PhysicalHost
+	for i := range 50 {
+		hosts = append(hosts, free(fmt.Sprint("host-", i)))
+	}
+	choice := func(machine int, hosts []*v1beta1.PhysicalHost) string {
+		req := plain(func(r *Request) { r.Machine, r.Limit = fmt.Sprint("m-", machine), 1 })
+		return Rank(Deterministic, req, hosts).Candidates[0].Name
+	}
+	grown, moved := append(slices.Clone(hosts), free("new")), 0
+	for machine := range 500 {
+		before := choice(machine, hosts)
+		if after := choice(machine, hosts[1:]); before != hosts[0].Name && after != before {
+			t.Errorf("machine %d moved from %s to %s although only %s is gone", machine, before, after, hosts[0].Name)
+		}
+		if after := choice(machine, grown); after != before {
+			moved++
+			if after != "new" {
+				t.Errorf("machine %d moved from %s to %s although only a host came", machine, before, after)
 			}
 		}
+	}
+	if moved == 0 || moved > 30 { // 500/51 is about 10
+		t.Errorf("%d of 500 machines moved to the new host of 51", moved)
 	}
 }
 
@@ -110,70 +167,6 @@ func TestDeterministicOrderIsGolden(t *testing.T) {
 	}
 }
 
-const (
-	golden0 = "[gamma alpha delta beta]"
-	golden1 = "[gamma alpha beta delta]"
-)
-
-func TestRoundRobinTakesTheLeastRecentlyUsed(t *testing.T) {
-	used := func(ago time.Duration) func(*v1beta1.PhysicalHost) {
-		return func(h *v1beta1.PhysicalHost) { h.Status.LastUsed = &metav1.Time{Time: now.Add(-ago)} }
-	}
-	hosts := []*v1beta1.PhysicalHost{free("minute", used(time.Minute)), free("never"), free("day", used(24*time.Hour)), free("hour", used(time.Hour))}
-	want := []string{"never", "day", "hour", "minute"}
-	if got := names(Rank(RoundRobin, plain(), hosts).Candidates); !slices.Equal(got, want) {
-		t.Fatalf("order %v, want %v", got, want)
-	}
-}
-
-func TestPriorityOrder(t *testing.T) {
-	sized := func(cores int32, memory, disk string) func(*v1beta1.PhysicalHost) {
-		return func(h *v1beta1.PhysicalHost) {
-			h.Status.Hardware.CPU.Cores, h.Status.Hardware.Memory = cores, resource.MustParse(memory)
-			h.Status.Hardware.Disks = []v1beta1.Disk{{Size: resource.MustParse(disk)}}
-		}
-	}
-	scored := func(score int32) func(*v1beta1.PhysicalHost) {
-		return func(h *v1beta1.PhysicalHost) { h.Status.HealthScore = &score }
-	}
-	hosts := []*v1beta1.PhysicalHost{
-		free("more disk", sized(8, "32Gi", "4Ti")),
-		free("more memory", sized(8, "48Gi", "1Ti")),
-		free("more cores", sized(16, "32Gi", "1Ti")),
-		free("snug but ailing", sized(8, "32Gi", "1Ti"), scored(60)),
-		free("snug", sized(8, "32Gi", "1Ti")),
-		free("huge but preferred by its owner", sized(64, "1Ti", "8Ti"), func(h *v1beta1.PhysicalHost) { h.Spec.Priority = 1 }),
-		free("last", sized(8, "32Gi", "1Ti"), func(h *v1beta1.PhysicalHost) { h.Spec.Priority = -1 }),
-	}
-	req := needing(func(r *v1beta1.HardwareRequirements) { r.MinCores, r.MinMemory = 8, resource.MustParse("32Gi") })
-	want := []string{"huge but preferred by its owner", "snug", "snug but ailing", "more memory", "more cores", "more disk", "last"}
-	if got := names(Rank(Priority, req, hosts).Candidates); !slices.Equal(got, want) {
-		t.Fatalf("order %v, want %v", got, want)
-	}
-}
-
-func TestTheReplacedHostGoesFirst(t *testing.T) {
-	random := rand.New(rand.NewPCG(5, 6))
-	for _, algorithm := range algorithms {
-		hosts := fleet(20, random)
-		for _, host := range hosts {
-			req := plain(func(r *Request) { r.Preferred = host.Name })
-			ranking := Rank(algorithm, req, hosts)
-			if ranking.Candidates[0] != host || len(ranking.Candidates) != 20 {
-				t.Fatalf("%s: %v does not begin with %s", algorithm, names(ranking.Candidates), host.Name)
-			}
-			req.Require = true
-			if got := Rank(algorithm, req, hosts); len(got.Candidates) != 1 || got.Candidates[0] != host {
-				t.Fatalf("%s: requiring %s gives %v", algorithm, host.Name, names(got.Candidates))
-			}
-			req.Avoid = map[string]bool{host.Name: true}
-			if got := Rank(algorithm, req, hosts); len(got.Candidates) != 0 {
-				t.Fatalf("%s: %v although the required host is taken", algorithm, names(got.Candidates))
-			}
-		}
-	}
-}
-
 func TestRetryIsTheEndOfTheFirstCoolOff(t *testing.T) {
 	hosts := []*v1beta1.PhysicalHost{free("a", failed(10, 2*time.Minute)), free("b", failed(10, 7*time.Minute)), free("c", failed(10, time.Minute))}
 	ranking := Rank(Deterministic, plain(), hosts)
@@ -185,81 +178,7 @@ func TestRetryIsTheEndOfTheFirstCoolOff(t *testing.T) {
 	}
 }
 
-func TestMessages(t *testing.T) {
-	claimed := func(h *v1beta1.PhysicalHost) { h.Spec.Claim = &v1beta1.Claim{} }
-	master := plain(func(r *Request) { r.Selector = labels.SelectorFromSet(labels.Set{"role": "master"}) })
-	cases := []struct {
-		req   Request
-		hosts []*v1beta1.PhysicalHost
-		want  string
-	}{
-		{plain(), nil, "no PhysicalHost is registered in namespace ns"},
-		{plain(), []*v1beta1.PhysicalHost{free("a", func(h *v1beta1.PhysicalHost) { h.Namespace = "x" })}, "no PhysicalHost is registered in namespace ns"},
-		{plain(), []*v1beta1.PhysicalHost{free("a")}, "1/1 hosts available"},
-		{master, []*v1beta1.PhysicalHost{free("a", claimed), free("b", claimed), free("c"), free("d", claimed), free("e", claimed), free("f")},
-			"0/6 hosts available: 4 claimed, 2 do not match the selector"},
-		{master, []*v1beta1.PhysicalHost{free("a", claimed), free("b")}, "0/2 hosts available: 1 claimed, 1 does not match the selector"},
-		{needing(func(r *v1beta1.HardwareRequirements) { r.MinMemory = resource.MustParse("128Gi") }),
-			[]*v1beta1.PhysicalHost{free("a"), free("b"), free("c", unavailable(v1beta1.ReasonInspecting)), free("d", unavailable(v1beta1.ReasonReleasing))},
-			"0/4 hosts available: 2 not ready, 2 with too little memory (need 128Gi)"},
-	}
-	for _, c := range cases {
-		for range 20 { // map order must not show
-			if got := Rank(Deterministic, c.req, c.hosts).Diagnosis.Message(); got != c.want {
-				t.Fatalf("message %q, want %q", got, c.want)
-			}
-		}
-	}
-}
-
-func TestBackoff(t *testing.T) {
-	cases := []struct {
-		attempt    int
-		multiplier float64
-		limit      time.Duration
-		want       time.Duration
-	}{
-		{1, 1.5, 30 * time.Second, time.Second},
-		{2, 1.5, 30 * time.Second, 1500 * time.Millisecond},
-		{4, 2, 30 * time.Second, 8 * time.Second},
-		{6, 2, 30 * time.Second, 30 * time.Second},
-		{1 << 40, 3, 300 * time.Second, 300 * time.Second},
-		{0, 2, time.Minute, time.Second},
-		{-5, 2, time.Minute, time.Second},
-		{9, 0.5, time.Minute, time.Second},
-		{3, 2, 0, time.Second},
-	}
-	for _, c := range cases {
-		if got := Backoff(c.attempt, c.multiplier, c.limit); got != c.want {
-			t.Errorf("Backoff(%d, %v, %v) = %v, want %v", c.attempt, c.multiplier, c.limit, got, c.want)
-		}
-	}
-}
-
-// Ten thousand hosts, none free: nothing may be allocated for a refused host.
-func TestRefusedHostsAllocateNothing(t *testing.T) {
-	measure := func(n int) float64 {
-		hosts := make([]*v1beta1.PhysicalHost, n)
-		for i := range hosts {
-			hosts[i] = free(fmt.Sprint(i), func(h *v1beta1.PhysicalHost) { h.Spec.Claim = &v1beta1.Claim{} })
-		}
-		return testing.AllocsPerRun(10, func() { Rank(Deterministic, plain(), hosts) })
-	}
-	if few, many := measure(10), measure(1000); many > few {
-		t.Fatalf("%v allocations for 10 refused hosts, %v for 1000", few, many)
-	}
-}
-
-func BenchmarkRank(b *testing.B) {
-	hosts := fleet(10_000, rand.New(rand.NewPCG(7, 8)))
-	req := needing(func(r *v1beta1.HardwareRequirements) { r.MinCores, r.MinMemory = 8, resource.MustParse("32Gi") })
-	req.Limit = 16
-	for _, algorithm := range algorithms {
-		b.Run(string(algorithm), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				Rank(algorithm, req, hosts)
-			}
-		})
-	}
-}
+const (
+	golden0 = "[beta alpha delta gamma]"
+	golden1 = "[delta beta gamma alpha]"
+)

@@ -18,6 +18,7 @@ var (
 	claimOutcomes   = []string{"success", "conflict", "no_host", "error"}
 	conflictReasons = []string{"", "host_changed", "host_taken", "host_gone", "machine_changed"}
 	mediaFiles      = []string{"image", "seed", "composed"}
+	methods         = []string{"GET", "PATCH", "POST", "PUT", "DELETE"}
 )
 
 // endingLabels are the outcomes of operations that ended without a run.

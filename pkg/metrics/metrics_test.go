@@ -15,7 +15,10 @@ import (
 )
 
 // The product's side of this package knows no Kubernetes, so that this is said in a test.
-var _ coordinator.Observer = (*Recorder)(nil)
+var (
+	_ coordinator.Observer        = (*Recorder)(nil)
+	_ coordinator.ArbiterObserver = (*Recorder)(nil)
+)
 
 func recorder(t *testing.T) (*Recorder, *prometheus.Registry) {
 	t.Helper()
@@ -41,8 +44,14 @@ func exercise(r *Recorder) {
 	r.Ended("InsertMedia", bmcqueue.ClassProvision, bmcqueue.EndedSucceeded, bmcqueue.None)
 	r.Panicked("ns/h", "InsertMedia", nil)
 	r.CooldownWaited()
+	r.ClientWaited("GET", 50*time.Millisecond)
+	r.ClientAsked("MADE UP", 5*time.Millisecond)
 	r.SetQueue(4, 50, 2)
 	r.SetDriver(true)
+	r.ArbiterElected()
+	r.ArbiterLeads(true)
+	r.ArbiterQueue(3)
+	r.ArbiterProcessed(time.Millisecond)
 	r.MediaServed("image", 206, 1000)
 	r.MediaServed("../../etc/passwd", 9999, -5)
 }

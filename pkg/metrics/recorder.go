@@ -19,6 +19,10 @@ type Recorder struct {
 	operations, panics, mediaBytes, mediaRequests            *prometheus.CounterVec
 	operationDuration                                        *prometheus.HistogramVec
 	queueWait                                                prometheus.Histogram
+	arbiterElected                                           prometheus.Counter
+	arbiterQueue, isArbiter                                  prometheus.Gauge
+	arbiterProcessing                                        prometheus.Histogram
+	clientWait, clientRequest                                *prometheus.HistogramVec
 }
 
 var _ bmcqueue.Observer = (*Recorder)(nil)
@@ -35,6 +39,18 @@ func (r *Recorder) ClaimTook(namespace string, took time.Duration) {
 
 // ClaimRetried counts that another host was tried in the same call.
 func (r *Recorder) ClaimRetried(namespace string) { r.claimRetries.WithLabelValues(namespace).Inc() }
+
+// ArbiterElected counts that this process became the claim arbiter.
+func (r *Recorder) ArbiterElected() { r.arbiterElected.Inc() }
+
+// ArbiterLeads says whether this process is the claim arbiter.
+func (r *Recorder) ArbiterLeads(yes bool) { r.isArbiter.Set(number(yes)) }
+
+// ArbiterQueue sets how many machines wait for a host at this process's arbiter.
+func (r *Recorder) ArbiterQueue(length int) { r.arbiterQueue.Set(float64(length)) }
+
+// ArbiterProcessed records how long serving one machine took.
+func (r *Recorder) ArbiterProcessed(took time.Duration) { r.arbiterProcessing.Observe(took.Seconds()) }
 
 // SetHosts replaces the number of hosts by state; states that are absent are not shown any more.
 func (r *Recorder) SetHosts(byState map[string]int) {
@@ -71,6 +87,16 @@ func (r *Recorder) SetQueue(waiting, limit, inFlight int) {
 	r.queueLength.Set(float64(waiting))
 	r.queueLimit.Set(float64(limit))
 	r.inFlight.Set(float64(inFlight))
+}
+
+// ClientWaited records how long one request to the API server waited for the client's own limit. verb is an HTTP method.
+func (r *Recorder) ClientWaited(verb string, wait time.Duration) {
+	r.clientWait.WithLabelValues(known(methods, verb, "other")).Observe(wait.Seconds())
+}
+
+// ClientAsked records how long one request to the API server took, without the wait for the client's own limit.
+func (r *Recorder) ClientAsked(verb string, took time.Duration) {
+	r.clientRequest.WithLabelValues(known(methods, verb, "other")).Observe(took.Seconds())
 }
 
 // SetConfigValid says whether the last settings that were read are valid.

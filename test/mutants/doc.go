@@ -1,0 +1,12 @@
+// Command mutants takes the product's guards away, one at a time, and wants the tests to notice each.
+//
+// A mutant is a patch in testdata/mutants beside the code whose guard it removes; its first line says which. It is applied to a
+// copy that only the compiler sees (go test -overlay), so the tree is never touched, and the tests of its package are run as
+// anybody runs them: with their own budget. It prints which test found each mutant, and ends with 1 if any survived, cannot
+// be applied any more, or does not compile: then guard and patch have drifted apart.
+//
+//	go run ./mutants            all
+//	go run ./mutants fence      those whose name holds the word
+//
+// It proves nothing about guards for which nobody wrote a mutant.
+package main

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1) //nolint:gocritic // nothing is deferred but stop
+	}
+}
+
+// mutant is one patch.
+type mutant struct {
+	name, guard string
+	// patch is the file of the patch, target the file that it changes, in the product's tree.
+	patch, target string
+}
+
+// run plays all mutants whose name holds one of the words.
+func run(ctx context.Context, words []string) error {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		return err
+	}
+	mutants, err := find(root, words)
+	if err != nil {
+		return err
+	}
+	if len(mutants) == 0 {
+		return errors.New("no mutant has such a name")
+	}
+	scratch, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch) //nolint:errcheck // nothing of it is needed
+	var survived []string
+	for _, m := range mutants {
+		began := time.Now()
+		found, err := play(ctx, root, filepath.Join(scratch, m.name), m)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		took := time.Since(began).Round(time.Second)
+		switch {
+		case err != nil:
+			fmt.Printf("%-24s BROKEN: %v\n", m.name, err)
+		case found == "":
+			fmt.Printf("%-24s SURVIVED after %s: %s\n", m.name, took, m.guard)
+		default:
+			fmt.Printf("%-24s found in %s by %s\n", m.name, took, found)
+			continue
+		}
+		survived = append(survived, m.name)
+	}
+	if len(survived) > 0 {
+		return fmt.Errorf("%d of %d are not found: %s", len(survived), len(mutants), strings.Join(survived, ", "))
+	}
+	fmt.Printf("all %d mutants were found\n", len(mutants))
+	return nil
+}
+
+// find collects the mutants of all packages.
+func find(root string, words []string) ([]mutant, error) {
+	var all []mutant
+	err := filepath.WalkDir(filepath.Join(root, "pkg"), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) != ".patch" || filepath.Base(filepath.Dir(path)) != "mutants" {
+			return err
+		}
+		name := strings.TrimSuffix(filepath.Base(path), ".patch")
+		if len(words) > 0 && !slices.ContainsFunc(words, func(word string) bool { return strings.Contains(name, word) }) {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		guard, _, _ := strings.Cut(string(text), "\n")
+		target := targetLine.FindStringSubmatch(string(text))
+		if target == nil {
+			return fmt.Errorf("%s does not say which file it changes", path)
+		}
+		all = append(all, mutant{name: name, guard: guard, patch: path, target: target[1]})
+		return nil
+	})
+	return all, err
+}
+
+var (
+	targetLine = regexp.MustCompile(`(?m)^\+\+\+ b/(\S+)$`)
+	failedTest = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
+	// panicked is a test that ended the whole run.
+	panicked = regexp.MustCompile(`(?m)^panic: (.*)$`)
+)
+
+// limit is far more than the tests of a package take; a mutant that makes them hang is found by it.
+const limit = 4 * time.Minute
+
+// play applies one mutant and runs the tests of its package. It returns the first test that failed, or "".
+func play(ctx context.Context, root, scratch string, m mutant) (string, error) {
+	changed, err := apply(ctx, root, scratch, m)
+	if err != nil {
+		return "", err
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, m.target): changed}})
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(scratch, "overlay.json")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		return "", err
+	}
+	command := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-timeout", limit.String(), "-overlay", file, "./"+filepath.Dir(m.target)) //nolint:gosec // our own patches
+	command.Dir = root
+	out, err := command.CombinedOutput()
+	var failed *exec.ExitError
+	switch {
+	case err == nil:
+		return "", nil
+	case !errors.As(err, &failed):
+		return "", err
+	case strings.Contains(string(out), "[build failed]"), strings.Contains(string(out), "[setup failed]"):
+		return "", fmt.Errorf("it does not compile:\n%s", out)
+	}
+	if found := failedTest.FindStringSubmatch(string(out)); found != nil {
+		return found[1], nil
+	}
+	if found := panicked.FindStringSubmatch(string(out)); found != nil {
+		return "a panic: " + found[1], nil
+	}
+	return "", fmt.Errorf("the tests ended without a failure that can be named:\n%s", out)
+}
+
+// apply writes the changed file into scratch.
+func apply(ctx context.Context, root, scratch string, m mutant) (string, error) {
+	text, err := os.ReadFile(filepath.Join(root, m.target))
+	if err != nil {
+		return "", err
+	}
+	changed := filepath.Join(scratch, m.target)
+	if err := os.MkdirAll(filepath.Dir(changed), 0o700); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(changed, text, 0o600); err != nil {
+		return "", err
+	}
+	command := exec.CommandContext(ctx, "git", "apply", "--recount", "-p1", m.patch)
+	command.Dir = scratch
+	// Outside of any repository, or git would look for the file there.
+	command.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(scratch))
+	if out, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("the patch does not apply any more: %s", strings.TrimSpace(string(out)))
+	}
+	after, err := os.ReadFile(changed)
+	if err == nil && string(after) == string(text) {
+		err = errors.New("the patch changes nothing")
+	}
+	return changed, err
+}
