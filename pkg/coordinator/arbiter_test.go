@@ -23,7 +23,7 @@ import (
 
 // court is one arbiter over a store, with events that arrive as soon as something is written.
 type court struct {
-	*store
+	store   *store
 	t       *testing.T
 	arbiter *Arbiter
 	fence   Fence

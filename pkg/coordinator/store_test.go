@@ -302,18 +302,26 @@ func broken(before, after client.Object) string {
 func brokenHost(old, now *v1beta1.PhysicalHostSpec) string {
 	a, b := old.Claim, now.Claim
 	switch {
-	case a != nil && b != nil && (a.ID != b.ID || a.Machine != b.Machine || a.Cluster != b.Cluster):
-		return "a claim may be set or cleared, never replaced"
 	case now.Boot != nil && b == nil:
 		return "boot requires a claim"
-	case a != nil && b != nil && a.Bound && !b.Bound:
-		return "a bound claim stays bound"
-	case a != nil && b != nil && a.Release != nil && b.Release == nil:
-		return "a release cannot be taken back"
-	case a != nil && b == nil && a.Bound && a.Release == nil && now.Quarantine == nil:
-		return "a bound claim is cleared only after its release was marked"
 	case a == nil && b != nil && now.Quarantine != nil:
 		return "a quarantined host cannot be claimed"
+	case a != nil && b != nil:
+		return brokenClaim(a, b)
+	case a != nil && b == nil && a.Bound && a.Release == nil && now.Quarantine == nil:
+		return "a bound claim is cleared only after its release was marked"
+	}
+	return ""
+}
+
+func brokenClaim(a, b *v1beta1.Claim) string {
+	switch {
+	case a.ID != b.ID || a.Machine != b.Machine || a.Cluster != b.Cluster:
+		return "a claim may be set or cleared, never replaced"
+	case a.Bound && !b.Bound:
+		return "a bound claim stays bound"
+	case a.Release != nil && b.Release == nil:
+		return "a release cannot be taken back"
 	}
 	return ""
 }

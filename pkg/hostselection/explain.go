@@ -81,7 +81,8 @@ func (s *sieve) verdicts(c *card) []Verdict {
 }
 
 func (j *judge) shares(c *card) []Share {
-	k := j.key(c)
+	var k key
+	j.rate(c, &k)
 	var shares []Share
 	if j.reuses {
 		shares = append(shares, Share{Factor: "given back by the replaced machine", Points: k.reuse})

@@ -62,8 +62,9 @@ type key struct {
 	hash                         uint64
 }
 
-func (j *judge) key(c *card) key {
-	k := key{hash: rendezvous(j.seed, c.hash)}
+// rate fills in the key of a host.
+func (j *judge) rate(c *card, k *key) {
+	*k = key{hash: rendezvous(j.seed, c.hash)}
 	if j.reuses && c.former == j.survey.set {
 		k.reuse = 1
 	}
@@ -80,8 +81,21 @@ func (j *judge) key(c *card) key {
 		k.first = j.worth(c)
 	case Deterministic:
 	}
-	return k
 }
+
+// cannotBeat says without rating the host that it cannot come before the candidate: not with the most that all factors but its
+// owner's priority can give.
+func (j *judge) cannotBeat(c *card, than *candidate) bool {
+	return j.algorithm == Priority && !j.reuses && !j.spreads && int64(c.priority)*factors[0].weight+restAtMost < than.key.first
+}
+
+// restAtMost is what all factors but the first give at most.
+var restAtMost = func() (sum int64) {
+	for _, f := range factors[1:] {
+		sum += 1000 * f.weight
+	}
+	return sum
+}()
 
 func (j *judge) worth(c *card) int64 {
 	var sum int64

@@ -27,8 +27,11 @@ type sieve struct {
 	memory, disk int64
 	// words are the reasons that depend on the request.
 	words struct{ domain, cores, memory, disk, nics, model, arch Reason }
-	// kind are the filters by what the host is, which changes seldom; wanted are those and all others after ownership and claim.
-	kind, wanted []filter
+	// kind are the filters by what the host is, which changes seldom; wanted are those and all others after ownership and claim;
+	// special are those of them that enough does not cover.
+	kind, wanted, special []filter
+	// asks: hardware is asked for at all.
+	asks bool
 }
 
 // newSieve makes the chain of a request. Without a survey, what depends on other hosts is not asked.
@@ -51,7 +54,21 @@ func newSieve(req *Request, seen *survey) *sieve {
 		filters = append(filters, filter{"reuse", refuseOther})
 	}
 	s.wanted = append(filters, filter{"cool-off", refuseCooling})
+	for _, f := range s.wanted {
+		if !covered[f.name] {
+			s.special = append(s.special, f)
+		}
+	}
 	return s
+}
+
+// covered are the filters that enough stands for.
+var covered = map[string]bool{"inventory": true, "cores": true, "memory": true, "disk": true, "NICs": true, "cool-off": true}
+
+// enough says in one look that the covered filters let the host pass. It is there for speed: it is true of most.
+func (s *sieve) enough(c *card) bool {
+	r := &s.req.Requirements
+	return c.cooled == 0 && (c.known || !s.asks) && c.cores >= r.MinCores && c.memory >= s.memory && c.disk >= s.disk && c.nics >= r.MinNICs
 }
 
 // addHardware appends the filters of the requirements that are set. The first of them refuses hosts without an inventory for all.
@@ -81,7 +98,7 @@ func (s *sieve) addHardware(filters []filter) []filter {
 	if r.Architecture != "" {
 		add("architecture", &s.words.arch, "of another architecture (need "+r.Architecture+")", refuseArchitecture)
 	}
-	if len(filters) > first {
+	if s.asks = len(filters) > first; s.asks {
 		filters = slices.Insert(filters, first, filter{"inventory", refuseUnknown})
 	}
 	return filters
@@ -94,6 +111,9 @@ func (s *sieve) refuse(c *card) Reason {
 	}
 	if s.avoid.has(c) {
 		return Claimed
+	}
+	if s.enough(c) {
+		return s.first(s.special, c)
 	}
 	return s.first(s.wanted, c)
 }

@@ -80,6 +80,7 @@ func (p *Pool) Rank(algorithm Algorithm, req Request) Ranking {
 	sieve, judge := newSieve(&req, seen), newJudge(algorithm, &req, seen)
 	best := selection{limit: req.Limit}
 	var refused tally
+	var offered candidate
 	var cooled int64
 	for i := range p.cards {
 		c := &p.cards[i]
@@ -91,7 +92,12 @@ func (p *Pool) Rank(algorithm Algorithm, req Request) Ranking {
 			continue
 		}
 		ranking.Diagnosis.Available++
-		best.offer(candidate{card: c, key: judge.key(c)})
+		if last := best.last(); last != nil && judge.cannotBeat(c, last) {
+			continue
+		}
+		offered.card = c
+		judge.rate(c, &offered.key)
+		best.offer(&offered)
 	}
 	ranking.Diagnosis.Total = len(p.cards)
 	ranking.Diagnosis.Refusals = refused.sum()

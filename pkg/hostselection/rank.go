@@ -29,23 +29,28 @@ type selection struct {
 	kept  []candidate
 }
 
-func (s *selection) offer(c candidate) {
-	n := len(s.kept)
-	switch {
-	case s.limit <= 0:
-		s.kept = append(s.kept, c)
-		return
-	case n < s.limit:
-		s.kept = append(s.kept, c)
-	case order(&c, &s.kept[n-1]) > 0:
-		return // the way of nearly all hosts of a large pool
-	default:
-		n--
+// last is the worst candidate that is kept, once there are as many as wanted: what does not beat it is of no interest.
+func (s *selection) last() *candidate {
+	if n := len(s.kept); n > 0 && n == s.limit {
+		return &s.kept[n-1]
 	}
-	for ; n > 0 && order(&c, &s.kept[n-1]) < 0; n-- {
+	return nil
+}
+
+func (s *selection) offer(c *candidate) {
+	if last := s.last(); last == nil {
+		s.kept = append(s.kept, *c)
+	} else if order(c, last) > 0 {
+		return // the way of nearly all hosts of a large pool
+	}
+	if s.limit <= 0 {
+		return
+	}
+	n := len(s.kept) - 1
+	for ; n > 0 && order(c, &s.kept[n-1]) < 0; n-- {
 		s.kept[n] = s.kept[n-1]
 	}
-	s.kept[n] = c
+	s.kept[n] = *c
 }
 
 func (s *selection) hosts() []*v1beta1.PhysicalHost {
