@@ -82,6 +82,17 @@ func TestInsertLeavesOut(t *testing.T) {
 	}
 }
 
+// TestInsertIsNotGrownByAComplaint: naming a member is not asking for it.
+func TestInsertIsNotGrownByAComplaint(t *testing.T) {
+	s, b := newBMC(t)
+	s.on(insertRoute, func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, http.StatusBadRequest, "Base.1.8.ActionParameterNotSupported", "The parameter TransferMethod is not supported")
+	})
+	if err := b.Insert(t.Context(), "CD1", image); err == nil || s.count(insertRoute) != 1 {
+		t.Fatalf("%v, %d inserts", err, s.count(insertRoute))
+	}
+}
+
 func TestInsertOverPlainHTTPIsExplained(t *testing.T) {
 	s, b := vendorBMC(t, "openbmc")
 	s.on(insertRoute, func(w http.ResponseWriter, _ *http.Request) {
