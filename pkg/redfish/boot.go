@@ -3,6 +3,7 @@ package redfish
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -201,28 +202,49 @@ func (c *client) otherForm(form bootForm, err error) (bootForm, bool) {
 	if !errors.As(err, &e) || e.Status < 400 || e.Status > 499 || e.Kind == KindUnauthorized || e.Kind == KindBusy {
 		return form, false
 	}
-	facts := c.know().facts
-	refused := e.refusal.has("propertynotwritable", "propertyunknown", "propertyvaluenotinlist", "propertyvaluetypeerror", "propertyvalueconflict", "propertyvalueerror")
-	later := e.refusal.has("operationsupportedinfuturestateuri") || refused && e.refusal.names("bootsourceoverride") && !e.refusal.names("bootsourceoverridemode")
-	switch {
-	case form.place != placeSystem && (e.Status == 404 || e.Status == 405):
+	if form.place != placeSystem && (e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed) {
 		form.place = placeSystem
 		c.learn(func(l *learned) { l.BootPlace = placeWords[placeSystem] })
-	case form.mode != "" && refused && e.refusal.names("bootsourceoverridemode"):
-		form.mode = ""
-		c.learn(func(l *learned) { l.BootMode = wordOmitted })
-	case form.mode == "" && e.refusal.names("bootsourceoverridemode") && e.refusal.has("propertymissing", "createfailedmissingreqproperties", "actionparametermissing"):
-		form.mode = wordUEFI
-		c.learn(func(l *learned) { l.BootMode = wordUEFI })
-	case refused && e.refusal.has("propertyvaluenotinlist") && form.place != placeDell && otherTarget(c.row(), form.target) != "":
-		form.target = otherTarget(c.row(), form.target)
-	case form.place == placeSystem && later && facts != nil && facts.settings != "":
+		return form, true
+	}
+	if mode, ok := otherMode(form.mode, e.refusal); ok {
+		form.mode = mode
+		c.learn(func(l *learned) { l.BootMode = map[bool]string{true: wordUEFI, false: wordOmitted}[mode != ""] })
+		return form, true
+	}
+	if next := otherTarget(c.row(), form.target); next != "" && form.place != placeDell && e.refusal.has("propertyvaluenotinlist") {
+		form.target = next
+		return form, true
+	}
+	if facts := c.know().facts; form.place == placeSystem && facts != nil && facts.settings != "" && wantsSettings(e.refusal) {
 		form.place = placeSettings
 		c.learn(func(l *learned) { l.BootPlace = placeWords[placeSettings] })
-	default:
-		return form, false
+		return form, true
 	}
-	return form, true
+	return form, false
+}
+
+// refusedMember are the message keys of a member that the BMC does not take as
+// it was sent.
+var refusedMember = []string{"propertynotwritable", "propertyunknown", "propertyvaluenotinlist", "propertyvaluetypeerror", "propertyvalueconflict", "propertyvalueerror"}
+
+// otherMode leaves the mode out where it was refused and sends it where it was
+// missed.
+func otherMode(mode string, r *refusal) (string, bool) {
+	switch {
+	case !r.names("bootsourceoverridemode"):
+	case mode != "" && r.has(refusedMember...):
+		return "", true
+	case mode == "" && r.has("propertymissing", "createfailedmissingreqproperties", "actionparametermissing"):
+		return wordUEFI, true
+	}
+	return mode, false
+}
+
+// wantsSettings: the override is refused here, for all but its mode.
+func wantsSettings(r *refusal) bool {
+	return r.has("operationsupportedinfuturestateuri") ||
+		r.has(refusedMember...) && r.names("bootsourceoverride") && !r.names("bootsourceoverridemode")
 }
 
 // otherTarget is the next word for the virtual CD, "" after the last.

@@ -298,6 +298,22 @@ func TestBootIsNotRepeatedBlindly(t *testing.T) {
 	}
 }
 
+// TestBusyComesFirst: a BMC in self-test that also complains of a member is asked
+// again later, not otherwise.
+func TestBusyComesFirst(t *testing.T) {
+	s, b := newBMC(t)
+	settings(s)
+	s.on(systemPatch, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"error":{"@Message.ExtendedInfo":[{"MessageId":"iLO.2.15.UnableToModifyDuringSystemPOST"},` +
+			`{"MessageId":"Base.1.8.PropertyNotWritable","MessageArgs":["BootSourceOverrideEnabled"]}]}}`))
+	})
+	_ = wantKind(t, b.SetBootOnce(t.Context(), BootCD), KindBusy)
+	if s.count("PATCH "+settingsRoute) != 0 {
+		t.Fatalf("%q", s.requests())
+	}
+}
+
 // TestOnComesTooSoon: a conflict with a server that is off means later, with one
 // that is on it means already.
 func TestOnComesTooSoon(t *testing.T) {

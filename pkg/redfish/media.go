@@ -303,9 +303,6 @@ func (c *client) noteMount(slotID string, resp *response) {
 		if m.task = resp.header.Get("Location"); m.task == "" && decode(resp.body, &doc) == nil {
 			m.task = string(doc.Path)
 		}
-		if _, err := c.conn.resolve(m.task); err != nil {
-			m.task = ""
-		}
 	}
 	c.learn(func(l *learned) {
 		delete(l.mounts, slotID)

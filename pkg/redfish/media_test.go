@@ -82,6 +82,17 @@ func TestInsertLeavesOut(t *testing.T) {
 	}
 }
 
+// TestInsertIsNotGrownByAComplaint: naming a member is not asking for it.
+func TestInsertIsNotGrownByAComplaint(t *testing.T) {
+	s, b := newBMC(t)
+	s.on(insertRoute, func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, http.StatusBadRequest, "Base.1.8.ActionParameterNotSupported", "The parameter TransferMethod is not supported")
+	})
+	if err := b.Insert(t.Context(), "CD1", image); err == nil || s.count(insertRoute) != 1 {
+		t.Fatalf("%v, %d inserts", err, s.count(insertRoute))
+	}
+}
+
 func TestInsertOverPlainHTTPIsExplained(t *testing.T) {
 	s, b := vendorBMC(t, "openbmc")
 	s.on(insertRoute, func(w http.ResponseWriter, _ *http.Request) {
@@ -267,19 +278,21 @@ func TestEjectBodies(t *testing.T) {
 	}
 }
 
+// accepted is the answer of an insert that goes on in the background.
+func accepted(location, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if location != "" {
+			w.Header().Set("Location", location)
+		}
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = w.Write([]byte(body))
+	}
+}
+
 // TestMountTask: an accepted insert is followed by its task, in every way that
 // tasks are answered.
 func TestMountTask(t *testing.T) {
 	const task = "/redfish/v1/TaskService/Tasks/7"
-	accepted := func(location, body string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			if location != "" {
-				w.Header().Set("Location", location)
-			}
-			w.WriteHeader(http.StatusAccepted)
-			_, _ = w.Write([]byte(body))
-		}
-	}
 	for name, c := range map[string]struct {
 		insert   http.HandlerFunc
 		status   int
@@ -366,7 +379,7 @@ func TestVanishedTask(t *testing.T) {
 			<-time.After(9 * time.Second)
 		}
 		<-time.After(9 * time.Second)
-		if look().Mounting || look().Mounting || tasks != 4 {
+		if over, still := look(), look(); over.Mounting || still.Mounting || tasks != 4 {
 			t.Fatalf("still followed after %d readings", tasks)
 		}
 	})

@@ -127,7 +127,10 @@ func parts[T any, P schemas.GenericSchemaObjectPointer[T]](ctx context.Context, 
 // that it can. ok is false where it has to be read one by one after all.
 func expanded[T any, P schemas.GenericSchemaObjectPointer[T]](ctx context.Context, c *client, op, collection string, s shape) (out []*T, ok bool, err error) {
 	root, rootErr := c.conn.serviceRoot(ctx)
-	if rootErr != nil || !bool(root.Features.v.Expand.v.NoLinks) {
+	if rootErr != nil {
+		return nil, false, c.conn.fail(op, rootErr)
+	}
+	if !root.Features.v.Expand.v.NoLinks {
 		return nil, false, nil
 	}
 	type result struct {

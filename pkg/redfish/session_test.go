@@ -212,8 +212,8 @@ func TestFullTableIsCleared(t *testing.T) {
 	}
 }
 
-// TestTwoAccountsOnOneBMC: the sessions of one process do not end each other.
-func TestTwoAccountsOnOneBMC(t *testing.T) {
+// TestTwoConnectionsToOneBMC: the sessions of one process do not end each other.
+func TestTwoConnectionsToOneBMC(t *testing.T) {
 	for name, marks := range map[string]bool{"by mark": true, "by record": false} {
 		t.Run(name, func(t *testing.T) {
 			st := withSessions(newServer(t, plainHTTP), marks)
@@ -221,7 +221,7 @@ func TestTwoAccountsOnOneBMC(t *testing.T) {
 			a, p := connect(t, target)
 			_, err := a.State(t.Context())
 			must(t, err)
-			target.Username, target.SystemID, target.Learned = "second", "1", a.Learned()
+			target.Timeouts.Request, target.SystemID, target.Learned = time.Minute, "1", a.Learned()
 			b, err := p.BMC(target)
 			must(t, err)
 			_, err = b.State(t.Context())
