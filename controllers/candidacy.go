@@ -65,6 +65,9 @@ func (l *ClaimLease) Create(ctx context.Context, record resourcelock.LeaderElect
 // Update takes, renews or lets go of the Lease.
 func (l *ClaimLease) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	if record.HolderIdentity == "" {
+		l.Settled() // nothing of an arbiter is ever on its way to a BMC
+	}
+	if record.HolderIdentity == "" {
 		if err := l.release(ctx); err != nil {
 			return fmt.Errorf("keep the Lease until it expires: %w", err)
 		}
