@@ -17,9 +17,12 @@ CONTROLLER_GEN_STAMP   := $(BIN)/.controller-gen-$(CONTROLLER_GEN_VERSION)
 KUSTOMIZE_STAMP        := $(BIN)/.kustomize-$(KUSTOMIZE_VERSION)
 GOLANGCI_LINT_STAMP    := $(BIN)/.golangci-lint-$(GOLANGCI_LINT_VERSION)
 
+# How the demo claims hosts: optimistic, or leader for an elected arbiter.
+DEMO_MODE ?= optimistic
+
 RELEASE := out/release/infrastructure-beskar7/$(VERSION)
 # What "make generate manifests" writes; "make verify" wants it committed as it is.
-GENERATED := api config/crd/bases config/rbac/role.yaml config/webhook/manifests.yaml docs
+GENERATED := api config/crd/bases config/rbac/role.yaml config/webhook/manifests.yaml config/samples docs
 
 # The product is static. Tests and demo leave the choice to Go, so that they share what is compiled with a plain `go test`.
 STATIC  := CGO_ENABLED=0
@@ -30,10 +33,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e clean test-alerts
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e clean test-alerts scale model mutants bench
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Code
 
@@ -87,16 +90,31 @@ binaries: ## Build etcd, Kubernetes and Cluster API from their modules, for the 
 
 demo: release binaries ## Build, scale and delete a cluster on emulated servers
 	@echo "demo: compiling (minutes, the first time)"
-	cd test && go run ./demo
+	cd test && go run ./demo -mode $(DEMO_MODE)
 
 demo-up: release binaries ## Start the demo, leave it running, and print how to look around
-	cd test && go run ./demo up
+	cd test && go run ./demo -mode $(DEMO_MODE) up
 
 demo-down: ## End what demo-up started
 	cd test && go run ./demo down
 
 e2e: release binaries ## Run the end-to-end tests, among them those of Cluster API
 	cd test && go test -count=1 -tags e2e -timeout 120m -v ./e2e/...
+
+scale: binaries ## Measure claims in both modes on the real API server, against test/scale/rangespec.yaml (about 10 minutes)
+	rm -f out/scale/claims.json
+	cd test && go run ./scale claims
+
+model: ## Run the models of claims and of the BMC gate at length (minutes)
+	go test -count=1 ./pkg/coordinator/bmcqueue -run TestModel -model.steps 1000000
+	BESKAR7_SCHEDULES=10000 go test -count=1 -timeout 30m -v -run TestNoInterleavingBreaksOwnership ./pkg/coordinator
+
+mutants: ## Take each guard of the claims away once, and see a test fail for it
+	cd test && go run ./mutants
+
+bench: ## Budgets and benchmarks: choosing a host, the BMC gate, media, requests per host
+	go test -count=1 -tags budget -run TestBudget -v ./pkg/hostselection
+	go test -run '^$$' -bench . -benchtime 200ms ./pkg/hostselection ./pkg/coordinator/bmcqueue ./pkg/bootmedia
 
 ##@ Product
 

@@ -24,12 +24,17 @@ func main() {
 	hosts := flag.Int("hosts", 6, "number of emulated servers")
 	plain := flag.Bool("plain", false, "print plain lines even on a terminal")
 	limit := flag.Duration("timeout", 25*time.Minute, "give up after this time; the first build of Kubernetes and Cluster API is not counted")
+	mode := flag.String("mode", "optimistic", "how hosts are claimed: optimistic, or leader for an elected arbiter")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d := &demo{dir: *dir, hosts: *hosts, out: newScreen(os.Stdout, *plain), limit: *limit}
+	d := &demo{dir: *dir, hosts: *hosts, mode: *mode, out: newScreen(os.Stdout, *plain), limit: *limit}
 	if d.dir == "" {
 		d.dir = defaultDir()
+	}
+	if d.mode != "optimistic" && d.mode != "leader" {
+		fmt.Fprintf(os.Stderr, "demo: unknown mode %q: optimistic or leader\n", d.mode)
+		os.Exit(2)
 	}
 	commands := map[string]func(context.Context) error{"": d.story, "up": d.up, "serve": d.serve, "down": d.down}
 	run, ok := commands[flag.Arg(0)]

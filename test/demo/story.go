@@ -27,6 +27,7 @@ const (
 type demo struct {
 	dir   string
 	hosts int
+	mode  string
 	out   *screen
 	limit time.Duration
 	lab   *lab.Lab
@@ -43,7 +44,11 @@ func (d *demo) start(ctx context.Context) error {
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
 		return err
 	}
-	started, err := lab.Start(ctx, lab.Options{Dir: d.dir, Progress: d.out})
+	options := lab.Options{Dir: d.dir, Progress: d.out}
+	if d.mode == "leader" {
+		options.ExtraArgs = []string{"--enable-claim-coordinator-leader-election"}
+	}
+	started, err := lab.Start(ctx, options)
 	d.lab = started
 	if err != nil {
 		return err
