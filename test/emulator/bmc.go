@@ -76,6 +76,8 @@ type BMC struct {
 	addr     string
 	inFlight meter
 	door     door
+	// skew is by how much the clock is wrong, in nanoseconds.
+	skew atomic.Int64
 
 	mu        *sync.Mutex
 	closed    bool

@@ -126,7 +126,9 @@ func bmcFaults() []*fault {
 				x.b.rebootLocked(cause{who: ByOutside}, 0, a.duration)
 				x.b.mu.Unlock()
 			}},
-		{Fault: Fault{Group: "bmc", Name: "clock", Does: "the BMC's clock is wrong by the argument", Arg: "duration", Default: "-8760h", Source: "redfish.md C, clock skew"}, kind: argDuration},
+		{Fault: Fault{Group: "bmc", Name: "clock", Does: "the BMC's clock is wrong by the argument", Arg: "duration", Default: "-8760h", Source: "redfish.md C, clock skew"}, kind: argDuration,
+			start: func(b *BMC, a *active) error { b.skew.Store(int64(a.duration)); return nil },
+			stop:  func(b *BMC, _ *active) { b.skew.Store(0) }},
 		{Fault: Fault{Group: "bmc", Name: "no-licence", Does: "virtual media need a licence that is missing", Source: "redfish.md C, licence missing"}},
 	}
 }

@@ -224,9 +224,17 @@ func (b *BMC) mountLaterLocked(s *slot, im image, d time.Duration, by cause) *ta
 	}
 	p := &pending{}
 	s.pending = p
-	b.fleet.running.Add(1)
 	time.AfterFunc(d, func() {
-		defer b.fleet.running.Done()
+		b.mu.Lock()
+		wanted := s.pending == p && !b.closed
+		if wanted {
+			b.fleet.running.Add(1) // before close, whose mark comes first under the lock
+			defer b.fleet.running.Done()
+		}
+		b.mu.Unlock()
+		if !wanted {
+			return
+		}
 		err := b.reach(context.Background(), im.url)
 		b.mu.Lock()
 		defer b.mu.Unlock()

@@ -87,15 +87,25 @@ func (c *call) patchDellAttributes() {
 		c.fail(http.StatusBadRequest, msgWrongType("Attributes"))
 		return
 	}
+	if ms := c.setDellAttributes(set); len(ms) > 0 {
+		c.fail(http.StatusBadRequest, ms...)
+		return
+	}
+	c.answer(http.StatusOK, c.b.kind().errors.body(msgSuccess()))
+}
+
+func (c *call) setDellAttributes(set map[string]string) (ms []message) {
 	b := c.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	have := b.dellAttributesLocked()
 	for name := range set {
 		if _, known := have[name]; !known {
-			c.fail(http.StatusBadRequest, msgUnknownProperty("Attributes/"+name))
-			return
+			ms = append(ms, msgUnknownProperty("Attributes/"+name))
 		}
+	}
+	if len(ms) > 0 {
+		return ms
 	}
 	for name, value := range set {
 		have[name] = value
@@ -103,7 +113,7 @@ func (c *call) patchDellAttributes() {
 	if first, sent := set[dellFirst]; sent {
 		b.setNextLocked(map[string]string{dellCD: "Cd", "PXE": "Pxe", "HDD": "Hdd", "BIOS": "BiosSetup"}[first], c.by)
 	}
-	c.answer(http.StatusOK, c.b.kind().errors.body(msgSuccess()))
+	return nil
 }
 
 func (b *BMC) setNextLocked(device string, by cause) {

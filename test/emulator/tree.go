@@ -185,7 +185,7 @@ func (b *BMC) managerDoc() doc {
 	d := doc{
 		"ManagerType": "BMC", "Model": p.managerModel, "FirmwareVersion": p.firmware, "Status": healthy(),
 		"Manufacturer": p.vendor, "UUID": derivedUUID("manager " + b.spec.Name),
-		"ServiceIdentification": "", "PowerState": "On", "DateTime": b.clockLocked().UTC().Format(time.RFC3339),
+		"ServiceIdentification": "", "PowerState": "On", "DateTime": b.clock().UTC().Format(time.RFC3339),
 		"Links": doc{"ManagerForServers": links(b.systemPath()), "ManagerForChassis": links(b.chassisPath())},
 		"Actions": doc{"#Manager.Reset": doc{"target": path + "/Actions/Manager.Reset",
 			"ResetType@Redfish.AllowableValues": managerResets}},
