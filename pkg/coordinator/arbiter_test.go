@@ -389,3 +389,20 @@ func TestADeposedArbiterIsForgotten(t *testing.T) {
 	c.arbiter.stepDown()
 	c.arbiter.HostChanged(newHost("x"))
 }
+
+// Take-over reads live: what the arbiter before claimed last is not in this process's cache yet.
+func TestATakeOverDoesNotBelieveTheCache(t *testing.T) {
+	c := newCourt(t, fleet(2, 1, nil)...)
+	c.arbiter.Client = courtClient{c: newCourt(t, fleet(2, 1, nil)...)}
+	claimed := c.store.hosts["h000"].DeepCopy()
+	boot := request(c.store.machines["m000"]).Boot
+	claimed.Spec.Claim, claimed.Spec.Boot = &v1beta1.Claim{ID: claimID, Machine: "m000", Cluster: "c"}, &boot
+	c.store.put(claimed)
+	ctx := log.IntoContext(t.Context(), logr.Discard())
+	if err := c.arbiter.takeOver(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := c.arbiter.next(ctx); b != nil {
+		t.Fatalf("a second host, %s, for a machine that the arbiter before gave one", b.host.Name)
+	}
+}

@@ -100,15 +100,25 @@ func (r *room) hostChanged(before, after *v1beta1.PhysicalHost) (types.Namespace
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if after == nil {
-		r.changes[before.Namespace]++
-		return types.NamespacedName{}, false
+	host := after
+	if host == nil {
+		host = before
 	}
-	r.changes[after.Namespace]++
-	if after.Spec.Claim != nil {
+	r.changes[host.Namespace]++
+	if after == nil || after.Spec.Claim != nil {
+		r.taken(keyOf(host))
 		return types.NamespacedName{}, false
 	}
 	return r.wake(after)
+}
+
+// taken notes that a host is not to be had any more, so that whoever was woken for it does not wake another.
+func (r *room) taken(host types.NamespacedName) {
+	for key, w := range r.waiters {
+		if w.wokenFor != nil && key.Namespace == host.Namespace && w.wokenFor.Name == host.Name {
+			w.wokenFor = nil
+		}
+	}
 }
 
 // wake chooses the machine that is to look at a host: the first in the order of claims that it fits and that was not woken for
