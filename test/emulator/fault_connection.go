@@ -44,13 +44,13 @@ func connectionFaults() []*fault {
 				}
 				return false
 			}},
-		{Fault: Fault{Group: "connection", Name: "drip", Does: "answers come byte by byte with a pause after each", Arg: "duration", Default: "100ms", Source: "redfish.md C, slow-loris"}, kind: argDuration,
+		{Fault: Fault{Group: "connection", Name: "drip", Does: "answers come byte by byte with a pause after each", Arg: "duration", Default: "100ms", Source: "field notes: slow-loris"}, kind: argDuration,
 			spoil: func(_ *exchange, a *active, r *reply) { r.drip = a.duration }},
-		{Fault: Fault{Group: "connection", Name: "cert-changed", Does: "another certificate, signed by nobody", Source: "redfish.md C, TLS"},
+		{Fault: Fault{Group: "connection", Name: "cert-changed", Does: "another certificate, signed by nobody", Source: "field notes: TLS"},
 			start: func(b *BMC, a *active) error { return b.recertify(a, time.Hour, 0) }, stop: (*BMC).uncertify},
-		{Fault: Fault{Group: "connection", Name: "cert-expired", Does: "a certificate of the right CA that ended yesterday", Source: "redfish.md C, TLS"},
+		{Fault: Fault{Group: "connection", Name: "cert-expired", Does: "a certificate of the right CA that ended yesterday", Source: "field notes: TLS"},
 			start: func(b *BMC, a *active) error { return b.recertify(a, -24*time.Hour, 0) }, stop: (*BMC).uncertify},
-		{Fault: Fault{Group: "connection", Name: "tls-old", Does: "TLS 1.1 at most", Source: "redfish.md C, TLS"},
+		{Fault: Fault{Group: "connection", Name: "tls-old", Does: "TLS 1.1 at most", Source: "field notes: TLS"},
 			start: func(b *BMC, a *active) error { return b.recertify(a, 0, tls.VersionTLS11) }, stop: (*BMC).uncertify},
 	}
 }

@@ -3,7 +3,7 @@ package emulator
 // lieFaults answer success and do nothing.
 func lieFaults() []*fault {
 	lie := func(name, what string) *fault {
-		return &fault{Fault: Fault{Group: "lies", Name: name, Does: what + " is answered with success, and nothing happens", Source: "redfish.md C, silent no-op", Requests: true}}
+		return &fault{Fault: Fault{Group: "lies", Name: name, Does: what + " is answered with success, and nothing happens", Source: "field notes: silent no-op", Requests: true}}
 	}
 	return []*fault{
 		lie("lie-power", "a reset"), lie("lie-insert", "an insert"), lie("lie-eject", "an eject"), lie("lie-boot", "a boot override"),
@@ -28,17 +28,17 @@ func mediaFaults() []*fault {
 func bootFaults() []*fault {
 	return []*fault{
 		{Fault: Fault{Group: "boot", Name: "override-ignored", Does: "the firmware boots from the disk whatever the override says, and consumes it"}},
-		{Fault: Fault{Group: "boot", Name: "override-sticky", Does: "an override for once stays", Source: "redfish.md B.3"}},
-		{Fault: Fault{Group: "boot", Name: "override-lost", Does: "the override is gone after a power-off", Source: "redfish.md B.3"}},
+		{Fault: Fault{Group: "boot", Name: "override-sticky", Does: "an override for once stays", Source: "field notes"}},
+		{Fault: Fault{Group: "boot", Name: "override-lost", Does: "the override is gone after a power-off", Source: "field notes"}},
 		{Fault: Fault{Group: "boot", Name: "boot-downgrade", Does: "an override is answered with success and left Disabled and Legacy", Source: "bmclib fixtures/supermicro/README.md"}},
 	}
 }
 
 func powerFaults() []*fault {
 	return []*fault{
-		{Fault: Fault{Group: "power", Name: "power-lag", Does: "readings of the power are late", Arg: "duration", Default: "3s", Source: "redfish.md B.4"}, kind: argDuration},
+		{Fault: Fault{Group: "power", Name: "power-lag", Does: "readings of the power are late", Arg: "duration", Default: "3s", Source: "field notes"}, kind: argDuration},
 		{Fault: Fault{Group: "power", Name: "power-flaps", Does: "every second reading of the power is the opposite"}},
-		{Fault: Fault{Group: "power", Name: "power-unknown", Does: "PowerState is null or an empty text", Arg: "null | empty", Default: "null", Source: "redfish.md C, power transitional"}, kind: argChoice},
+		{Fault: Fault{Group: "power", Name: "power-unknown", Does: "PowerState is null or an empty text", Arg: "null | empty", Default: "null", Source: "field notes: power transitional"}, kind: argChoice},
 		{Fault: Fault{Group: "power", Name: "power-stuck", Does: "a power-off never ends"}},
 		{Fault: Fault{Group: "power", Name: "power-trips", Does: "the server loses its power now"},
 			start: func(b *BMC, _ *active) error { b.cutLocked("tripped"); return nil }},
@@ -63,7 +63,7 @@ func traitFaults() []*fault {
 	etag.Arg, etag.Default, etag.kind = "weak | empty | none", "weak", argChoice
 	return []*fault{
 		etag,
-		trait("etag-needed", "a PATCH without If-Match is answered 428", "redfish.md C, 428", func(p *persona, _ *active) { p.http.needTag = true }),
+		trait("etag-needed", "a PATCH without If-Match is answered 428", "field notes: 428", func(p *persona, _ *active) { p.http.needTag = true }),
 		trait("etag-refused", "an action with If-Match is answered 412", "metal-operator 7bc956a5", func(p *persona, _ *active) { p.http.refuseTag = true }),
 		trait("media-under-system", "virtual media are under Systems only", "ironic note add-vmedia-system-support", func(p *persona, _ *active) { p.media.home = mediaUnderSystem }),
 		trait("slot-no-action", "the first slot has no insert action: 405", "ironic note cisco-c845a-vmedia-fix", func(p *persona, _ *active) { p.media.slots[0].local = true }),
@@ -90,7 +90,7 @@ func traitFaults() []*fault {
 		trait("url-strict", "image URLs with ?, & or = are refused, and those not ending in .iso", "ironic note remove-filename-param-from-vmedia-url", func(p *persona, _ *active) {
 			p.media.plainURL, p.media.strictURL, p.media.suffixes = true, true, []string{".iso"}
 		}),
-		trait("https-only", "images over https only", "redfish.md B.2", func(p *persona, _ *active) { p.media.schemes = []string{"https"} }),
+		trait("https-only", "images over https only", "field notes", func(p *persona, _ *active) { p.media.schemes = []string{"https"} }),
 		trait("target-usbcd", "the virtual CD is the boot target UsbCd", "sushy note change-bootdev-smc", func(p *persona, _ *active) {
 			p.boot.targets = []string{"None", "Pxe", "UsbCd", "Hdd", "BiosSetup"}
 		}),
@@ -99,13 +99,13 @@ func traitFaults() []*fault {
 		}),
 		trait("boot-full", "target, mode and enabled must be sent together", "ironic note fix-redfish-boot-device-full-request", func(p *persona, _ *active) { p.boot.full = true }),
 		trait("boot-changed-only", "a boot property that would not change is refused", "sushy note decouple-boot-params", func(p *persona, _ *active) { p.boot.changedOnly = true }),
-		trait("boot-mode-read-only", "BootSourceOverrideMode is read only", "redfish.md B.3, iLO", func(p *persona, _ *active) { p.boot.mode = modeReadOnly }),
-		trait("boot-once-only", "Continuous is no allowable value", "redfish.md B.1", func(p *persona, _ *active) { p.boot.enabled = []string{"Disabled", "Once"} }),
+		trait("boot-mode-read-only", "BootSourceOverrideMode is read only", "field notes: iLO", func(p *persona, _ *active) { p.boot.mode = modeReadOnly }),
+		trait("boot-once-only", "Continuous is no allowable value", "field notes", func(p *persona, _ *active) { p.boot.enabled = []string{"Disabled", "Once"} }),
 		trait("post-lock", "boot changes are refused during POST", "ironic note redfish-post-boot-retry", func(p *persona, _ *active) { p.boot.duringPOST = true }),
 		trait("no-managed-by", "the system does not say which manager it has", "sushy note retry-on-missing-managedby", func(p *persona, _ *active) { p.noManagedBy = true }),
-		trait("no-graceful", "reset types without GracefulShutdown", "redfish.md B.4", func(p *persona, _ *active) {
+		trait("no-graceful", "reset types without GracefulShutdown", "field notes", func(p *persona, _ *active) {
 			p.power.types = []string{"On", "ForceOff", "ForceRestart"}
 		}),
-		trait("slots-hidden", "the virtual media collection is empty", "redfish.md B.2, AMI", func(p *persona, _ *active) { p.media.hidden = true }),
+		trait("slots-hidden", "the virtual media collection is empty", "field notes: AMI", func(p *persona, _ *active) { p.media.hidden = true }),
 	}
 }

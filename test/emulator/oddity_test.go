@@ -49,7 +49,7 @@ func (k *kind) ok(method, path string, body any, header ...string) answer {
 // seconds at least.
 func TestOddities(t *testing.T) {
 	l := newLab(t, 1)
-	for _, o := range [][]oddity{dellOddities(), hpeOddities(), supermicroOddities(), otherOddities(), bmcwebOddities()} {
+	for _, o := range [][]oddity{dellOddities(), newDellOddities(), moreOddities(), hpeOddities(), supermicroOddities(), otherOddities(), bmcwebOddities()} {
 		for _, o := range o {
 			t.Run(o.persona+"/"+strings.ReplaceAll(o.what, " ", "_"), func(t *testing.T) { o.check(t, l.add(t, o.persona)) })
 		}
@@ -103,6 +103,11 @@ func dellOddities() []oddity {
 			k.refused(400, "IDRAC.2.8.RAC0904", "POST", k.sys+"/VirtualMedia/1"+insertMe, obj{"Image": k.plain + "/no.iso"})
 			k.want(404, "GET", k.mgr+"/VirtualMedia", nil)
 		}},
+	}
+}
+
+func newDellOddities() []oddity {
+	return []oddity{
 		{"dell-idrac9", "a new task is not found, and one job runs at a time", func(_ *testing.T, k *kind) {
 			path := k.mgr + "/Actions/Oem/EID_674_Manager.ImportSystemConfiguration"
 			a := k.want(202, "POST", path, obj{"ImportBuffer": "<Attribute>VCD-DVD</Attribute>"})
@@ -335,6 +340,11 @@ func otherOddities() []oddity {
 			equal(t, "location", a.header.Get("Location"), "")
 			equal(t, "yet", k.want(200, "GET", slot, nil).body["Inserted"], false)
 		}},
+	}
+}
+
+func moreOddities() []oddity {
+	return []oddity{
 		{"cisco-imc", "serial as id, vKVM slot, DVD, prose", func(t *testing.T, k *kind) {
 			equal(t, "id", k.SystemID(), k.Identity().Serial)
 			k.want(400, "POST", k.mgr+"/VirtualMedia/0"+insertMe, obj{"Image": k.plain + "/boot.iso"})

@@ -18,13 +18,13 @@ func amiPersonas() []persona {
 		p.boot.full, p.boot.settings, p.boot.settingsID, p.boot.pending = true, "SD", "OperationSupportedInFutureStateURI", true
 		p.boot.status = http.StatusNoContent
 	},
-		Oddity{"no slots until AMIVirtualMedia.EnableRMedia and ConfigureCDInstance", "bmclib AMI, redfish.md B.2"},
+		Oddity{"no slots until AMIVirtualMedia.EnableRMedia and ConfigureCDInstance", "bmclib AMI, field notes"},
 		Oddity{"an insert is accepted at once and mounted up to a minute later: Oem.Ami.RedirectionStatus", "bmclib AMI"},
-		Oddity{"TransferProtocolType is needed", "redfish.md B.2"},
+		Oddity{"TransferProtocolType is needed", "field notes"},
 		Oddity{"the boot override is at Systems/Self/SD; elsewhere Ami.1.0.OperationSupportedInFutureStateURI", "omni redfish.go, launchpad 2073518"},
 		Oddity{"the system shows the override only after the next boot", "inferred from the pending object"},
 		Oddity{"target, mode and enabled must be sent together", "ironic note fix-redfish-boot-device-full-request"},
-		Oddity{"a PATCH without If-Match: 428", "redfish.md B.5"})
+		Oddity{"a PATCH without If-Match: 428", "field notes"})
 	return []persona{
 		megarac,
 		vary(megarac, "asrockrack", "ASRock Rack on AMI MegaRAC", func(p *persona) {

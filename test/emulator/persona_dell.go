@@ -40,9 +40,9 @@ func dellPersonas() []persona {
 	common := []Oddity{
 		{"session table of 8; full: 503 RAC0218", "gofish #75, check_redfish PR #198"},
 		{"an insert right after an eject fails with 500", "ironic note fix-redfish-vmedia-insert-retry"},
-		{"On while on and ForceOff while off: 409", "redfish.md B.4"},
+		{"On while on and ForceOff while off: 409", "field notes"},
 		{"new tasks are answered 404 at first", "sushy note fix-dell-bmc-404-race-condition"},
-		{"a changed boot mode takes a job and a reboot", "redfish.md B.3"},
+		{"a changed boot mode takes a job and a reboot", "field notes"},
 		{"image that cannot be fetched: RAC0904; busy: SYS518 with 30 s", "iDRAC-Redfish-Scripting #265, metal-operator #170"},
 	}
 	old := append([]Oddity{media, oem}, common...)
@@ -53,12 +53,12 @@ func dellPersonas() []persona {
 			p.power.types = append(p.power.types, "GracefulRestart")
 			p.power.hardRestart, p.errors.single = true, true
 		}, append(old, Oddity{"GracefulRestart is a hard reset", "iDRAC-Redfish-Scripting #29"},
-			Oddity{"ExtendedInfo is one object, not a list", "redfish.md A.8"})...),
+			Oddity{"ExtendedInfo is one object, not a list", "observed with gofish v0.26.0"})...),
 		vary(generic(), "dell-idrac9-fw5", "Dell 14G, iDRAC 9 before 6.00", func(p *persona) {
 			idrac(p, "PowerEdge R640", "5.10.50.00")
 			p.redfishVersion, p.managerModel, p.media.slots = "1.11.0", "14G Monolithic", drives
 			p.boot.foreign = []string{"Cd"}
-		}, append(old, Oddity{"the boot target Cd is the physical drive", "redfish.md B.3"})...),
+		}, append(old, Oddity{"the boot target Cd is the physical drive", "field notes"})...),
 		vary(generic(), "dell-idrac9", "Dell 15G, iDRAC 9 7.x", func(p *persona) {
 			idrac(p, "PowerEdge R650", "7.10.70.00")
 			p.managerModel = "15G Monolithic"

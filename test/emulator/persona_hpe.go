@@ -40,13 +40,13 @@ func hpePersonas() []persona {
 		{"resets while off: 400 InvalidOperationForSystemState, also just after a power change", "ansible-ilo #1, sushy note retry-ilo-not-ready-error"},
 		{"boot changes during POST: UnableToModifyDuringSystemPOST", "launchpad 2136275"},
 		{"BootSourceOverrideMode is read only", "HewlettPackard _ilo5_adaptation.md"},
-		{"errors have ids and no texts, their code is iLO.0.10.ExtendedInfo", "redfish.md C"},
+		{"errors have ids and no texts, their code is iLO.0.10.ExtendedInfo", "field notes"},
 	}
 	newer := append([]Oddity{
 		{"URIs end in a slash; without it 308", "HewlettPackard _ilo5_adaptation.md"},
-		{"ETags are weak", "redfish.md B.5"},
-		{"Oem.Hpe.BootOnNextServerReset of a slot boots from it once, also when set during POST", "redfish.md B.3"},
-		{"actions of its own beside the standard's: HpeiLOVirtualMedia.InsertVirtualMedia", "redfish.md B.2"},
+		{"ETags are weak", "field notes"},
+		{"Oem.Hpe.BootOnNextServerReset of a slot boots from it once, also when set during POST", "field notes"},
+		{"actions of its own beside the standard's: HpeiLOVirtualMedia.InsertVirtualMedia", "field notes"},
 	}, common...)
 	five := vary(generic(), "hpe-ilo5", "HPE Gen10, iLO 5", func(p *persona) {
 		ilo(p, "ProLiant DL360 Gen10", "iLO 5", "iLO 5 v2.72")
@@ -62,7 +62,7 @@ func hpePersonas() []persona {
 			ilo(p, "ProLiant DL360 Gen9", "iLO 4", "iLO 4 v2.82")
 			p.manufacturer, p.redfishVersion, p.oem, p.media.insert = "HP", "1.0.0", oemHp, insertByOEM
 			p.media.refuses = []string{"Inserted", "WriteProtected", "TransferMethod", "TransferProtocolType", "UserName", "Password", "MediaType"}
-		}, append([]Oddity{{"media go in and out by vendor actions below Oem.Hp, with Image only", "redfish.md B.2"}}, common...)...),
+		}, append([]Oddity{{"media go in and out by vendor actions below Oem.Hp, with Image only", "field notes"}}, common...)...),
 		five, six,
 		vary(six, "hpe-ilo7", "HPE Gen12, iLO 7", func(p *persona) {
 			ilo(p, "ProLiant DL360 Gen12", "iLO 7", "iLO 7 v1.12")

@@ -21,7 +21,7 @@ func lenovoPersonas() []persona {
 		{"RDOC slots are no use for URLs", "inferred"},
 		{"sessions end after 300 idle seconds", "pubs.lenovo.com SessionService"},
 		{"no PushPowerButton", "metal-operator PR #129"},
-		{"If-Match * is accepted", "redfish.md B.3"},
+		{"If-Match * is accepted", "field notes"},
 	}
 	xcc := vary(generic(), "lenovo-xcc", "Lenovo ThinkSystem, XCC", func(p *persona) {
 		p.vendor, p.product, p.manufacturer, p.model = "Lenovo", "", "Lenovo", "ThinkSystem SR650"

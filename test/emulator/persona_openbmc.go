@@ -25,7 +25,7 @@ func openbmc() persona {
 		Oddity{"Inserted false is refused", "bmcweb redfish-core/lib/virtual_media.hpp"},
 		Oddity{"the first slot is for the browser only and has no insert action", "bmcweb redfish-core/lib/virtual_media.hpp"},
 		Oddity{"boot targets without UefiHttp", "bmcweb redfish-core/lib/systems.hpp"},
-		Oddity{"reset types in an ActionInfo resource only", "redfish.md A.4"},
+		Oddity{"reset types in an ActionInfo resource only", "observed with gofish v0.26.0"},
 		Oddity{"PoweringOn and PoweringOff are shown", "ibm-openbmc/dev #2619"},
 		Oddity{"If-Match is compared as a string", "bmcweb include/query.hpp"})
 }
@@ -49,7 +49,7 @@ func openbmcPersonas() []persona {
 			p.media.schemes, p.media.needs = []string{"https"}, []string{"TransferProtocolType", "TransferMethod"}
 			p.login.maxCount, p.noManagedBy = true, true
 		}, Oddity{"images over https only; TransferProtocolType and TransferMethod Stream are needed", "openubmc.cn VirtualMediaCD"},
-			Oddity{"the size of the session table is published", "redfish.md B.5"},
+			Oddity{"the size of the session table is published", "field notes"},
 			Oddity{"the system has no Links.ManagedBy", "sushy note retry-on-missing-managedby"}),
 	}
 }

@@ -26,10 +26,10 @@ func otherPersonas() []persona {
 			p.media.slots = []slotSpec{{id: "0", name: "vKVM Media", types: []string{"DVD"}, local: true, listed: true},
 				{id: "1", name: "CIMC-Mapped vDVD", types: []string{"DVD"}}, {id: "2", name: "CIMC-Mapped vHDD", types: []string{"USBStick"}, suffixes: []string{".img"}}}
 			p.media.prose = true
-		}, Oddity{"the system's id is its serial number", "redfish.md B.2, from memory"},
+		}, Oddity{"the system's id is its serial number", "field notes, from memory"},
 			Oddity{"the first slot is for vKVM only and refuses images with 400", "launchpad 2031595, 2039042"},
 			Oddity{"media types say DVD, not CD", "ironic note handle-dvd-only-vmedia"},
-			Oddity{"allowable values are prose", "redfish.md B.2"}),
+			Oddity{"allowable values are prose", "field notes"}),
 		vary(openbmc(), "cisco-c845a", "Cisco UCS C845A M8, OpenBMC-based", func(p *persona) {
 			p.vendor, p.manufacturer, p.model = "Cisco Systems Inc.", "Cisco Systems Inc", "UCSC-845A-M8"
 			p.media.schemes = []string{"http", "https"}

@@ -22,13 +22,13 @@ func supermicroPersonas() []persona {
 		{"the virtual CD is the boot target UsbCd", "sushy note change-bootdev-smc"},
 		{"a boot change without Enabled falls back to Once", "story 2008547"},
 		{"16 sessions", "Supermicro Redfish guide"},
-		{"without its licence: SMC OemLicenseNotPassed", "redfish.md B.5"},
+		{"without its licence: SMC OemLicenseNotPassed", "field notes"},
 	}
 	newer := append([]Oddity{
 		{"Inserted and WriteProtected are refused", "sushy note fix-insert-media-payload, community.general #4839"},
 		{"Image stays shown after an eject; ConnectedVia says NotConnected", "community.general #6969, #7470"},
 		{"the system links to the manager's media", "bmclib fixtures/supermicro"},
-		{"one slot", "redfish.md B.2"},
+		{"one slot", "field notes"},
 	}, common...)
 	explicit := Oddity{"an override needs Mode UEFI in the request", "metal-operator redfish_supermicro.go"}
 	eleven := vary(generic(), "supermicro-x11", "Supermicro X11", func(p *persona) {
@@ -54,7 +54,7 @@ func supermicroPersonas() []persona {
 		}, append([]Oddity{
 			{"media by PATCH {Host, Path} of Managers/1/VM1/CfgCD and IsoConfig.Mount, IsoConfig.UnMount; http", "bmclib supermicro provider"},
 			{"the slot itself is read at Managers/1/VM1/CD1", "inferred"},
-			{"BootSourceOverrideMode is unknown", "redfish.md B.3"},
+			{"BootSourceOverrideMode is unknown", "field notes"},
 		}, common...)...),
 		eleven, twelve, thirteen,
 		vary(thirteen, "supermicro-x14", "Supermicro X14", func(p *persona) { p.model, p.firmware = "SYS-622C-TN24R", "01.01.08" }),
