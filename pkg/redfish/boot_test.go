@@ -358,3 +358,21 @@ func TestModeWhereAnotherIsPublished(t *testing.T) {
 		}
 	}
 }
+
+// TestNotReadyForPower: the same message says that power is so already, and that
+// the BMC is not ready.
+func TestNotReadyForPower(t *testing.T) {
+	for words, kind := range map[string]Kind{"Power is off": KindConflict, "Not ready": KindBusy, "": KindBusy} {
+		s, b := newBMC(t)
+		s.on(resetRoute, func(w http.ResponseWriter, _ *http.Request) {
+			refuse(w, http.StatusBadRequest, "iLO.2.15.InvalidOperationForSystemState", words)
+		})
+		for _, reset := range []ResetType{ResetOn, ResetForceOff, ResetGracefulShutdown} {
+			err := b.Reset(t.Context(), reset)
+			_ = wantKind(t, err, kind)
+			if after, _ := RetryAfter(err); (after == notReady) != (kind == KindBusy) {
+				t.Errorf("%s, %s: come back in %s", words, reset, after)
+			}
+		}
+	}
+}

@@ -147,7 +147,7 @@ func TestKinds(t *testing.T) {
 		kind   Kind
 	}{
 		{409, "", KindConflict}, {409, "Base.1.8.ActionParameterValueConflict", KindConflict},
-		{400, "iLO.2.15.InvalidOperationForSystemState", KindConflict}, {400, "iLO.2.15.UnableToModifyDuringSystemPOST", KindBusy},
+		{400, "iLO.2.15.InvalidOperationForSystemState", KindBusy}, // it does not say that power is so already {400, "iLO.2.15.UnableToModifyDuringSystemPOST", KindBusy},
 		{400, "iLO.2.15.UnableToModifyWhileKVMIPConnected", KindBusy}, {400, "IDRAC.2.8.RAC0679", KindBusy}, {400, "IDRAC.2.8.LC068", KindBusy},
 		{400, "Ami.1.0.OperationSupportedInFutureStateURI", KindUnsupported},
 		{400, "", KindProtocol}, {403, "", KindUnauthorized}, {403, "SMC.1.0.OemLicenseNotPassed", KindUnsupported},

@@ -14,7 +14,7 @@ const isoConfigID = "CfgCD"
 // have an IsoConfig beside it, MegaRAC has no slots before remote media was
 // switched on.
 func (c *client) hiddenSlots(ctx context.Context, op string, row *vendor, slots []Slot, refs []slotRef) ([]Slot, []slotRef, error) {
-	switch row.insert {
+	switch row.hidden {
 	case insertIsoConfig:
 		return c.findIsoConfig(ctx, op, slots, refs)
 	case insertEnable:

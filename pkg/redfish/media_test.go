@@ -152,9 +152,17 @@ func TestLenovoSlots(t *testing.T) {
 	}
 }
 
+// TestIsoConfig: on boards that are known for it, and on those whose generation
+// cannot be told.
 func TestIsoConfig(t *testing.T) {
+	for _, vendor := range []string{"supermicro-x10", "supermicro"} {
+		t.Run(vendor, func(t *testing.T) { isoConfig(t, vendor) })
+	}
+}
+
+func isoConfig(t *testing.T, vendor string) {
 	const config = "/redfish/v1/Managers/1/VM1/CfgCD"
-	s, b := vendorBMC(t, "supermicro-x10")
+	s, b := vendorBMC(t, vendor)
 	s.json("/redfish/v1/Managers/1", doc{"Id": "1", "VirtualMedia": ref("/redfish/v1/Managers/1/VM1")})
 	s.json("/redfish/v1/Managers/1/VM1", doc{"Members": []any{}})
 	s.json(config, doc{"Host": "", "Actions": doc{"#IsoConfig.Mount": doc{"target": config + "/Mount"}, "#IsoConfig.UnMount": doc{"target": config + "/UnMount"}}})

@@ -2,7 +2,6 @@ package redfish
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -93,18 +92,30 @@ func (c *client) Reset(ctx context.Context, reset ResetType) error {
 	return c.notYet(reset, err)
 }
 
-// lateOn is when to try On again where it is refused for a while after an Off.
-const lateOn = 10 * time.Second
+const (
+	// lateOn is when to try On again where it is refused for a while after an Off.
+	lateOn = 10 * time.Second
+	// notReady is when to try again where the BMC is not ready for a change of
+	// power, which it is not just after another one.
+	notReady = 5 * time.Second
+)
 
 // notYet tells a refusal for the moment from one because it is so already: an On
-// that conflicts with a server that was last read off has come too soon.
+// that conflicts with a server that was last read off has come too soon, and so
+// has a change that the server's state does not allow while its power is not what
+// the BMC complains of.
 func (c *client) notYet(reset ResetType, err error) error {
-	var e *Error
-	if reset != ResetOn || !errors.As(err, &e) || e.Kind != KindConflict || c.row().power != powerLateOn || c.know().power != PowerOff {
+	e, ok := asError(err)
+	if !ok || e.Kind != KindConflict {
 		return err
 	}
-	e.Kind, e.Message, e.After = KindBusy, "the BMC takes no power-on so soon after the power-off", lateOn
-	return e
+	switch {
+	case reset == ResetOn && c.row().power == powerLateOn && c.know().power == PowerOff:
+		e.Kind, e.Message, e.After = KindBusy, "the BMC takes no power-on so soon after the power-off", lateOn
+	case e.refusal.has("invalidoperationforsystemstate") && !e.refusal.names("power is"):
+		e.Kind, e.Message, e.After = KindBusy, "the BMC is not ready for a change of power yet", notReady
+	}
+	return err
 }
 
 // pick gives the first wanted word among the allowed in the BMC's spelling; an

@@ -77,6 +77,9 @@ type vendor struct {
 	// for anything; nil: every slot that has a way in.
 	usable []string
 	insert insertForm
+	// hidden is what is looked for where no slot takes an image: insertIsoConfig or
+	// insertEnable. The zero value is none.
+	hidden insertForm
 	// fields are what this BMC wants in an insert body beyond the image.
 	fields []string
 	eject  ejectForm

@@ -44,22 +44,22 @@ var vendors = []vendor{
 	lenovo("lenovo", "Lenovo XClarity Controller of unknown generation"),
 	{
 		name: "supermicro-x10", family: "supermicro", products: "Supermicro X10 and X11 with old firmware", software: []string{"supermicro"}, maker: []string{"supermicro"},
-		models: []string{"x10", "h10"}, media: mediaManager, insert: insertIsoConfig, cdTargets: []string{"UsbCd", "Cd"}, imageStays: true,
+		models: []string{"x10", "h10"}, media: mediaManager, insert: insertIsoConfig, cdTargets: []string{"UsbCd", "Cd"}, imageStays: true, hidden: insertIsoConfig,
 		licence: licenceSupermicro, notes: "rejects a boot mode; one medium", source: "bmclib supermicro provider and fixtures; metal-operator redfish_supermicro",
 	},
 	{
 		name: "supermicro-x11", family: "supermicro", products: "Supermicro X11, H11", software: []string{"supermicro"}, maker: []string{"supermicro"},
-		models: []string{"x11", "h11"}, media: mediaManager, cdTargets: []string{"UsbCd", "Cd"}, bootMode: modeUEFI, imageStays: true,
+		models: []string{"x11", "h11"}, media: mediaManager, cdTargets: []string{"UsbCd", "Cd"}, bootMode: modeUEFI, imageStays: true, hidden: insertIsoConfig,
 		licence: licenceSupermicro, notes: "refuses Inserted and WriteProtected in an insert; without Enabled in the request an override falls back to Once", source: "sushy fix-insert-media-payload, change-bootdev-smc; community.general PR 4839, #6969",
 	},
 	{
 		name: "supermicro-x12", family: "supermicro", products: "Supermicro X12, H12", software: []string{"supermicro"}, maker: []string{"supermicro"},
-		models: []string{"x12", "h12"}, media: mediaManager, cdTargets: []string{"UsbCd", "Cd"}, bootMode: modeUEFI, imageStays: true,
+		models: []string{"x12", "h12"}, media: mediaManager, cdTargets: []string{"UsbCd", "Cd"}, bootMode: modeUEFI, imageStays: true, hidden: insertIsoConfig,
 		licence: licenceSupermicro, notes: "refuses ? and = in the image's URL", source: "sushy fix-insert-media-payload; ironic remove-filename-param-from-vmedia-url",
 	},
 	{
 		name: "supermicro", family: "supermicro", products: "Supermicro X13, X14, H13, ARS", software: []string{"supermicro"}, maker: []string{"supermicro", "super micro"},
-		media: mediaManager, cdTargets: []string{"UsbCd", "Cd"}, bootMode: modeUEFI, imageStays: true,
+		media: mediaManager, cdTargets: []string{"UsbCd", "Cd"}, bootMode: modeUEFI, imageStays: true, hidden: insertIsoConfig,
 		licence: licenceSupermicro, notes: "may report success and fall back to Legacy, disabled: read back, then the other target and no mode", source: "bmclib fixtures/supermicro; sushy supermicro-vmedia-dev-workaround",
 	},
 	{
@@ -92,12 +92,12 @@ var vendors = []vendor{
 	},
 	{
 		name: "asrockrack", family: "ami", products: "ASRock Rack on MegaRAC", software: []string{"asrockrack"}, maker: []string{"asrockrack", "asrock"},
-		media: mediaManager, insert: insertEnable, fields: []string{"TransferProtocolType"}, bootMode: modeUEFI, bootBody: bodyFull, bootPlace: placeSettings, patchTag: tagAny,
+		media: mediaManager, insert: insertEnable, hidden: insertEnable, fields: []string{"TransferProtocolType"}, bootMode: modeUEFI, bootBody: bodyFull, bootPlace: placeSettings, patchTag: tagAny,
 		tuning: Tuning{AfterInsert: time.Minute}, source: "ironic redfish-full-boot-payload-asrockrack; bmclib asrockrack; launchpad 2073518",
 	},
 	{
 		name: "ami", family: "ami", products: "AMI MegaRAC", software: []string{"american megatrends", "ami redfish", "megarac", "\nami\n"}, maker: []string{"american megatrends"},
-		media: mediaManager, insert: insertEnable, fields: []string{"TransferProtocolType"}, bootMode: modeUEFI, bootBody: bodyFull, bootPlace: placeSettings, patchTag: tagAny,
+		media: mediaManager, insert: insertEnable, hidden: insertEnable, fields: []string{"TransferProtocolType"}, bootMode: modeUEFI, bootBody: bodyFull, bootPlace: placeSettings, patchTag: tagAny,
 		tuning: Tuning{AfterInsert: time.Minute}, notes: "mounts in the background; remote media may have to be switched on first", source: "bmclib AMI; omni redfish; sushy check-for-boot-attrs-in-settingsuri; launchpad 2073518",
 	},
 	{

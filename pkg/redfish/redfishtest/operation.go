@@ -162,11 +162,31 @@ func (w *bench) untilSlot(ctx context.Context, id, what string, wanted func(redf
 	})
 }
 
-func (w *bench) reset(ctx context.Context, r redfish.ResetType, to redfish.PowerState) error {
-	if err := w.change(ctx, func(ctx context.Context) error { return w.Reset(ctx, r) }); err != nil {
-		return err
+// tries is how often a request is made whose effect does not come: a BMC may
+// refuse it as a conflict for a while, and a driver may need several forms of it,
+// each of which the BMC can take without doing anything.
+const tries = 5
+
+// effect makes the request and waits for its effect, again and again.
+func (w *bench) effect(ctx context.Context, what string, request func(context.Context) error, wanted func(redfish.State) bool) error {
+	part := *w
+	part.patience = w.patience / tries
+	var err error
+	for range tries {
+		if err = w.change(ctx, request); err != nil {
+			return err
+		}
+		if err = part.untilState(ctx, what, wanted); !errors.Is(err, errNoEffect) {
+			return err
+		}
 	}
-	return w.untilState(ctx, "power "+string(to), func(s redfish.State) bool { return s.Power == to })
+	return err
+}
+
+func (w *bench) reset(ctx context.Context, r redfish.ResetType, to redfish.PowerState) error {
+	return w.effect(ctx, "power "+string(to),
+		func(ctx context.Context) error { return w.Reset(ctx, r) },
+		func(s redfish.State) bool { return s.Power == to })
 }
 
 func enrol(ctx context.Context, w *bench) (string, error) {
@@ -252,34 +272,18 @@ func (w *bench) empty(ctx context.Context, id string) error {
 	return w.untilSlot(ctx, id, "slot "+id+" empty", redfish.Slot.Empty)
 }
 
-// armTries: a driver may need several forms of the override, each of which a BMC
-// can take without doing anything.
-const armTries = 5
-
 func bootFromCD(ctx context.Context, w *bench) (string, error) {
-	words, err := insert(ctx, w)
-	if err != nil {
+	if words, err := insert(ctx, w); err != nil {
 		return words, err
 	}
-	part := *w
-	part.patience = w.patience / armTries
-	for range armTries {
-		if err = w.change(ctx, func(ctx context.Context) error { return w.SetBootOnce(ctx, redfish.BootCD) }); err != nil {
-			return "", err
-		}
-		err = part.untilState(ctx, "boot once from CD", func(s redfish.State) bool { return s.Boot.OnceFrom(redfish.BootCD) })
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, errNoEffect) {
-			return "", err
-		}
-	}
+	err := w.effect(ctx, "boot once from CD",
+		func(ctx context.Context) error { return w.SetBootOnce(ctx, redfish.BootCD) },
+		func(s redfish.State) bool { return s.Boot.OnceFrom(redfish.BootCD) })
 	if err != nil {
 		return "", err
 	}
 	s, err := w.State(ctx)
-	words = "target " + s.Boot.Target
+	words := "target " + s.Boot.Target
 	if s.Boot.Mode != "" {
 		words += ", mode " + s.Boot.Mode
 	}
