@@ -175,34 +175,45 @@ func (x *exchange) fail(status int, ms ...message) bool {
 	return true
 }
 
-// shapeLocked is a resource as it goes out: marshalled, with the persona's and
-// the faults' changes.
-func (b *BMC) shapeLocked(path string, d doc) ([]byte, error) {
+// slashedDoc is a resource marshalled, with the links as the persona has them.
+func (b *BMC) slashedDoc(d doc) ([]byte, error) {
 	raw, err := json.Marshal(d)
-	if err != nil {
-		return nil, err
-	}
-	var shapes []*active
-	if len(b.faults)+len(b.front.faults) > 0 {
-		for _, f := range faults {
-			if a := b.faultLocked(f.Name); f.shape != nil && a != nil {
-				shapes = append(shapes, a)
-			}
-		}
-	}
-	slash := b.kind().http.slash
-	if !slash && len(shapes) == 0 {
-		return raw, nil
+	if err != nil || !b.kind().http.slash {
+		return raw, err
 	}
 	var m map[string]any
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return nil, err
 	}
-	if slash {
-		trailing(m)
-	}
-	for _, a := range shapes {
-		a.shape(b, a, path, m)
-	}
+	trailing(m)
 	return json.Marshal(m)
+}
+
+// shape lets the faults change a resource on its way out; its ETag stays, so
+// that an If-Match is judged as if there were no fault.
+func (b *BMC) shape(r *http.Request, path string, raw []byte) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var m map[string]any
+	for _, f := range faults {
+		if len(b.faults)+len(b.front.faults) == 0 {
+			return raw
+		}
+		a := b.faultLocked(f.Name)
+		if f.shape == nil || a == nil || !a.hits(b, r) {
+			continue
+		}
+		if m == nil && json.Unmarshal(raw, &m) != nil {
+			return raw
+		}
+		f.shape(b, a, path, m)
+	}
+	if m == nil {
+		return raw
+	}
+	shaped, err := json.Marshal(m)
+	if err != nil {
+		panic("emulator: a decoded resource cannot be encoded: " + err.Error())
+	}
+	return shaped
 }

@@ -89,7 +89,7 @@ var faults []*fault
 func init() {
 	faults = slices.Concat(connectionFaults(), httpFaults(), sessionFaults(), bodyFaults(), lieFaults(), mediaFaults(), bootFaults(), powerFaults(), traitFaults(), bmcFaults())
 	for _, f := range faults {
-		f.Requests = f.Requests || f.before != nil || f.spoil != nil
+		f.Requests = f.Requests || f.before != nil || f.spoil != nil || f.shape != nil
 	}
 }
 

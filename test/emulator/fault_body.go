@@ -47,6 +47,8 @@ func bodyFaults() []*fault {
 			}},
 		{Fault: Fault{Group: "body", Name: "errors-single", Does: "ExtendedInfo is an object, not a list", Source: "observed with gofish v0.26.0, older iDRAC"},
 			trait: func(p *persona, _ *active) { p.errors.single = true }},
+		{Fault: Fault{Group: "body", Name: "errors-message-id", Does: "errors have MessageID instead of MessageId", Source: "field notes"},
+			trait: func(p *persona, _ *active) { p.errors.idKey = "MessageID" }},
 		{Fault: Fault{Group: "body", Name: "error-in-200", Does: "changes are answered 200 with an error inside, and nothing happens", Source: "observed with gofish v0.26.0"},
 			before: func(x *exchange, _ *active) bool {
 				if x.r.Method == http.MethodGet || x.r.Method == http.MethodHead || cleanPath(x.r.URL.Path) == x.b.sessionsPath() {

@@ -36,6 +36,7 @@ func httpFaults() []*fault {
 				p.tasks.noBody = a.text == "no-body"
 			}},
 		{Fault: Fault{Group: "http", Name: "task-404", Does: "a new task is answered 404 for a while", Arg: "duration", Default: "2s", Source: "sushy note fix-dell-bmc-404-race-condition"}, kind: argDuration},
+		{Fault: Fault{Group: "http", Name: "task-new", Does: "tasks stay in state New, whatever happened", Source: "field notes: iDRAC"}},
 		{Fault: Fault{Group: "http", Name: "task-gone", Does: "a task is gone once it ended", Source: "field notes"}},
 	}
 }

@@ -61,6 +61,8 @@ func traitFaults() []*fault {
 		p.http.etag = map[string]etagForm{"weak": etagWeak, "empty": etagEmpty, "none": etagNone}[a.text]
 	})
 	etag.Arg, etag.Default, etag.kind = "weak | empty | none", "weak", argChoice
+	ejectEmpty := trait("eject-empty", "an eject of an empty slot is answered with this status", "field notes", func(p *persona, a *active) { p.media.ejectEmpty = int(a.number) })
+	ejectEmpty.Arg, ejectEmpty.Default, ejectEmpty.kind = "number", "500", argNumber
 	return []*fault{
 		etag,
 		trait("etag-needed", "a PATCH without If-Match is answered 428", "field notes: 428", func(p *persona, _ *active) { p.http.needTag = true }),
@@ -106,6 +108,8 @@ func traitFaults() []*fault {
 		trait("no-graceful", "reset types without GracefulShutdown", "field notes", func(p *persona, _ *active) {
 			p.power.types = []string{"On", "ForceOff", "ForceRestart"}
 		}),
+		trait("insert-replaces", "an insert into a full slot replaces the medium without a word", "field notes: sushy-tools", func(p *persona, _ *active) { p.media.replaces = true }),
+		ejectEmpty,
 		trait("slots-hidden", "the virtual media collection is empty", "field notes: AMI", func(p *persona, _ *active) { p.media.hidden = true }),
 	}
 }

@@ -218,6 +218,10 @@ func httpChecks() map[string]check {
 			x.ClearFault("task-404")
 			x.want(200, "GET", at, nil)
 		}},
+		"task-new": {run: func(t *testing.T, x *faulty) {
+			x.fault("async", "")
+			equal(t, "state", x.want(202, "GET", x.want(202, "PATCH", systemPath, boot("Cd")).header.Get("Location"), nil).body["TaskState"], "New")
+		}},
 		"task-gone": {run: func(_ *testing.T, x *faulty) {
 			x.fault("async", "")
 			x.want(404, "GET", x.want(202, "PATCH", systemPath, boot("Cd")).header.Get("Location"), nil)
@@ -311,8 +315,8 @@ func bodyChecks() map[string]check {
 			equal(t, "ids", x.want(200, "POST", resetPath, obj{"ResetType": "On"}).ids(), []string{"InternalError"})
 			equal(t, "power", x.State().Power, "Off")
 		}},
-		"nulls": {run: func(t *testing.T, x *faulty) {
-			equal(t, "power", []any{x.system("PowerState"), x.system("Boot")}, []any{nil, nil})
+		"nulls": {arg: "every=2,path=Systems", run: func(t *testing.T, x *faulty) {
+			equal(t, "power", []any{x.system("PowerState"), x.system("PowerState"), x.system("PowerState")}, []any{"Off", nil, "Off"})
 		}},
 		"wrong-types":   {run: func(t *testing.T, x *faulty) { equal(t, "power", x.system("PowerState"), 3) }},
 		"members-empty": {run: members([]any{})}, "members-missing": {run: members(nil)},

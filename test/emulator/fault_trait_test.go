@@ -68,6 +68,12 @@ func traitChecks() map[string]check {
 
 func stateChecks() map[string]check {
 	return map[string]check{
+		"errors-message-id": {run: func(t *testing.T, x *faulty) {
+			e := x.want(404, "GET", "/redfish/v1/nowhere", nil).body["error"].(obj)["@Message.ExtendedInfo"].([]any)[0].(obj)
+			if e["MessageID"] == nil || e["MessageId"] != nil {
+				t.Errorf("%v", e)
+			}
+		}},
 		"clock": {arg: "-24h", run: func(t *testing.T, x *faulty) {
 			_, header, body, _ := x.raw("/redfish/v1/Managers/1")
 			when, err := http.ParseTime(header.Get("Date"))
@@ -90,8 +96,10 @@ func stateChecks() map[string]check {
 			x.until("boot", booted)
 			x.want(200, "PATCH", systemPath, boot("Cd"))
 		}},
-		"no-managed-by": {run: func(t *testing.T, x *faulty) { equal(t, "manager", x.system("Links").(obj)["ManagedBy"], nil) }},
-		"no-graceful":   {run: func(_ *testing.T, x *faulty) { x.start(); x.reset(400, "GracefulShutdown") }},
+		"no-managed-by":   {run: func(t *testing.T, x *faulty) { equal(t, "manager", x.system("Links").(obj)["ManagedBy"], nil) }},
+		"no-graceful":     {run: func(_ *testing.T, x *faulty) { x.start(); x.reset(400, "GracefulShutdown") }},
+		"insert-replaces": {setup: func(x *faulty) { x.put(204) }, run: func(_ *testing.T, x *faulty) { x.put(204) }},
+		"eject-empty":     {arg: "409", run: func(_ *testing.T, x *faulty) { x.eject(409, "CD1") }},
 		"slots-hidden": {run: func(t *testing.T, x *faulty) {
 			equal(t, "slots", x.want(200, "GET", mediaPath, nil).body["Members"], []any{})
 		}},

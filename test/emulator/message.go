@@ -16,6 +16,8 @@ type errorForm struct {
 	code string
 	// single: ExtendedInfo is an object, not a list. bare: no texts.
 	single, bare bool
+	// idKey is the name of the id where it is not MessageId.
+	idKey string
 }
 
 func (e errorForm) id(id string) string {
@@ -55,10 +57,10 @@ type message struct {
 
 func (m message) doc(e errorForm) doc {
 	if e.bare {
-		return doc{"MessageId": e.id(m.id), "MessageArgs": append([]string{}, m.args...)}
+		return doc{cmp.Or(e.idKey, "MessageId"): e.id(m.id), "MessageArgs": append([]string{}, m.args...)}
 	}
 	d := doc{
-		"@odata.type": "#Message.v1_1_2.Message", "MessageId": e.id(m.id), "Message": m.text,
+		"@odata.type": "#Message.v1_1_2.Message", cmp.Or(e.idKey, "MessageId"): e.id(m.id), "Message": m.text,
 		"MessageArgs": append([]string{}, m.args...), "MessageSeverity": m.severity, "Severity": m.severity,
 		"Resolution": m.resolution,
 	}

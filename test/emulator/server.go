@@ -198,7 +198,7 @@ func (c *call) dispatch(path string, n *node) {
 // view is the current representation of a node and its ETag.
 func (c *call) view(path string, n *node) ([]byte, string) {
 	c.b.mu.Lock()
-	raw, err := c.b.shapeLocked(path, n.view())
+	raw, err := c.b.slashedDoc(n.view())
 	c.b.mu.Unlock()
 	if err != nil {
 		panic(fmt.Sprintf("emulator: resource %s: %v", path, err))
@@ -224,6 +224,7 @@ func (c *call) slashed() bool {
 
 func (c *call) get(path string, n *node) {
 	raw, tag := c.view(path, n)
+	raw = c.b.shape(c.r, path, raw)
 	switch c.b.kind().http.etag {
 	case etagNone:
 	case etagEmpty:

@@ -90,8 +90,15 @@ func (b *BMC) taskNode(path string) *node {
 	if t == nil || !b.shownLocked(t) {
 		return nil
 	}
-	view := func() doc { return t.doc(b.kind().errors) }
-	if monitor && t.ended.IsZero() {
+	stuck := b.faultLocked("task-new") != nil
+	view := func() doc {
+		d := t.doc(b.kind().errors)
+		if stuck {
+			d["TaskState"], d["PercentComplete"] = "New", 0
+		}
+		return d
+	}
+	if monitor && (t.ended.IsZero() || stuck) {
 		return &node{view: view, status: http.StatusAccepted}
 	}
 	return &node{view: view}
