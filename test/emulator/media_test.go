@@ -101,16 +101,16 @@ func TestBootOnceFromCDIsConsumedAndFetchedByRange(t *testing.T) {
 	x.insert(204, "CD2", files.URL+"/config.iso")
 	x.override("Cd", "Once")
 	x.reset(204, "On")
-	x.untilPower(emulator.On)
-	equal(t, "override before the boot", x.State().Override, emulator.Override{Target: "Cd", Enabled: "Once", Mode: "UEFI"})
 	x.until("guest", func(s emulator.State) bool { return s.GuestRunning })
 	x.reset(204, "GracefulShutdown")
 	x.untilPower(emulator.Off)
 	b := g.last()
 	equal(t, "boot", []any{b.Device, b.Slot, len(b.Media), b.Media[0].Slot, b.Media[1].Slot, b.Media[1].URL},
 		[]any{"Cd", "CD1", 2, "CD1", "CD2", files.URL + "/config.iso"})
-	equal(t, "override", x.log(emulator.EventOverride), []string{
-		"override:redfish:None/Disabled/UEFI>Cd/Once/UEFI", "override:firmware:Cd/Once/UEFI>None/Disabled/UEFI"})
+	equal(t, "override is consumed after POST", x.log(emulator.EventOverride, emulator.EventPower)[:4], []string{
+		"override:redfish:None/Disabled/UEFI>Cd/Once/UEFI", "power:redfish:Off>PoweringOn", "power:redfish:PoweringOn>On",
+		"override:firmware:Cd/Once/UEFI>None/Disabled/UEFI"})
+	equal(t, "overrides", len(x.log(emulator.EventOverride)), 2)
 	equal(t, "fetches", x.log(emulator.EventFetch, emulator.EventFetchFailed, emulator.EventBootFailed), []string{"media-fetch:firmware:>CD1"})
 	x.reset(204, "On") // the next boot is from the disk, and a new cycle
 	x.untilBooted("Hdd")

@@ -4,19 +4,19 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/beskar7/beskar7/test/emulator"
 )
 
 func TestPowerTakesTimeAndRefusesWhatChangesNothing(t *testing.T) {
-	x := newBox(t, newFleet(t, emulator.Options{}), emulator.Spec{})
+	timings := quick
+	timings.PowerOff = time.Hour // so that PoweringOff is there to be seen
+	x := newBox(t, newFleet(t, emulator.Options{Timings: timings}), emulator.Spec{})
 	equal(t, "ids", x.reset(409, "ForceOff").ids(), []string{"InvalidOperationForSystemState"})
 	x.reset(409, "ForceRestart")
 	x.reset(409, "GracefulShutdown")
 	x.reset(204, "On")
-	if p := x.State().Power; p != emulator.PoweringOn {
-		t.Errorf("power %s right after On", p)
-	}
 	x.reset(409, "On")
 	x.untilPower(emulator.On)
 	equal(t, "PowerState", x.want(200, "GET", systemPath, nil).body["PowerState"], "On")
@@ -27,10 +27,10 @@ func TestPowerTakesTimeAndRefusesWhatChangesNothing(t *testing.T) {
 		t.Errorf("power %s right after ForceOff", p)
 	}
 	x.reset(409, "On")
-	x.untilPower(emulator.Off)
+	x.CutPower()
 	equal(t, "log", x.log(emulator.EventPower, emulator.EventReset, emulator.EventBoot), []string{
 		"reset:redfish:>On", "power:redfish:Off>PoweringOn", "power:redfish:PoweringOn>On", "boot:firmware:>Hdd",
-		"reset:redfish:>ForceOff", "power:redfish:On>PoweringOff", "power:redfish:PoweringOff>Off",
+		"reset:redfish:>ForceOff", "power:redfish:On>PoweringOff", "power:outside:PoweringOff>Off",
 	})
 	x.want(400, "POST", resetPath, obj{"ResetType": "Nmi"})
 	x.want(400, "POST", resetPath, obj{})

@@ -47,6 +47,7 @@ func (b *BMC) listenLocked(addr string) error {
 				if b.door.dropsIdle.Load() {
 					_ = c.Close()
 				}
+			case http.StateActive, http.StateHijacked, http.StateClosed:
 			}
 		},
 	}

@@ -25,7 +25,7 @@ func (x *box) login(status int, password string) answer {
 
 func TestSessions(t *testing.T) {
 	timings := quick
-	timings.SessionTimeout = 150 * time.Millisecond
+	timings.SessionTimeout = 1500 * time.Millisecond
 	x := newBox(t, newFleet(t, emulator.Options{Timings: timings}), emulator.Spec{Password: "pw"})
 	a := x.login(201, "pw")
 	token, location := a.header.Get("X-Auth-Token"), a.header.Get("Location")
@@ -41,7 +41,7 @@ func TestSessions(t *testing.T) {
 
 	token = x.login(201, "pw").header.Get("X-Auth-Token")
 	x.header = http.Header{"X-Auth-Token": {token}}
-	time.Sleep(200 * time.Millisecond) // idle for longer than the timeout
+	x.eventually("idle for too long", func() bool { return x.State().Sessions == 0 }, nil)
 	equal(t, "stale", x.want(401, "GET", systemPath, nil).ids(), []string{"NoValidSession"})
 
 	x.header = nil
@@ -66,7 +66,7 @@ func TestSessions(t *testing.T) {
 
 func TestWrongPasswordsLockTheAccount(t *testing.T) {
 	timings := quick
-	timings.Lockout = 200 * time.Millisecond
+	timings.Lockout = 1500 * time.Millisecond
 	x := newBox(t, newFleet(t, emulator.Options{Timings: timings}), emulator.Spec{Password: "pw"})
 	token := x.login(201, "pw").header.Get("X-Auth-Token")
 	wrong := http.Header{}
@@ -93,7 +93,7 @@ func TestWrongPasswordsLockTheAccount(t *testing.T) {
 	x.want(401, "GET", systemPath, nil)
 	x.header = http.Header{"X-Auth-Token": {token}}
 	x.want(200, "GET", systemPath, nil) // sessions live on
-	time.Sleep(250 * time.Millisecond)
+	x.eventually("unlocked", func() bool { return x.State().LockedUntil.IsZero() }, nil)
 	x.login(201, "pw")
 	equal(t, "log", []int{len(x.log(emulator.EventLoginFailed)), len(x.log(emulator.EventLockout))}, []int{7, 1})
 	equal(t, "unauthorized", x.Requests().Unauthorized, 7)

@@ -237,6 +237,19 @@ const (
 	bootMode    = "BootSourceOverrideMode"
 )
 
+// settle makes o whole: which of its properties follow from those sent.
+func (f bootForm) settle(o *Override, target, enabled bool) {
+	if f.onceUnlessSaid && target && !enabled {
+		o.Enabled = "Once"
+	}
+	if (target && o.Target == "None") || (enabled && o.Enabled == "Disabled") {
+		o.Enabled = "Disabled"
+		if !f.keepTarget || target {
+			o.Target = "None"
+		}
+	}
+}
+
 // completeBootLocked is what the persona makes of a boot change as a whole.
 func (b *BMC) completeBootLocked(boot map[string]json.RawMessage, o *Override, was Override) (ms []message) {
 	f := b.kind().boot
@@ -248,15 +261,7 @@ func (b *BMC) completeBootLocked(boot map[string]json.RawMessage, o *Override, w
 			ms = append(ms, msgPropertyMissing("Boot/"+name))
 		}
 	}
-	if f.onceUnlessSaid && target && !enabled {
-		o.Enabled = "Once"
-	}
-	if (target && o.Target == "None") || (enabled && o.Enabled == "Disabled") {
-		o.Enabled = "Disabled"
-		if !f.keepTarget || target {
-			o.Target = "None"
-		}
-	}
+	f.settle(o, target, enabled)
 	arms := o.Enabled != "Disabled"
 	if arms && f.mode == modeRequired && !mode {
 		ms = append(ms, msgPropertyMissing("Boot/"+bootMode))
