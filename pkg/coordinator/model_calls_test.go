@@ -49,7 +49,7 @@ func (r *replica) restart() {
 	r.leads = false
 	r.validUntil = time.Time{}
 	if !r.leader {
-		r.validUntil, r.transitions = r.clock.Now().Add(time.Hour), r.transitions+1
+		r.validUntil, r.transitions = r.clock.Now().Add(15*time.Minute), r.transitions+1
 		r.tenures[Fence{r.name, r.transitions}] = true
 	}
 	r.optimistic = NewOptimistic(options)

@@ -47,6 +47,11 @@ func (m *model) vanish(name string) {
 	m.tell("%s vanishes", name)
 	m.count("machine vanished")
 	m.at.api.drop(machine)
+	if m.random.IntN(2) == 0 {
+		m.count("machine of a former one's name")
+		m.create(name)
+		return
+	}
 	m.vanished = append(m.vanished, machine)
 }
 
@@ -109,6 +114,14 @@ func (m *model) hostController(s *side, name string) {
 	h := Holding{Host: host, Machine: s.api.machines[claim.Machine], Cluster: &clusterv1.Cluster{}, Now: m.clock.Now(), ClaimedSince: m.clock.Now()}
 	h.Cluster.Spec.Paused = ptr.To(s.paused)
 	key := s.name + claim.ID
+	alone := h.Machine == nil || !host.ClaimedBy(h.Machine)
+	if alone && claim.Release == nil && !s.paused && !host.Spec.Paused {
+		if _, seen := m.alone[key]; !seen {
+			m.alone[key] = m.clock.Now()
+		}
+	} else {
+		delete(m.alone, key)
+	}
 	if since, seen := m.since[key]; seen {
 		h.ClaimedSince = since
 	}
@@ -126,17 +139,29 @@ func (m *model) hostController(s *side, name string) {
 		m.powerOff(s, host, h.Machine)
 		m.clear(s, host)
 	case StandingUnconfirmedExpired:
+		m.checkGrace(key, name)
 		if m.servers[name].claim == claim.ID {
 			m.fail("I6: the claim on %s is cleared while its server runs", name)
 		}
 		m.clear(s, host)
 	case StandingOrphanExpired:
+		m.checkGrace(key, name)
+		if claim.Bound {
+			m.fail("I5: %s is released although its system runs and nobody asked for it", name)
+		}
 		m.edit(s, host, func(x *v1beta1.PhysicalHost) {
 			x.Spec.Claim.Release = &v1beta1.Release{Reason: v1beta1.ReasonOrphaned, RequestedAt: metav1.NewTime(m.clock.Now())}
 		})
 	case StandingOrphanBound:
 		m.edit(s, host, func(x *v1beta1.PhysicalHost) { x.Spec.Quarantine = &v1beta1.Quarantine{Reason: v1beta1.ReasonOrphaned} })
 	case StandingNone, StandingPaused, StandingUnconfirmed, StandingOrphaned:
+	}
+}
+
+// checkGrace is D7: what is not settled may settle yet.
+func (m *model) checkGrace(key, host string) {
+	if since, seen := m.alone[key]; !seen || m.clock.Since(since) < DefaultGrace {
+		m.fail("D7: the claim on %s ends %s after it was first seen alone", host, m.clock.Since(since))
 	}
 }
 

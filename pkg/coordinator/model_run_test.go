@@ -66,7 +66,8 @@ func TestNoInterleavingBreaksOwnership(t *testing.T) {
 // expected are the kinds of faults of which there must be plenty.
 func expected(leader bool) []string {
 	all := []string{"stale cache", "request fails", "reply lost", "write delayed", "process dies", "clock jump", "move",
-		"machine deleted", "machine vanished", "machine restored", "careless client"}
+		"machine deleted", "machine vanished", "machine restored", "careless client",
+		"machine of a former one's name"}
 	if leader {
 		all = append(all, "leader change", "leader change in mid-bind", "deposed arbiter writes after another bound")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
+	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -46,6 +47,8 @@ type model struct {
 	cleared map[string]bool
 	// since is when an unsettled claim was first seen, by side and claim id.
 	since map[string]time.Time
+	// alone is when a claim was first seen without its machine's half.
+	alone map[string]time.Time
 	// servers are what runs, by host: power, and for whom it was booted.
 	servers map[string]*server
 	// deleted machines, by UID: someone asked for their end.
@@ -91,7 +94,7 @@ func newModel(seed uint64, leader bool) *model {
 	m := &model{
 		seed: seed, leader: leader, random: rand.New(rand.NewPCG(seed, 99)), clock: clocktesting.NewFakeClock(epoch),
 		faults: map[string]int{}, claims: map[string]v1beta1.Claim{}, owned: map[string]ownership{}, cleared: map[string]bool{},
-		since: map[string]time.Time{}, servers: map[string]*server{}, deleted: map[types.UID]bool{}, tenures: map[Fence]bool{},
+		since: map[string]time.Time{}, alone: map[string]time.Time{}, servers: map[string]*server{}, deleted: map[types.UID]bool{}, tenures: map[Fence]bool{},
 	}
 	m.at, m.other = &side{name: "east", api: newStore()}, &side{name: "west", api: newStore()}
 	m.at.api.rules, m.other.api.rules = m.ruled(), m.ruled()
@@ -104,8 +107,28 @@ func newModel(seed uint64, leader bool) *model {
 	for i := range modelMachines {
 		m.create(fmt.Sprint("m", i))
 	}
+	for i := range m.random.IntN(3) {
+		m.settled(fmt.Sprint("h", i), fmt.Sprint("m", i))
+	}
 	m.staff()
 	return m
+}
+
+// settled lets a machine have run on a host for long.
+func (m *model) settled(hostName, machineName string) {
+	host, machine := m.at.api.hosts[hostName], m.at.api.machines[machineName]
+	id := fmt.Sprintf("%016x", m.random.Uint64())
+	boot := wish(machine).Boot
+	m.editMachine(m.at, machine, func(x *v1beta1.Beskar7Machine) {
+		x.Spec.HostRef = &v1beta1.HostRef{Name: hostName, ClaimID: id}
+		x.Annotations = map[string]string{clusterctlv1.BlockMoveAnnotation: ""}
+	})
+	m.edit(m.at, host, func(x *v1beta1.PhysicalHost) {
+		x.Spec.Claim = &v1beta1.Claim{ID: id, Machine: machineName, Cluster: "c", LeaseHolder: "before", Bound: true, Media: &v1beta1.MediaGrant{TokenHash: "x"}}
+		x.Spec.Boot = &boot
+	})
+	*m.servers[hostName] = server{claim: id, owner: machine.UID, name: dataOf(machine), bound: true}
+	m.tenures[Fence{Holder: "before"}] = true
 }
 
 // ruled says whether the API server of this schedule has CEL rules.
@@ -173,7 +196,10 @@ func (m *model) step() {
 		m.tell("%s syncs its cache", r.name)
 		r.sync()
 	case n < 84:
-		m.hostController(m.at, m.anyHost())
+		for name, times := m.anyHost(), 1+m.random.IntN(4); times > 0; times-- {
+			m.hostController(m.at, name)
+			m.check()
+		}
 	case n < 87 && len(m.delayed) > 0:
 		m.late(m.random.IntN(len(m.delayed)))
 	case n < 88 || m.move != nil && n < 93:
@@ -280,6 +306,9 @@ func (m *model) round(r *replica) {
 			m.proceed(m.calls[0], fine)
 			m.check()
 		}
+	}
+	if !m.leader && r.fence().Holder == "" {
+		r.restart() // the driver lease is held by a new process
 	}
 	r.sync()
 	for range 2 {

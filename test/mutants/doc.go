@@ -7,6 +7,7 @@
 //
 //	go run ./mutants            all
 //	go run ./mutants fence      those whose name holds the word
+//	go run ./mutants -run NoInterleaving      what the model alone finds
 //
 // It proves nothing about guards for which nobody wrote a mutant.
 package main

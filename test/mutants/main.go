@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -19,7 +20,9 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	only := flag.String("run", "", "run only the tests that match, as go test does: which guards does one test hold?")
+	flag.Parse()
+	if err := run(ctx, *only, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1) //nolint:gocritic // nothing is deferred but stop
 	}
@@ -33,7 +36,7 @@ type mutant struct {
 }
 
 // run plays all mutants whose name holds one of the words.
-func run(ctx context.Context, words []string) error {
+func run(ctx context.Context, only string, words []string) error {
 	root, err := filepath.Abs("..")
 	if err != nil {
 		return err
@@ -53,7 +56,7 @@ func run(ctx context.Context, words []string) error {
 	var survived []string
 	for _, m := range mutants {
 		began := time.Now()
-		found, err := play(ctx, root, filepath.Join(scratch, m.name), m)
+		found, err := play(ctx, root, filepath.Join(scratch, m.name), only, m)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -113,7 +116,7 @@ var (
 const limit = 4 * time.Minute
 
 // play applies one mutant and runs the tests of its package. It returns the first test that failed, or "".
-func play(ctx context.Context, root, scratch string, m mutant) (string, error) {
+func play(ctx context.Context, root, scratch, only string, m mutant) (string, error) {
 	changed, err := apply(ctx, root, scratch, m)
 	if err != nil {
 		return "", err
@@ -126,7 +129,7 @@ func play(ctx context.Context, root, scratch string, m mutant) (string, error) {
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		return "", err
 	}
-	command := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-timeout", limit.String(), "-overlay", file, "./"+filepath.Dir(m.target)) //nolint:gosec // our own patches
+	command := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-timeout", limit.String(), "-run", only, "-overlay", file, "./"+filepath.Dir(m.target)) //nolint:gosec // our own patches
 	command.Dir = root
 	out, err := command.CombinedOutput()
 	var failed *exec.ExitError
