@@ -54,6 +54,7 @@ func connect(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHo
 		}
 	}
 	target := redfish.Target{
+		Learned:  learnedOf(host),
 		Address:  rc.Address,
 		Username: string(secret.Data[usernameKey]), Password: redfish.Password(secret.Data[passwordKey]),
 		CertificateFingerprint: rc.CertificateFingerprint, InsecureSkipVerify: rc.InsecureSkipVerify,

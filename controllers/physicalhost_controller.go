@@ -110,7 +110,8 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	if err != nil {
 		return nil, nil, err
 	}
-	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Interval: r.pollInterval(client.ObjectKeyFromObject(host))}
+	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Credential: string(connected.secretUID) + "/" + connected.secretVersion,
+		Interval: r.pollInterval(client.ObjectKeyFromObject(host))}
 	if p := host.Status.ParkedCredential; p != nil && p.SecretUID == string(connected.secretUID) && p.SecretVersion == connected.secretVersion {
 		tracking.ParkedUntil = p.Since.Add(parkFor)
 	}

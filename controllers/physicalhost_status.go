@@ -68,12 +68,19 @@ func eventKind(s v1beta1.HostState) string {
 
 // reportInventory keeps the last good inventory: an observation without one changes nothing.
 func reportInventory(s *v1beta1.PhysicalHostStatus, o actuator.Observation) {
+	if o.Learned != (redfish.Learned{}) && s.BMC != nil {
+		s.BMC.Learned = ptr.To(v1beta1.Learned(o.Learned))
+	}
 	if o.Identity == nil || o.Hardware == nil {
 		return
 	}
+	before := s.BMC
 	id, hw := o.Identity, o.Hardware
 	s.BMC = &v1beta1.BMCReport{Vendor: id.Vendor, Product: id.Product, FirmwareVersion: id.FirmwareVersion, RedfishVersion: id.RedfishVersion,
 		SystemID: id.SystemID, ResetTypes: id.ResetTypes, BootTargets: id.BootTargets, Capabilities: id.Capabilities, Problems: id.Problems}
+	if before != nil {
+		s.BMC.Learned = before.Learned
+	}
 	for _, slot := range id.MediaSlots {
 		s.BMC.MediaSlots = append(s.BMC.MediaSlots, v1beta1.MediaSlot{ID: slot.ID, Types: slot.Types, CanInsert: slot.CanInsert})
 	}
@@ -87,6 +94,14 @@ func reportInventory(s *v1beta1.PhysicalHostStatus, o actuator.Observation) {
 	for _, n := range hw.NICs {
 		s.Hardware.NICs = append(s.Hardware.NICs, v1beta1.NIC{Name: n.Name, MAC: n.MAC, SpeedMbps: int32(n.SpeedMbps), LinkUp: n.LinkUp})
 	}
+}
+
+// learnedOf is what an earlier process learned of the host's BMC.
+func learnedOf(host *v1beta1.PhysicalHost) redfish.Learned {
+	if r := host.Status.BMC; r != nil && r.Learned != nil {
+		return redfish.Learned(*r.Learned)
+	}
+	return redfish.Learned{}
 }
 
 // reportOperation shows what the gate does for the host. Times are whole seconds, so that they do not churn.

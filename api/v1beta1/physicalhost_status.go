@@ -238,6 +238,43 @@ type BMCReport struct {
 	// +optional
 	// +listType=atomic
 	Problems []string `json:"problems,omitempty"`
+	// learned are the forms of requests that this BMC was found to take. Losing them costs some requests.
+	// +optional
+	Learned *Learned `json:"learned,omitempty"`
+}
+
+// Learned is how a BMC wants to be asked, as found out by asking. The words are those of the driver.
+type Learned struct {
+	// vendor is the row of the vendor table, firmware the BMC's version for which all this was learned.
+	// +optional
+	Vendor string `json:"vendor,omitempty"`
+	// +optional
+	Firmware string `json:"firmware,omitempty"`
+	// system, manager and media are paths of resources.
+	// +optional
+	System string `json:"system,omitempty"`
+	// +optional
+	Manager string `json:"manager,omitempty"`
+	// +optional
+	Media string `json:"media,omitempty"`
+	// insert are the members that an insert body needs beyond the image.
+	// +optional
+	Insert string `json:"insert,omitempty"`
+	// +optional
+	Eject string `json:"eject,omitempty"`
+	// bootTarget is the word for the virtual CD, bootMode and bootPlace are how and where the override is set.
+	// +optional
+	BootTarget string `json:"bootTarget,omitempty"`
+	// +optional
+	BootMode string `json:"bootMode,omitempty"`
+	// +optional
+	BootPlace string `json:"bootPlace,omitempty"`
+	// ifMatch is what a PATCH carries.
+	// +optional
+	IfMatch string `json:"ifMatch,omitempty"`
+	// session names the session that the driver holds, never its token, so that the next one can end it after a crash.
+	// +optional
+	Session string `json:"session,omitempty"`
 }
 
 // MediaSlot is one virtual media slot.

@@ -2,7 +2,6 @@ package actuator
 
 import (
 	"context"
-	"reflect"
 	"sync"
 	"time"
 
@@ -22,6 +21,7 @@ type Gate interface {
 	PollNow(host string)
 	Status(host string) bmcqueue.Status
 	Reset(endpoint string)
+	Retry(endpoint string)
 	Park(endpoint string, until time.Time)
 }
 
@@ -58,6 +58,8 @@ type tracked struct {
 	host     string
 	target   redfish.Target
 	endpoint string
+	// credential is Tracking.Credential.
+	credential string
 	// version counts the changes of target: a failure met before a change says nothing of what is configured now.
 	version     int
 	observation Observation
@@ -89,6 +91,9 @@ type Tracking struct {
 	// Host is "namespace/name".
 	Host, Namespace string
 	Target          redfish.Target
+	// Credential tells the credentials from others without being them, such as UID and version of their Secret: hosts that share
+	// them wait for one canary. Empty: each is tried on its own.
+	Credential string
 	// Interval between polls, asked before each.
 	Interval func() time.Duration
 	// ParkedUntil, if set, holds back log-ins: this credential was refused before a restart.
@@ -109,18 +114,21 @@ func (a *Actuator) Track(t Tracking) error {
 	old, known := a.hosts[t.Host]
 	moved := known && (old.endpoint != endpoint || old.target.SystemID != t.Target.SystemID)
 	if known && !moved {
-		same := reflect.DeepEqual(old.target, t.Target)
+		// What was learned of a BMC comes back from status, and is no change.
+		same := old.target.SameBMC(t.Target) && old.credential == t.Credential
 		if !same {
 			old.retarget(t.Target)
+			old.credential = t.Credential
 		}
 		a.mu.Unlock()
 		if !same {
+			a.gate.Register(a.pollOf(old, t)) // before the reset: what is tried at once is tried with the new credential
 			a.gate.Reset(endpoint)
 		}
 		return nil
 	}
 	abandoned := !a.tracks(endpoint)
-	server := &tracked{host: t.Host, target: t.Target, endpoint: endpoint, sent: map[string]*sent{}}
+	server := &tracked{host: t.Host, target: t.Target, credential: t.Credential, endpoint: endpoint, sent: map[string]*sent{}}
 	server.observation.Stale = moved // whatever status says of the hardware is of the old server
 	a.hosts[t.Host] = server
 	a.mu.Unlock()
@@ -134,9 +142,13 @@ func (a *Actuator) Track(t Tracking) error {
 	}
 	a.gate.Withdraw(t.Host)
 	a.gate.Unregister(t.Host)
-	a.gate.Register(bmcqueue.Poll{Endpoint: endpoint, Host: t.Host, Namespace: t.Namespace, Interval: t.Interval,
-		Run: func(ctx context.Context) bmcqueue.Result { return a.poll(ctx, server) }})
+	a.gate.Register(a.pollOf(server, t))
 	return nil
+}
+
+func (a *Actuator) pollOf(server *tracked, t Tracking) bmcqueue.Poll {
+	return bmcqueue.Poll{Endpoint: server.endpoint, Host: t.Host, Namespace: t.Namespace, Credential: t.Credential, Interval: t.Interval,
+		Run: func(ctx context.Context) bmcqueue.Result { return a.poll(ctx, server) }}
 }
 
 // retarget takes in other credentials, trust or settings for the same server. a.mu is held.
@@ -201,7 +213,7 @@ func (a *Actuator) RetryNow(host string) {
 	}
 	a.mu.Unlock()
 	if ok {
-		a.gate.Reset(t.endpoint)
+		a.gate.Retry(t.endpoint)
 		a.gate.PollNow(host)
 	}
 }

@@ -16,6 +16,8 @@ type Observation struct {
 	// At is when power and override were last read; zero if never.
 	At    time.Time
 	State redfish.State
+	// Learned is what the driver found out of the BMC's ways.
+	Learned redfish.Learned
 	// Slots are nil until they were read.
 	Slots []redfish.Slot
 	// SlotsAt is when they were read; zero if never, or if power has changed since.
@@ -129,6 +131,8 @@ func media(b Brief, o Observation) provision.Media {
 	ours := 0
 	for _, s := range slots {
 		switch medium, wanted := want[s.ID]; {
+		case s.Mounting && wanted && isOurs(s, medium, b.Hash):
+			return provision.MediaUnknown // it is on its way: another look tells
 		case s.Empty():
 		case wanted && isOurs(s, medium, b.Hash):
 			ours++

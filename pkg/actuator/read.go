@@ -140,6 +140,9 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot) 
 			differs = differs || !reflect.DeepEqual(o.Slots, slots)
 			o.SlotsAt, o.Slots = now, slots
 		}
+		if learned := at.Learned(); learned != o.Learned {
+			o.Learned, differs = learned, true
+		}
 		o.Failure = nil
 		stored = o.clone()
 	})

@@ -247,6 +247,11 @@ func (r *run) look(ctx context.Context, at access, s *sent, changed bool) bmcque
 		return bmcqueue.Result{Changed: changed}
 	}
 	now := a.clock.Now()
+	if problem := mountProblem(o, s.slot); problem != "" {
+		a.settled(r)
+		r.blame(s)
+		return outcome(&redfish.Error{Kind: redfish.KindProtocol, Op: string(r.order.Action), Message: problem})
+	}
 	if now.Before(s.until) {
 		s.looks++
 		return bmcqueue.Result{Changed: changed, Wait: min(pause(s.looks, lastLook), max(s.until.Sub(now), firstLook)), Message: r.waiting()}
@@ -283,7 +288,10 @@ func (r *run) seen(o Observation, slot string) bool {
 	case provision.Eject, provision.Insert:
 		for _, s := range o.Slots {
 			if s.ID == slot {
-				return s.Empty() == (r.order.Action == provision.Eject)
+				if r.order.Action == provision.Eject {
+					return s.Empty()
+				}
+				return !s.Empty() && !s.Mounting
 			}
 		}
 		return false
@@ -316,4 +324,14 @@ func (r *run) waiting() string { return "waiting for the effect of " + string(r.
 // pause is how long to wait before the next look.
 func pause(looks int, longest time.Duration) time.Duration {
 	return min(firstLook<<min(looks, 10), longest)
+}
+
+// mountProblem is why the BMC gave up an image that it had taken, in its words.
+func mountProblem(o Observation, slot string) string {
+	for _, s := range o.Slots {
+		if s.ID == slot {
+			return s.Problem
+		}
+	}
+	return ""
 }
