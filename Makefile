@@ -33,7 +33,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e clean test-alerts scale model mutants bench
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e clean test-alerts conformance scale model mutants bench
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ demo-down: ## End what demo-up started
 
 e2e: release binaries ## Run the end-to-end tests, among them those of Cluster API
 	cd test && go test -count=1 -tags e2e -timeout 120m -v ./e2e/...
+
+conformance: ## Try the driver on every persona and fault of the emulator, and write docs/hardware.md
+	cd test && go run ./conformance
 
 scale: binaries ## Measure claims in both modes on the real API server, against test/scale/rangespec.yaml (about 10 minutes)
 	rm -f out/scale/claims.json

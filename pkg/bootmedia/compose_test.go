@@ -3,6 +3,7 @@ package bootmedia
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -21,7 +22,7 @@ func wholeOf(t testing.TB, base []byte, o *overlay) []byte {
 		buf := make([]byte, piece)
 		n, err := r.Read(buf)
 		out = append(out, buf[:n]...)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

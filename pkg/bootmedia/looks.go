@@ -72,7 +72,7 @@ func lookInto(r io.ReaderAt, size int64) (ImageLooksLike, error) {
 		return ImageLooksLike{}, err
 	}
 	if err != nil {
-		return ImageLooksLike{VolumeLabel: v.label(), EmbedBytes: v.embed.length, Opaque: err.Error()}, nil
+		return ImageLooksLike{VolumeLabel: v.label(), EmbedBytes: v.embed.length, Opaque: err.Error()}, nil //nolint:nilerr // told in Opaque
 	}
 	return lookAround(r, v)
 }
@@ -92,7 +92,7 @@ func (v *volume) readText(r io.ReaderAt, path string) (string, error) {
 		}
 		dir, err := parseDirectory(data, v, !v.rock && v.joliet != nil)
 		if err != nil {
-			return "", nil
+			return "", nil //nolint:nilerr // damaged: no text to be had
 		}
 		e, ok = findEntry(dir, name, true)
 	}

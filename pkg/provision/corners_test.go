@@ -184,10 +184,10 @@ func forbidden(f Facts, a Action) string {
 }
 
 // forbiddenWrite is forbidden for what is written to the API server.
-func forbiddenWrite(f Facts, a Action) string {
+func forbiddenWrite(f Facts, a Action) string { //nolint:gocyclo // a list of sentences
 	clean := f.Observed && f.Power == PowerStateOff && f.Media == MediaNone && !f.Armed
 	switch {
-	case a == ClearClaim && f.Claim == ClaimReleasing && !(clean && f.Proven):
+	case a == ClearClaim && f.Claim == ClaimReleasing && (!clean || !f.Proven):
 		return "I6: a claim is cleared only when the host was observed off, empty and disarmed, after its release was asked for"
 	case a == ReleaseOrphan && (f.Claim != ClaimOrphanExpired || f.Quarantined):
 		return "D7: only an orphan that had its time is released"
@@ -199,9 +199,9 @@ func forbiddenWrite(f Facts, a Action) string {
 		return "D7: a claim is given up only by a person"
 	case a == MintGrant && (f.Claim != ClaimHeld || f.Content != ContentNoToken || f.Bound && f.Install):
 		return "a capability is drawn only for what may be booted now"
-	case a == RevokeGrant && !(f.Claim == ClaimHeld && f.Bound && f.Install):
+	case a == RevokeGrant && (f.Claim != ClaimHeld || !f.Bound || !f.Install):
 		return "D9a: a capability ends when the installed system is bound; a Live one keeps it until its release"
-	case a == RemoveFinalizer && !(f.Claim == ClaimNone && f.Deleting):
+	case a == RemoveFinalizer && (f.Claim != ClaimNone || !f.Deleting):
 		return "D7: a claimed host is not let go"
 	case a == MarkBound && !(f.Power == PowerStateOn && (f.NodeSeen || f.Report == ReportSucceeded)):
 		return "D9a: bound is what was seen alive; a failed report never binds"

@@ -145,7 +145,7 @@ func TestConverges(t *testing.T) {
 }
 
 // wrongEnd says what is wrong with where a host came to rest, or "".
-func wrongEnd(start, f Facts) string {
+func wrongEnd(start, f Facts) string { //nolint:gocyclo // a list of sentences
 	switch {
 	case start.Paused && f != start:
 		return "a paused host was changed"
