@@ -33,7 +33,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e clean test-alerts conformance scale model mutants bench
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e clean test-alerts conformance scale fleet model mutants bench
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ scale: binaries ## Measure claims in both modes on the real API server, against 
 	rm -f out/scale/claims.json
 	cd test && go run ./scale claims
 
+fleet: ## Drive 1,000 emulated BMCs through gate and driver, and compare with what the gate promises (minutes)
+	cd test && go run ./fleet
+
 model: ## Run the models of claims and of the BMC gate at length (minutes)
 	go test -count=1 ./pkg/coordinator/bmcqueue -run TestModel -model.steps 1000000
 	BESKAR7_SCHEDULES=10000 go test -count=1 -timeout 30m -v -run TestNoInterleavingBreaksOwnership ./pkg/coordinator
@@ -118,6 +121,7 @@ mutants: ## Take each guard of the claims away once, and see a test fail for it
 bench: ## Budgets and benchmarks: choosing a host, the BMC gate, media, requests per host
 	go test -count=1 -tags budget -run TestBudget -v ./pkg/hostselection
 	go test -run '^$$' -bench . -benchtime 200ms ./pkg/hostselection ./pkg/coordinator/bmcqueue ./pkg/bootmedia
+	cd test && go test -count=1 -v -run Budget ./integration
 
 ##@ Product
 

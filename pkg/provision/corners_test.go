@@ -203,7 +203,7 @@ func forbiddenWrite(f Facts, a Action) string { //nolint:gocyclo // a list of se
 		return "D9a: a capability ends when the installed system is bound; a Live one keeps it until its release"
 	case a == RemoveFinalizer && (f.Claim != ClaimNone || !f.Deleting):
 		return "D7: a claimed host is not let go"
-	case a == MarkBound && !(f.Power == PowerStateOn && (f.NodeSeen || f.Report == ReportSucceeded)):
+	case a == MarkBound && (f.Power != PowerStateOn || !f.NodeSeen && f.Report != ReportSucceeded):
 		return "D9a: bound is what was seen alive; a failed report never binds"
 	}
 	return ""
