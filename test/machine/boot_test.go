@@ -1,0 +1,288 @@
+//go:build e2emachine
+
+package machine_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/test/emulator"
+	"github.com/beskar7/beskar7/test/machine"
+)
+
+// patience is for a step of an emulated processor on a loaded machine.
+const patience = 10 * time.Minute
+
+// userData is in the form that Cluster API's kubeadm bootstrap provider writes.
+const userData = `## template: jinja
+#cloud-config
+write_files:
+- path: /run/kubeadm/kubeadm.yaml
+  owner: root:root
+  permissions: '0640'
+  content: |
+    kind: InitConfiguration
+    nodeRegistration:
+      name: "{{ ds.meta_data.local_hostname }}"
+runcmd:
+- 'kubeadm init --config /run/kubeadm/kubeadm.yaml && mkdir -p /run/cluster-api && echo success > /run/cluster-api/bootstrap-success.complete'
+`
+
+// registry grants one content and keeps the reports of its machine.
+type registry struct {
+	mu      sync.Mutex
+	hash    string
+	grant   bootmedia.Grant
+	reports chan string
+}
+
+func (r *registry) Grant(_ context.Context, hash string) (bootmedia.Grant, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if hash != r.hash {
+		return bootmedia.Grant{}, bootmedia.ErrUnknown
+	}
+	return r.grant, nil
+}
+
+func (r *registry) PhoneHome(_ context.Context, hash string, outcome bootmedia.Outcome, detail string) error {
+	if _, err := r.Grant(context.Background(), hash); err != nil {
+		return err
+	}
+	r.reports <- string(outcome) + " " + detail
+	return nil
+}
+
+// rig is a BMC with a machine behind it, and a media server as the product has one.
+type rig struct {
+	t       *testing.T
+	bmc     *emulator.BMC
+	machine *machine.Machine
+	media   *registry
+	base    string
+	token   bootmedia.Token
+	client  *http.Client
+}
+
+func repository(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "metadata.yaml")); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("no repository around this test")
+	return ""
+}
+
+func newRig(t *testing.T, persona string, o machine.Options) *rig {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = filepath.Join(repository(t), "out", "machine", strings.ReplaceAll(t.Name(), "/", "_"))
+		if err := os.RemoveAll(o.Dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &rig{t: t, media: &registry{reports: make(chan string, 16)}}
+	var err error
+	if r.machine, err = machine.New(o); err != nil {
+		t.Fatal(err)
+	}
+	trust := x509.NewCertPool()
+	ca := r.serveMedia(trust)
+	fleet, err := emulator.New(emulator.Options{MediaTrust: trust, Timings: emulator.Timings{MediaTimeout: time.Minute}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = fleet.Close() })
+	if r.bmc, err = fleet.Add(emulator.Spec{Name: "real-0", Persona: persona}); err != nil {
+		t.Fatal(err)
+	}
+	r.bmc.SetGuest(r.machine)
+	bmcs := x509.NewCertPool()
+	bmcs.AppendCertsFromPEM(fleet.CAPEM())
+	r.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: bmcs}}}
+	t.Cleanup(r.client.CloseIdleConnections)
+	r.media.grant.Content.PhoneHomeCA = ca
+	return r
+}
+
+// serveMedia starts the media server and an image server; the grant is of a live machine.
+func (r *rig) serveMedia(trust *x509.CertPool) []byte {
+	r.t.Helper()
+	image, err := machine.FindImage(repository(r.t))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	images, err := machine.ServeImage(image)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = images.Close() })
+	dir := r.t.TempDir()
+	ca, err := machine.WriteCertificate(dir)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	trust.AppendCertsFromPEM(ca)
+	media := bootmedia.New(bootmedia.Options{Source: r.media, Recorder: r.media, CacheDir: r.t.TempDir()})
+	r.t.Cleanup(media.Close)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(media.Handler())
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	server.StartTLS()
+	r.t.Cleanup(server.Close)
+	r.base = server.URL
+	prepared, err := r.prepare(media, images.URL())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if r.token, err = bootmedia.NewToken(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.media.hash = r.token.Hash()
+	r.media.grant = bootmedia.Grant{Host: "test/real-0", PhoneHomeBase: strings.Replace(r.base, "127.0.0.1", machine.HostAddress, 1),
+		Content: bootmedia.Content{Family: bootmedia.FamilyDebian, ImageURL: images.URL(), ImagePin: prepared.Pin, InstanceID: "claim-1",
+			Hostname: "real-0", ProviderID: "beskar7://test/real-0/0123456789abcdef", UserData: []byte(userData), UserDataFormat: bootmedia.FormatCloudConfig}}
+	return ca
+}
+
+func (r *rig) prepare(media *bootmedia.Server, url string) (bootmedia.Prepared, error) {
+	ready := make(chan struct{}, 1)
+	media.Notify(func(string) {
+		select {
+		case ready <- struct{}{}:
+		default:
+		}
+	})
+	for {
+		p, err := media.Prepare(r.t.Context(), url, "")
+		if err != nil || p.Ready {
+			return p, err
+		}
+		select {
+		case <-ready:
+		case <-r.t.Context().Done():
+			return p, r.t.Context().Err()
+		}
+	}
+}
+
+// do makes a Redfish request that has to succeed, and returns the answer.
+func (r *rig) do(method, path string, body any) map[string]any {
+	r.t.Helper()
+	var payload io.Reader
+	if body != nil {
+		blob, err := json.Marshal(body)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		payload = bytes.NewReader(blob)
+	}
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.bmc.URL()+path, payload)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.SetBasicAuth(r.bmc.Username(), r.bmc.Password())
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := r.client.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode >= 300 {
+		r.t.Fatalf("%s %s: %d %s %v", method, path, resp.StatusCode, text, err)
+	}
+	var out map[string]any
+	_ = json.Unmarshal(text, &out)
+	return out
+}
+
+func (r *rig) reset(kind string) {
+	r.t.Helper()
+	r.do(http.MethodPost, "/redfish/v1/Systems/"+r.bmc.SystemID()+"/Actions/ComputerSystem.Reset", map[string]any{"ResetType": kind})
+}
+
+// bootOnce inserts the media into the generic persona's slots and starts the server from the first.
+func (r *rig) bootOnce(urls ...string) {
+	r.t.Helper()
+	for i, url := range urls {
+		slot := "/redfish/v1/Managers/1/VirtualMedia/" + r.bmc.State().Slots[i].ID
+		r.do(http.MethodPost, slot+"/Actions/VirtualMedia.InsertMedia", map[string]any{"Image": url})
+	}
+	r.do(http.MethodPatch, "/redfish/v1/Systems/"+r.bmc.SystemID(), map[string]any{"Boot": map[string]any{"BootSourceOverrideTarget": "Cd", "BootSourceOverrideEnabled": "Once"}})
+	r.reset("On")
+}
+
+func (r *rig) await(cycle int, words ...string) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	start := time.Now()
+	if err := r.machine.Serial().Await(ctx, cycle, words...); err != nil {
+		r.t.Fatalf("%v\nBMC: %+v", err, r.bmc.Events())
+	}
+	r.t.Logf("cycle %d, %q after %s", cycle, words[len(words)-1], time.Since(start).Round(time.Second))
+}
+
+func (r *rig) report() string {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	select {
+	case got := <-r.media.reports:
+		return got
+	case <-ctx.Done():
+		r.t.Fatalf("the machine never reported; its console ends with:\n%s", tail(r.machine.Serial().Text()))
+		return ""
+	}
+}
+
+func tail(s string) string { return s[max(0, len(s)-2000):] }
+
+func (r *rig) untilPower(want emulator.PowerState) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	if err := r.bmc.WaitFor(ctx, func(s emulator.State) bool { return s.Power == want }); err != nil {
+		r.t.Fatalf("never %s: %v", want, err)
+	}
+}
+
+// One composed medium in one slot: firmware, loader, kernel and cloud-init find everything on it. The graceful shutdown is the
+// system's own.
+func TestAMachineBootsFromOneComposedMedium(t *testing.T) {
+	for _, firmware := range []machine.Firmware{machine.UEFI, machine.BIOS} {
+		t.Run(string(firmware), func(t *testing.T) {
+			r := newRig(t, "generic", machine.Options{Firmware: firmware})
+			r.bootOnce(bootmedia.ComposedURL(r.base, r.token))
+			r.await(1, "kubeadm-record: called: init --config /run/kubeadm/kubeadm.yaml", `name: "real-0"`, "kubeadm-record: done")
+			if got := r.report(); got != "Succeeded " {
+				t.Errorf("reported %q", got)
+			}
+			r.reset("GracefulShutdown")
+			r.untilPower(emulator.Off)
+		})
+	}
+}
