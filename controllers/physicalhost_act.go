@@ -103,7 +103,7 @@ func (r *PhysicalHostReconciler) submit(host *v1beta1.PhysicalHost, g *gathered,
 		Host: key(host), Namespace: host.Namespace, Action: d.Action, Class: classOf(g.facts), ClaimID: g.brief.ClaimID,
 		Group:    config.VendorOf(vendorOf(host)),
 		Cooldown: unlike(all.Cooldown, bmc.Cooldown), Timeout: unlike(all.OperationTimeout, bmc.OperationTimeout),
-		Shutdown: shutdownTimeout(host), Settle: settleTimeout,
+		Shutdown: shutdownTimeout(host), Settle: settleTimeout, Rest: restOf(host),
 		Brief: func(ctx context.Context) (actuator.Brief, error) {
 			// Live reads: what was decided from a cache is decided again on what the API server says now (D4).
 			fresh := &v1beta1.PhysicalHost{}

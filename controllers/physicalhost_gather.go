@@ -20,6 +20,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
 // gathered is everything that is known of a host at one moment, in the shape that decision, action and status need.
@@ -365,6 +366,16 @@ func shutdownTimeout(h *v1beta1.PhysicalHost) time.Duration {
 
 func releaseTimeout(h *v1beta1.PhysicalHost) time.Duration {
 	return tuned(tuning(h).ReleaseTimeout, defaultReleaseTimeout)
+}
+
+// restOf is how long the host's BMC is left alone after a change: as its owner says, else as the vendor table knows.
+func restOf(h *v1beta1.PhysicalHost) actuator.Rest {
+	if own := tuning(h).SettleTime; own != nil {
+		rest := max(own.Duration, 0)
+		return actuator.Rest{AfterEject: rest, AfterInsert: rest, AfterPower: rest}
+	}
+	known := redfish.TuningOf(identifiedAs(h))
+	return actuator.Rest{AfterEject: known.AfterEject, AfterInsert: known.AfterInsert, AfterPower: known.AfterPower}
 }
 
 func tuning(h *v1beta1.PhysicalHost) v1beta1.Tuning {

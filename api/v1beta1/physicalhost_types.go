@@ -157,6 +157,10 @@ type Tuning struct {
 	// cooldown between two changing operations on the BMC (provisioning.bmcCooldownPeriod).
 	// +optional
 	Cooldown *metav1.Duration `json:"cooldown,omitempty"`
+	// settleTime is how long the BMC is left alone after media or power were changed, before the effect is looked for and before
+	// the next change. It stands in for what the vendor table knows; 0s is not at all.
+	// +optional
+	SettleTime *metav1.Duration `json:"settleTime,omitempty"`
 	// operationTimeout bounds one operation (provisioning.operationTimeout).
 	// +optional
 	OperationTimeout *metav1.Duration `json:"operationTimeout,omitempty"`

@@ -1219,6 +1219,11 @@ func (in *Tuning) DeepCopyInto(out *Tuning) {
 		*out = new(v1.Duration)
 		**out = **in
 	}
+	if in.SettleTime != nil {
+		in, out := &in.SettleTime, &out.SettleTime
+		*out = new(v1.Duration)
+		**out = **in
+	}
 	if in.OperationTimeout != nil {
 		in, out := &in.OperationTimeout, &out.OperationTimeout
 		*out = new(v1.Duration)

@@ -72,6 +72,8 @@ type tracked struct {
 		claim string
 		at    time.Time
 	}
+	// rests is until when the BMC wants to be left alone: what it says of its slots before that means nothing.
+	rests time.Time
 	// stuck are the slots whose eject was refused, or came to nothing: the others go first.
 	stuck map[string]bool
 	// looks counts how often in a row the same wish to observe found nothing settled.
@@ -235,9 +237,15 @@ type Order struct {
 	Group string
 	// Cooldown and Timeout override the settings; 0 keeps them.
 	Cooldown, Timeout time.Duration
-	// Shutdown bounds a graceful shutdown, Settle every other effect.
+	// Shutdown bounds a graceful shutdown, Settle every other effect, not counting Rest.
 	Shutdown, Settle time.Duration
+	// Rest is how long the BMC is left alone after a change.
+	Rest Rest
 }
+
+// Rest is how long a BMC wants to be left alone after a change: nothing else is changed for that long, and its effect is not
+// looked for by the operation before. Zero: not at all, as most BMCs. See redfish.Tuning.
+type Rest struct{ AfterEject, AfterInsert, AfterPower time.Duration }
 
 // Submit puts the order into the gate. It never waits. Submitting the same order again is free: the gate lets the newer one
 // run in the place of the one that waits, and what was sent for it is kept with the server.

@@ -15,6 +15,8 @@
 //   - A graceful shutdown ends in a forced one: at once if the BMC says no, else when the time for it is over, whatever became
 //     of the request.
 //   - What one slot refuses the next one gets, and a slot that cannot be emptied does not keep the others full.
+//   - A BMC that wants rest after a change gets it: meanwhile nothing else is changed, and the effect not looked for by operations.
+//     A refusal costs no rest.
 //   - Power and override are read before every change. Slots, which cost a request each, are read again when a reading is
 //     older than half a minute, when power or override changed, and after every request that concerns them.
 //

@@ -121,3 +121,102 @@ func TestAnIgnoredOverride(t *testing.T) {
 		}
 	})
 }
+
+// resting is a fake that counts what is read and changed of it before a time.
+type resting struct {
+	*tap
+	until time.Time
+	early []string
+}
+
+func (b *resting) note(what string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Now().Before(b.until) {
+		b.early = append(b.early, what)
+	}
+}
+
+func (b *resting) Slots(ctx context.Context) ([]redfish.Slot, error) {
+	b.note("Slots")
+	return b.tap.Slots(ctx)
+}
+
+func (b *resting) Insert(ctx context.Context, slot, url string) error {
+	b.note("Insert")
+	defer b.rest(20 * time.Second)
+	return b.tap.Insert(ctx, slot, url)
+}
+
+func (b *resting) SetBootOnce(ctx context.Context, d redfish.BootDevice) error {
+	b.note("Arm")
+	return b.tap.SetBootOnce(ctx, d)
+}
+
+func (b *resting) Reset(ctx context.Context, t redfish.ResetType) error {
+	b.note(string(t))
+	defer b.rest(time.Minute)
+	return b.tap.Reset(ctx, t)
+}
+
+func (b *resting) Eject(ctx context.Context, slot string) error {
+	b.note("Eject")
+	defer b.rest(15 * time.Second)
+	return b.tap.Eject(ctx, slot)
+}
+
+func (b *resting) rest(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.until = time.Now().Add(d)
+}
+
+// A BMC that wants rest after a change is left alone for that long, whatever became of the request: not its media are read, and
+// nothing is changed. It is given the time on top of what an effect may take, and the steps are the same as without.
+func TestRestAfterAChange(t *testing.T) {
+	bubble(t, func(ctx context.Context) {
+		fake := redfishfake.New(redfishfake.Options{Slots: []redfish.Slot{full("1", "")}})
+		lost := false
+		b := &resting{tap: &tap{BMC: fake, lose: func(what string) error {
+			if what == "Insert 1" && !lost {
+				lost = true
+				return answer(redfish.KindUnreachable, 0) // it was carried out
+			}
+			return nil
+		}}}
+		brief := held()
+		brief.Family = bootmedia.FamilyNone
+		r := newRig(ctx, fake, brief)
+		r.taps = map[string]redfish.BMC{r.address: b}
+		r.rest = Rest{AfterInsert: 20 * time.Second, AfterPower: time.Minute, AfterEject: 15 * time.Second}
+		r.until(t, 10*time.Minute, state(provision.Booting))
+		r.change(func(b *Brief) { b.Facts.Claim, b.Facts.Bound = provision.ClaimReleasing, false })
+		r.until(t, 10*time.Minute, released(r))
+		if got := b.asked(); !slices.Equal(got, []string{"Insert 1", "Arm", "On", "ForceOff", "Eject 1"}) {
+			t.Errorf("asked %v", got)
+		}
+		if len(b.early) > 0 {
+			t.Errorf("in the time of rest: %v", b.early)
+		}
+	})
+}
+
+// A refusal changed nothing: the next slot is tried without waiting for what is not there.
+func TestARefusalNeedsNoRest(t *testing.T) {
+	bubble(t, func(ctx context.Context) {
+		b := &tap{BMC: twoSlots(redfishfake.Options{Slots: []redfish.Slot{full("1", ""), full("2", "")}}), refuse: func(what string) error {
+			if what == "Insert 1" {
+				return answer(redfish.KindUnsupported, 405)
+			}
+			return nil
+		}}
+		brief := held()
+		brief.Family = bootmedia.FamilyNone
+		r := newTapped(ctx, b, brief)
+		r.rest = Rest{AfterInsert: time.Hour}
+		r.until(t, 10*time.Minute, func(provision.Decision) bool { return len(b.asked()) == 2 })
+		if got := b.asked(); !slices.Equal(got, []string{"Insert 1", "Insert 2"}) {
+			t.Errorf("asked %v", got)
+		}
+	})
+}

@@ -48,7 +48,7 @@ func (a *Actuator) observe(ctx context.Context, at access, age time.Duration) (o
 	if err != nil {
 		return Observation{}, false, err
 	}
-	if before.Slots != nil && (age == slotsAny || sameState(before.State, state) && a.clock.Since(before.SlotsAt) < age) {
+	if before.Slots != nil && (age == slotsAny || a.resting(at.of) || sameState(before.State, state) && a.clock.Since(before.SlotsAt) < age) {
 		o, err = a.store(at, &state, nil)
 		return o, false, err
 	}

@@ -34,6 +34,8 @@ type rig struct {
 	taps    map[string]redfish.BMC
 	// shutdown is the time a system has to shut down.
 	shutdown time.Duration
+	// rest is what the BMC is said to want after a change.
+	rest Rest
 
 	mu      sync.Mutex
 	brief   Brief
@@ -171,7 +173,7 @@ func (r *rig) reconcile(t *testing.T) provision.Decision {
 			class = bmcqueue.ClassRelease
 		}
 		r.hands.Submit(Order{Host: hostName, Namespace: "ns", Action: d.Action, Class: class, ClaimID: r.facts().ClaimID,
-			Shutdown: r.shutdown, Settle: 30 * time.Second, Brief: func(context.Context) (Brief, error) { return r.facts(), nil }})
+			Shutdown: r.shutdown, Settle: 30 * time.Second, Rest: r.rest, Brief: func(context.Context) (Brief, error) { return r.facts(), nil }})
 	case d.Action == provision.MintGrant:
 		token, err := bootmedia.NewToken()
 		if err != nil {

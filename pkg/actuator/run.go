@@ -106,10 +106,23 @@ func (r *run) act(ctx context.Context, at access, brief Brief, o Observation) bm
 		return r.refused(at, s, err)
 	}
 	a.taken(s)
-	if r.powers() {
-		return bmcqueue.Result{Changed: true, Wait: firstLook, Message: r.waiting()}
+	if rest := r.rest(); rest > 0 || r.powers() {
+		return bmcqueue.Result{Changed: true, Rest: rest, Wait: max(rest, firstLook), Message: r.waiting()}
 	}
 	return r.look(ctx, at, s, true)
+}
+
+// rest is how long the BMC is left alone after this action.
+func (r *run) rest() time.Duration {
+	switch {
+	case r.powers():
+		return r.order.Rest.AfterPower
+	case r.order.Action == provision.Insert:
+		return r.order.Rest.AfterInsert
+	case r.order.Action == provision.Eject:
+		return r.order.Rest.AfterEject
+	}
+	return 0
 }
 
 // refused is the result of a request that failed. Only an answer that says no is a refusal; after any other failure it may
@@ -118,10 +131,11 @@ func (r *run) refused(at access, s *sent, err error) bmcqueue.Result {
 	a := r.actuator
 	if !refusal(err) {
 		result := a.failed(at, err)
-		result.Changed = true
+		result.Changed, result.Rest = true, r.rest()
 		return result
 	}
 	a.settled(r)
+	a.rested(r.of)
 	if r.order.Action == provision.ShutDown {
 		r.deaf()
 		return bmcqueue.Result{Changed: true}

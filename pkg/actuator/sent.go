@@ -42,7 +42,8 @@ func (a *Actuator) sending(r *run, s *sent, armed bool) bool {
 		return false
 	}
 	s.at = a.clock.Now()
-	s.until = s.at.Add(r.order.Settle)
+	t.rests = s.at.Add(r.rest())
+	s.until = t.rests.Add(r.order.Settle)
 	switch r.order.Action {
 	case provision.ShutDown:
 		if t.shutdown.claim != r.order.ClaimID || t.shutdown.at.IsZero() {
@@ -67,6 +68,20 @@ func (a *Actuator) taken(s *sent) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.awaited = true
+}
+
+// resting says whether the BMC is to be left alone after a change.
+func (a *Actuator) resting(t *tracked) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.clock.Now().Before(t.rests)
+}
+
+// rested ends the rest of a BMC: it did nothing.
+func (a *Actuator) rested(t *tracked) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t.rests = time.Time{}
 }
 
 // settled forgets the request: its effect was seen, will not come, or it was refused.

@@ -11,7 +11,8 @@ type Tuning struct {
 	// Cooldown between two changing operations.
 	Cooldown time.Duration
 	// AfterEject, AfterInsert and AfterPower are how long the BMC may need until
-	// the effect can be read, or until it takes the next change.
+	// the effect can be read, or until it takes the next change. The actuator has
+	// the lane of the BMC parked for that long.
 	AfterEject, AfterInsert, AfterPower time.Duration
 	// EjectWhileRunning: taking the medium out under a running system is known to
 	// be harmless.

@@ -18,7 +18,7 @@ func (g *gate) complete(r *run, res Result, interval time.Duration, now time.Tim
 		g.counts.suspects--
 	}
 	if res.Changed {
-		l.changedAt, l.cooldown = now, r.request.Cooldown
+		l.changedAt, l.cooldown, l.rest = now, r.request.Cooldown, res.Rest
 	}
 	// We cut it short, or it worked with what a Reset has replaced since: its failure says nothing about the BMC.
 	void := res.Failure != None && (r.cancelled && res.Failure != LoginFailed || r.generation != l.generation)

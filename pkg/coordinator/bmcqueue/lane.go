@@ -19,6 +19,7 @@ type lane struct {
 	// The cooldown runs from changedAt; 0 in cooldown means the setting, so that a changed setting acts at once.
 	changedAt time.Time
 	cooldown  time.Duration
+	rest      time.Duration // that the BMC wanted after that change; the cooldown is not shorter
 
 	// settling is the operation that waits for its effect. No other changing operation starts while it is set, and
 	// none before settleUntil even if it is gone: the BMC is still at work.
@@ -130,9 +131,9 @@ func (l *lane) cooldownEnds(s Settings) time.Time {
 		return time.Time{}
 	}
 	if l.cooldown > 0 {
-		return l.changedAt.Add(l.cooldown)
+		return l.changedAt.Add(max(l.cooldown, l.rest))
 	}
-	return l.changedAt.Add(s.Cooldown)
+	return l.changedAt.Add(max(s.Cooldown, l.rest))
 }
 
 // eligible is the earliest time at which o may start; never, while something else must end first.

@@ -270,6 +270,9 @@ func (m *model) park(endpoint string) {
 
 func (m *model) randomResult(r *run) Result {
 	res := Result{Changed: r.op != nil && !r.request.ReadOnly && m.rnd.IntN(2) == 0}
+	if m.rnd.IntN(6) == 0 {
+		res.Rest = time.Duration(m.rnd.IntN(90)) * time.Second
+	}
 	switch p := m.rnd.IntN(100); {
 	case p < 60:
 	case p < 75 && r.op != nil:

@@ -70,6 +70,48 @@ func TestCooldown(t *testing.T) {
 	})
 }
 
+// A BMC that wants more rest than the cooldown after a change gets it: its own operation does not look before, and no other host
+// of the lane changes anything. That costs nobody else a slot, and reads go on. Less rest than the cooldown changes nothing.
+func TestRest(t *testing.T) {
+	s := ample()
+	s.MaxConcurrentOps, s.Cooldown = 1, 10*time.Second
+	in(t, Options{Settings: s}, func(s *site) {
+		t0 := time.Now()
+		first := true
+		insert := s.op(1, "insert", time.Second, Result{})
+		act, look := s.busyFor(insert.Endpoint, insert.Host, "insert", time.Second, Result{Changed: true, Rest: time.Minute, Wait: time.Second}), insert.Run
+		insert.Run = func(ctx context.Context) Result {
+			if first {
+				first = false
+				return act(ctx)
+			}
+			return look(ctx)
+		}
+		s.queue.Submit(insert)
+		neighbour := s.op(2, "neighbour", time.Second, Result{Changed: true, Rest: time.Second})
+		neighbour.Endpoint = insert.Endpoint
+		neighbour.Run = s.busyFor(insert.Endpoint, neighbour.Host, "neighbour", time.Second, Result{Changed: true, Rest: time.Second})
+		s.queue.Submit(neighbour)
+		after := s.op(5, "after", time.Second, changed)
+		after.Endpoint = insert.Endpoint
+		s.queue.Submit(after)
+		read := s.op(3, "read", time.Second, Result{})
+		read.Endpoint, read.ReadOnly = insert.Endpoint, true
+		s.queue.Submit(read)
+		s.queue.Submit(s.op(4, "elsewhere", time.Second, changed))
+		pass(2 * time.Second)
+		if n := s.queue.Stats().Running; n != 1 {
+			t.Errorf("%d in flight, of the BMC that rests none", n)
+		}
+		pass(3 * time.Minute)
+		wantTimes(t, "insert, then its look", s.starts("insert", t0), 0, 61*time.Second)
+		wantTimes(t, "neighbour", s.starts("neighbour", t0), 62*time.Second)
+		wantTimes(t, "read", s.starts("read", t0), time.Second)
+		wantTimes(t, "elsewhere", s.starts("elsewhere", t0), 2*time.Second)
+		wantTimes(t, "after the neighbour", s.starts("after", t0), 73*time.Second)
+	})
+}
+
 func TestCapFollowsSettings(t *testing.T) {
 	s := ample()
 	s.WorkerCount = 3

@@ -29,6 +29,7 @@ type specEnd struct {
 	run         *run
 	changed     time.Time
 	cooldown    time.Duration
+	rest        time.Duration
 	settling    string // kind
 	settleUntil time.Time
 	unreachable int
@@ -88,10 +89,14 @@ func (s *spec) cooldownOf(e *specEnd) time.Time {
 	if e.changed.IsZero() {
 		return e.changed
 	}
+	at := e.changed.Add(s.settings.Cooldown)
 	if e.cooldown > 0 {
-		return e.changed.Add(e.cooldown)
+		at = e.changed.Add(e.cooldown)
 	}
-	return e.changed.Add(s.settings.Cooldown)
+	if rested := e.changed.Add(e.rest); rested.After(at) {
+		return rested
+	}
+	return at
 }
 
 func (s *spec) cooldownFor(o Op) time.Duration {
@@ -273,7 +278,7 @@ func (s *spec) completed(r *run, res Result) Ending {
 	e := s.end(sr.end)
 	e.run = nil
 	if res.Changed {
-		e.changed, e.cooldown = s.now, r.request.Cooldown
+		e.changed, e.cooldown, e.rest = s.now, r.request.Cooldown, res.Rest
 	}
 	void := sr.reset && res.Failure != None
 	if !void {

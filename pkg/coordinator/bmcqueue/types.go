@@ -169,6 +169,9 @@ type Op struct {
 type Result struct {
 	// Changed: a changing request was (or may have been) sent; the cooldown starts when Run returns.
 	Changed bool
+	// Rest, with Changed, is how long this BMC wants to be left alone after what was changed. It counts as cooldown where it is
+	// longer than that. Polls and read-only operations go on in it.
+	Rest time.Duration
 	// Failure classifies an unsuccessful run. None with a non-nil Err counts as Other. None says that the log-in works, and
 	// LoginFailed that it does not: both are held to be true of the host's Credential.
 	Failure Failure
