@@ -62,6 +62,58 @@ func TestARefusedCredentialIsHeldBackAfterARestart(t *testing.T) {
 	}
 }
 
+// A host that is held back because another BMC refused the credentials that both use says so: who tries first, and what to do.
+func TestAHostHeldBackByACanarySaysSo(t *testing.T) {
+	labelled := newRig(t, newHost(), newSecret("bmc"))
+	labelled.look(2)
+	secret := &corev1.Secret{}
+	labelled.get(secret, "bmc")
+	r := newRig(t, labelled.getHost(), secret.DeepCopy())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.gate.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	const canary = "https://192.0.2.9:443"
+	hour := func() time.Duration { return time.Hour }
+	r.gate.Register(bmcqueue.Poll{Endpoint: canary, Host: namespace + "/canary", Credential: string(secret.UID) + "/" + secret.ResourceVersion, Interval: hour,
+		Run: func(context.Context) bmcqueue.Result { return bmcqueue.Result{Failure: bmcqueue.LoginFailed} }})
+	for deadline := time.Now().Add(time.Minute); r.gate.Status(namespace+"/canary").State != bmcqueue.StateParked; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("the canary was not refused")
+		}
+	}
+	r.look(1)
+	h := r.getHost()
+	c := conditions.Get(h, v1beta1.BMCReachableCondition)
+	if c == nil || c.Status != metav1.ConditionFalse || c.Reason != v1beta1.ReasonCredentialUnproven {
+		t.Fatalf("%+v", c)
+	}
+	for _, says := range []string{canary, `Secret "bmc"`, v1beta1.RetryNowAnnotation} {
+		if !strings.Contains(c.Message, says) {
+			t.Errorf("%q is not in %q", says, c.Message)
+		}
+	}
+	if at := h.Status.NextAttempt; at == nil || time.Until(at.Time) < 50*time.Minute {
+		t.Errorf("the next attempt: %v", at)
+	}
+	if conditions.GetReason(h, v1beta1.ReadyCondition) != v1beta1.ReasonCredentialUnproven || h.Status.ParkedCredential != nil {
+		t.Errorf("%+v, parked %+v: it was not refused here", conditions.Get(h, v1beta1.ReadyCondition), h.Status.ParkedCredential)
+	}
+}
+
+// What the last failure or reading of a BMC says counts, while another log-in merely goes first.
+func TestWhileACanaryTries(t *testing.T) {
+	trying := bmcqueue.Status{State: bmcqueue.StateIdle, HeldBy: "https://192.0.2.9:443"}
+	g := &gathered{queue: trying}
+	if c := reachability(newHost(), g); c.Status != metav1.ConditionUnknown || c.Reason != v1beta1.ReasonCredentialUnproven || !strings.Contains(c.Message, trying.HeldBy) {
+		t.Errorf("never contacted: %+v", c)
+	}
+	g.facts.Observed = true
+	if c := reachability(newHost(), g); c.Status != metav1.ConditionTrue {
+		t.Errorf("read before: %+v", c)
+	}
+}
+
 // The refusal is kept with the Secret that was refused, never with the one that came after it.
 func TestWhoseRefusalIsKept(t *testing.T) {
 	now := metav1.NewTime(epoch)

@@ -19,6 +19,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/coordinator"
+	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
@@ -27,10 +28,12 @@ import (
 type gathered struct {
 	brief       actuator.Brief
 	observation actuator.Observation
-	facts       provision.Facts
-	machine     *v1beta1.Beskar7Machine
-	cluster     *clusterv1.Cluster
-	standing    coordinator.Standing
+	// queue is what the gate says of the host, once the decision was handed to it.
+	queue    bmcqueue.Status
+	facts    provision.Facts
+	machine  *v1beta1.Beskar7Machine
+	cluster  *clusterv1.Cluster
+	standing coordinator.Standing
 	// connected is what the Secret said; nil with fault set.
 	connected *connection
 	// fault in what a user wrote that keeps the BMC from being used.

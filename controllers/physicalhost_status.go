@@ -38,7 +38,8 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 		s.Power = string(g.facts.Power)
 	}
 	reportInventory(s, g.observation)
-	reportOperation(s, r.Actuator.Status(key(host)), g)
+	g.queue = r.Actuator.Status(key(host))
+	reportOperation(s, g.queue, g)
 	r.reportTenancy(host, g, now)
 	reportHealth(host, g, d, now)
 	reportParked(s, g, now)
@@ -214,6 +215,11 @@ func reachability(host *v1beta1.PhysicalHost, g *gathered) metav1.Condition {
 	switch {
 	case g.fault != nil:
 		c.Reason, c.Message = g.fault.reason, g.fault.message
+	case g.queue.HeldBy != "" && (g.queue.State == bmcqueue.StateParked || failure != nil || !g.facts.Observed):
+		c.Reason, c.Message = v1beta1.ReasonCredentialUnproven, unprovenMessage(host, g.queue)
+		if g.queue.State != bmcqueue.StateParked {
+			c.Status = metav1.ConditionUnknown
+		}
 	case failure != nil && failure.Outdated:
 		c.Reason, c.Message = v1beta1.ReasonNotYetContacted, "the connection was changed after the BMC was last out of reach, and is being tried"
 	case failure == nil && g.facts.Observed:
@@ -233,6 +239,16 @@ func reachability(host *v1beta1.PhysicalHost, g *gathered) metav1.Condition {
 func parkedMessage(host *v1beta1.PhysicalHost) string {
 	return fmt.Sprintf("the BMC refused user name or password: mend Secret %q; it is not tried again until the Secret changes (one probe an hour), as BMCs lock accounts. To try now: kubectl -n %s annotate ph %s %s=\"$(date +%%s)\" --overwrite",
 		host.Spec.RedfishConnection.CredentialsSecretRef.Name, host.Namespace, host.Name, v1beta1.RetryNowAnnotation)
+}
+
+// unprovenMessage says who tries the credentials of a host first, and what to do.
+func unprovenMessage(host *v1beta1.PhysicalHost, q bmcqueue.Status) string {
+	secret := host.Spec.RedfishConnection.CredentialsSecretRef.Name
+	if q.State != bmcqueue.StateParked {
+		return fmt.Sprintf("the BMC at %s is tried first with the credentials of Secret %q, which this host shares: a wrong password is to lock one account, not all of them", q.HeldBy, secret)
+	}
+	return fmt.Sprintf("not tried: the BMC at %s refused the user name or password of Secret %q, which this host shares; as BMCs lock accounts, one of them tries first, once an hour, and its success opens all. Mend the Secret, or give the host whose credentials differ a Secret of its own. To try this host now: kubectl -n %s annotate ph %s %s=\"$(date +%%s)\" --overwrite",
+		q.HeldBy, secret, host.Namespace, host.Name, v1beta1.RetryNowAnnotation)
 }
 
 func failureReason(k redfish.Kind) string {

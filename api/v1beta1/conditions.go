@@ -44,6 +44,7 @@ const (
 	ReasonUnreachable          = "Unreachable"
 	ReasonBusy                 = "Busy"
 	ReasonLoginRefused         = "LoginRefused"
+	ReasonCredentialUnproven   = "CredentialUnproven"
 	ReasonCertificateRefused   = "CertificateRefused"
 	ReasonSystemNotFound       = "SystemNotFound"
 	ReasonUnsupported          = "Unsupported"

@@ -27,6 +27,7 @@ type credential struct {
 	canary  *run      // the newest run that tries it; nil if none
 	refuser string    // endpoint of the last refusal
 	probeAt time.Time // when a refused one is tried again
+	told    bool      // the owners of its hosts were told that it was refused, and not yet that it works
 }
 
 // opensAt is when an endpoint may try the credential; zero means at any time. c may be nil.
@@ -145,7 +146,8 @@ func (g *gate) tried(r *run, res Result, void bool, now time.Time) {
 	case !canary:
 		return
 	}
-	if (c.trust == refused) != (was == refused) {
+	if c.trust == refused || c.trust == proven && c.told {
+		c.told = c.trust == refused
 		for h := range c.hosts {
 			g.wake(h.name)
 		}

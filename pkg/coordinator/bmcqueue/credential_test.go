@@ -75,6 +75,49 @@ func TestRefusedCanaryParksTheOthers(t *testing.T) {
 	})
 }
 
+// TestWhoHoldsACredentialIsTold: a host that waits for another's log-in says whose, and its owner looks again once that is over,
+// also when nothing else about the host has changed.
+func TestWhoHoldsACredentialIsTold(t *testing.T) {
+	in(t, Options{Settings: ample()}, func(s *site) {
+		res := unauthorized
+		every := func() time.Duration { return 30 * time.Minute }
+		for n := range 3 {
+			host := fmt.Sprintf("ns/h%d", n)
+			s.queue.Register(Poll{Endpoint: bmc(n), Host: host, Credential: "s1/1", Interval: every, Run: func(ctx context.Context) Result {
+				return s.busyFor(bmc(n), host, host, 5*time.Second, res)(ctx)
+			}})
+			pass(time.Second)
+		}
+		if st := s.queue.Status("ns/h1"); st.HeldBy != bmc(0) || st.State != StateIdle {
+			t.Errorf("while the first tries: %+v", st)
+		}
+		if st := s.queue.Status("ns/h0"); st.HeldBy != "" {
+			t.Errorf("the first itself: %+v", st)
+		}
+		pass(time.Minute)
+		if st := s.queue.Status("ns/h1"); st.HeldBy != bmc(0) || st.State != StateParked {
+			t.Errorf("once it was refused: %+v", st)
+		}
+		if st := s.queue.Status("ns/h0"); st.HeldBy != "" || st.State != StateParked {
+			t.Errorf("the refused one itself: %+v", st)
+		}
+		res = Result{}
+		before := s.wakes("ns/h2")
+		pass(2 * time.Hour)
+		if st := s.queue.Status("ns/h2"); st.HeldBy != "" || st.State != StateIdle || s.wakes("ns/h2") == before {
+			t.Errorf("once it works: %+v, woken %d times, %d before", st, s.wakes("ns/h2"), before)
+		}
+		before = s.wakes("ns/h2")
+		pass(2 * time.Hour)
+		if s.wakes("ns/h2") != before {
+			t.Error("told again what it knows")
+		}
+		for n := range 3 {
+			s.queue.Unregister(fmt.Sprintf("ns/h%d", n))
+		}
+	})
+}
+
 // TestChangedCredentialStartsAnew: the hosts of a replaced Secret learn it one after the other, and the new one has a canary, too.
 func TestChangedCredentialStartsAnew(t *testing.T) {
 	in(t, Options{Settings: ample()}, func(s *site) {

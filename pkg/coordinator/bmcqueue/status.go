@@ -80,11 +80,16 @@ func (g *gate) endpointStatus(l *lane, now time.Time) Status {
 	return s
 }
 
-// report says that it is a refusal elsewhere that keeps an endpoint from being tried. c may be nil.
+// report says that it is a refusal elsewhere, or a log-in that goes first, that keeps an endpoint from being tried. c may be nil.
 func (c *credential) report(s *Status, l *lane, now time.Time) {
-	if !l.parked && c.blocks(l.endpoint, now) {
-		s.State, s.Failure, s.LastError = StateParked, LoginFailed, c.reason()
-		s.NextAttempt = later(s.NextAttempt, c.opensAt(l.endpoint))
+	opens := c.opensAt(l.endpoint)
+	switch {
+	case l.parked || !opens.After(now):
+	case c.trust == refused:
+		s.State, s.Failure, s.LastError, s.HeldBy = StateParked, LoginFailed, c.reason(), c.refuser
+		s.NextAttempt = later(s.NextAttempt, opens)
+	default:
+		s.HeldBy = c.canary.lane.endpoint
 	}
 }
 

@@ -291,6 +291,9 @@ type Status struct {
 	// LastError and Failure are of the last failed run: of this operation, else of the endpoint.
 	LastError string
 	Failure   Failure
+	// HeldBy is the endpoint that tries the host's credential first, or that refused it (then State is StateParked, unless a newer
+	// try is under way): what it is told there decides when this one is tried. Empty: the credential holds nothing back.
+	HeldBy string
 	// NextAttempt is the earliest time of the next run; zero when only a free slot is missing.
 	NextAttempt time.Time
 	// Since is when the operation was accepted, or when it started if it runs.
