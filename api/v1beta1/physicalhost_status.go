@@ -272,6 +272,9 @@ type Learned struct {
 	// ifMatch is what a PATCH carries.
 	// +optional
 	IfMatch string `json:"ifMatch,omitempty"`
+	// refused are the slots that refused our media, with commas: the others are tried first.
+	// +optional
+	Refused string `json:"refused,omitempty"`
 	// session names the session that the driver holds, never its token, so that the next one can end it after a crash.
 	// +optional
 	Session string `json:"session,omitempty"`

@@ -63,6 +63,8 @@ type tracked struct {
 	// version counts the changes of target: a failure met before a change says nothing of what is configured now.
 	version     int
 	observation Observation
+	// firmware is the BMC's, as last learned, perhaps by an earlier process.
+	firmware string
 	// sent are the changing requests whose effect is still to come, by the id of their wish.
 	sent map[string]*sent
 	// poweredOn is the claim for which an armed PowerOn was sent and power On was not seen yet. Whoever sees it records the boot.
@@ -132,6 +134,9 @@ func (a *Actuator) Track(t Tracking) error {
 	abandoned := !a.tracks(endpoint)
 	server := &tracked{host: t.Host, target: t.Target, credential: t.Credential, endpoint: endpoint, sent: map[string]*sent{}}
 	server.observation.Stale = moved // whatever status says of the hardware is of the old server
+	if !moved {
+		server.firmware, server.observation.Refused = t.Target.Learned.Firmware, refusedIn(t.Target.Learned)
+	}
 	a.hosts[t.Host] = server
 	a.mu.Unlock()
 	switch {
@@ -212,6 +217,7 @@ func (a *Actuator) RetryNow(host string) {
 	t, ok := a.hosts[host]
 	if ok {
 		t.observation.Stale = true
+		t.observation.setRefused(nil) // a person has perhaps mended what was in the way
 	}
 	a.mu.Unlock()
 	if ok {

@@ -20,8 +20,8 @@
 //   - Power and override are read before every change. Slots, which cost a request each, are read again when a reading is
 //     older than half a minute, when power or override changed, and after every request that concerns them.
 //
-// Its memory is of this process. Losing it in a restart is harmless: everything is read again; a shutdown is given its time
-// once more, and a slot that refused is asked once more.
+// Its memory is of this process. Losing it in a restart is harmless: everything is read again, and a shutdown is given its time
+// once more. Which slots refused is part of what is learned, which the caller keeps and gives back with the Target.
 //
 // It does not wait for BMCs, retry (the gate does), keep anything in the API, or decide anything. All methods are safe for
 // concurrent use. Actuator.mu guards everything that is kept of hosts; it is never held while a BMC, the gate, a Brief or

@@ -2,6 +2,7 @@ package actuator
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,5 +60,51 @@ func TestWhyAMountFailedIsTold(t *testing.T) {
 	slot.Problem = "the image could not be fetched"
 	if got := mountProblem(Observation{Slots: []redfish.Slot{slot}}, "1"); got != slot.Problem {
 		t.Errorf("%q", got)
+	}
+}
+
+// A slot that refused is not tried first again by every new process: what is learned of it is kept and given back. Another
+// firmware, or a person who wants it tried again, ends that.
+func TestARefusedSlotIsRememberedOverARestart(t *testing.T) {
+	slots := func() []redfish.Slot { return []redfish.Slot{full("1", ""), full("2", "")} }
+	brief := held()
+	brief.Family = bootmedia.FamilyNone
+	no := func(what string) error {
+		if what == "Insert 1" {
+			return answer(redfish.KindUnsupported, 405)
+		}
+		return nil
+	}
+	// start boots a host from nothing in a process of its own, which knows what was kept; it tells what was asked and learned.
+	start := func(t *testing.T, kept redfish.Learned, says redfish.Learned, retry bool) (asked []string, learned redfish.Learned) {
+		bubble(t, func(ctx context.Context) {
+			b := &tap{BMC: redfishfake.New(redfishfake.Options{Slots: slots()}), refuse: no}
+			b.SetLearned(says)
+			r := newTapped(ctx, b, brief)
+			r.learned = kept
+			if retry {
+				r.reconcile(t)
+				r.hands.RetryNow(hostName)
+			}
+			r.until(t, 10*time.Minute, state(provision.Booting))
+			seen, _ := r.hands.Observed(hostName)
+			asked, learned = b.asked(), seen.Learned
+		})
+		return asked, learned
+	}
+	firmware := redfish.Learned{Firmware: "1"}
+	both, second := []string{"Insert 1", "Insert 2", "Arm", "On"}, []string{"Insert 2", "Arm", "On"}
+	asked, kept := start(t, redfish.Learned{}, firmware, false)
+	if !slices.Equal(asked, both) || kept.Refused != "1" {
+		t.Fatalf("asked %v, learned %+v", asked, kept)
+	}
+	if asked, again := start(t, kept, firmware, false); !slices.Equal(asked, second) || again != kept {
+		t.Errorf("after a restart: asked %v, learned %+v", asked, again)
+	}
+	if asked, _ := start(t, kept, redfish.Learned{Firmware: "2"}, false); !slices.Equal(asked, both) {
+		t.Errorf("after an update: asked %v", asked)
+	}
+	if asked, _ := start(t, kept, firmware, true); !slices.Equal(asked, both) {
+		t.Errorf("after a person asked for it: asked %v", asked)
 	}
 }

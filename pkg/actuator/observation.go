@@ -177,7 +177,24 @@ func (o *Observation) refuse(family bootmedia.Family, slot string) {
 	if _, err := Plan(family, Observation{Slots: o.Slots, Refused: refused}); err != nil {
 		refused = nil
 	}
-	o.Refused = refused
+	o.setRefused(refused)
+}
+
+// setRefused keeps them with what was learned, too, so that a restart does not try them first again.
+func (o *Observation) setRefused(refused map[string]bool) {
+	o.Refused, o.Learned.Refused = refused, strings.Join(slices.Sorted(maps.Keys(refused)), ",")
+}
+
+// refusedIn are the slots that refused according to what an earlier process learned.
+func refusedIn(l redfish.Learned) map[string]bool {
+	if l.Refused == "" {
+		return nil
+	}
+	refused := map[string]bool{}
+	for slot := range strings.SplitSeq(l.Refused, ",") {
+		refused[slot] = true
+	}
+	return refused
 }
 
 // prune forgets what was observed for other claims than the present one.

@@ -140,9 +140,7 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot) 
 			differs = differs || !reflect.DeepEqual(o.Slots, slots)
 			o.SlotsAt, o.Slots = now, slots
 		}
-		if learned := at.Learned(); learned != o.Learned {
-			o.Learned, differs = learned, true
-		}
+		differs = at.of.learn(at.Learned()) || differs
 		o.Failure = nil
 		stored = o.clone()
 	})
@@ -153,6 +151,22 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot) 
 		a.tell(at.of.host)
 	}
 	return stored, nil
+}
+
+// learn takes in what the driver learned, and says whether that is new. Another firmware may have other slots, or have mended
+// them. a.mu is held.
+func (t *tracked) learn(l redfish.Learned) bool {
+	o := &t.observation
+	before := o.Learned
+	if t.firmware != "" && l.Firmware != "" && t.firmware != l.Firmware {
+		o.Refused = nil
+	}
+	if l.Firmware != "" {
+		t.firmware = l.Firmware
+	}
+	o.Learned = l
+	o.setRefused(o.Refused)
+	return o.Learned != before
 }
 
 // sawBoot records the boot that was expected once power On was read, by whichever operation or poll read it. a.mu is held.

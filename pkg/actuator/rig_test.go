@@ -36,6 +36,8 @@ type rig struct {
 	shutdown time.Duration
 	// rest is what the BMC is said to want after a change.
 	rest Rest
+	// learned is what an earlier process left.
+	learned redfish.Learned
 
 	mu      sync.Mutex
 	brief   Brief
@@ -139,7 +141,7 @@ func newRig(ctx context.Context, bmc *redfishfake.BMC, brief Brief) *rig {
 }
 
 func (r *rig) target() redfish.Target {
-	return redfish.Target{Address: r.address, Username: "u", Password: "p"}
+	return redfish.Target{Address: r.address, Username: "u", Password: "p", Learned: r.learned}
 }
 
 func (r *rig) facts() Brief {

@@ -31,6 +31,10 @@ type Learned struct {
 	BootPlace  string `json:"bootPlace,omitempty"`
 	// IfMatch is "none", "any" or "exact": what a PATCH carries.
 	IfMatch string `json:"ifMatch,omitempty"`
+	// Refused are the ids of slots that refused an image, with commas. It is the
+	// caller's: what counts as a refusal is not known before the read-back. Here it
+	// is only forgotten with the rest.
+	Refused string `json:"refused,omitempty"`
 	// Session names the session that this process holds, where the BMC does not
 	// let it be told from others by a mark: path and time of creation, never a
 	// token. After a crash the next process ends it.
