@@ -76,6 +76,8 @@ type tracked struct {
 	}
 	// rests is until when the BMC wants to be left alone: what it says of its slots before that means nothing.
 	rests time.Time
+	// unread is the slot that a request was sent for since it was read; "" if none was.
+	unread string
 	// stuck are the slots whose eject was refused, or came to nothing: the others go first.
 	stuck map[string]bool
 	// looks counts how often in a row the same wish to observe found nothing settled.

@@ -17,8 +17,9 @@
 //   - What one slot refuses the next one gets, and a slot that cannot be emptied does not keep the others full.
 //   - A BMC that wants rest after a change gets it: meanwhile nothing else is changed, and the effect not looked for by operations.
 //     A refusal costs no rest.
-//   - Power and override are read before every change. Slots, which cost a request each, are read again when a reading is
-//     older than half a minute, when power or override changed, and after every request that concerns them.
+//   - Power and override are read before every change. Slots, which cost a request each, are all read again when
+//     the last such reading is older than three quarters of a minute, when power or override changed, and before a release is
+//     proven. After a request that concerns one slot, that one is read.
 //
 // Its memory is of this process. Losing it in a restart is harmless: everything is read again, and a shutdown is given its time
 // once more. Which slots refused is part of what is learned, which the caller keeps and gives back with the Target.

@@ -20,7 +20,7 @@ type Observation struct {
 	Learned redfish.Learned
 	// Slots are nil until they were read.
 	Slots []redfish.Slot
-	// SlotsAt is when they were read; zero if never, or if power has changed since.
+	// SlotsAt is when all of them were read; zero if never, or if power has changed since.
 	SlotsAt time.Time
 	// Refused are the slots that refused our media, or took them and never showed them: others are tried first.
 	Refused map[string]bool

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
@@ -18,7 +19,7 @@ var errForgotten = errors.New("the host is not tracked any more")
 const (
 	// slotsFresh is for deciding: what an operation of the same lane read back so recently still holds, unless power or
 	// override changed meanwhile.
-	slotsFresh = 30 * time.Second
+	slotsFresh = 45 * time.Second
 	// slotsAny is for cutting power, which no medium keeps from being right.
 	slotsAny = time.Duration(1<<63 - 1)
 	// slotsIdle is for polls, so that a medium that a person inserted, or the BMC lost, is noticed at all.
@@ -48,16 +49,44 @@ func (a *Actuator) observe(ctx context.Context, at access, age time.Duration) (o
 	if err != nil {
 		return Observation{}, false, err
 	}
-	if before.Slots != nil && (age == slotsAny || a.resting(at.of) || sameState(before.State, state) && a.clock.Since(before.SlotsAt) < age) {
-		o, err = a.store(at, &state, nil)
+	if before.Slots != nil && (age == slotsAny || a.resting(at.of) || sameState(before.State, state) && a.slotsHold(at.of, age)) {
+		o, err = a.store(at, &state, nil, "")
 		return o, false, err
 	}
 	slots, err := at.Slots(ctx)
 	if err != nil {
 		return Observation{}, false, err
 	}
-	o, err = a.store(at, &state, known(slots))
+	o, err = a.store(at, &state, known(slots), "")
 	return o, true, err
+}
+
+// slotsHold says whether the slots were all read less than age ago, and nothing was sent for one of them that was not read back.
+func (a *Actuator) slotsHold(t *tracked, age time.Duration) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return t.unread == "" && a.clock.Since(t.observation.SlotsAt) < age
+}
+
+// observeSlot reads one slot alone, or all of them if it is not there any more.
+func (a *Actuator) observeSlot(ctx context.Context, at access, id string) (Observation, error) {
+	slot, err := at.Slot(ctx, id)
+	switch {
+	case redfish.KindOf(err) == redfish.KindNotFound:
+		return a.observeSlots(ctx, at)
+	case err != nil:
+		return Observation{}, err
+	}
+	seen, err := a.seen(at.of)
+	if err != nil {
+		return Observation{}, err
+	}
+	i := slices.IndexFunc(seen.Slots, func(s redfish.Slot) bool { return s.ID == id })
+	if i < 0 {
+		return a.observeSlots(ctx, at)
+	}
+	seen.Slots[i] = slot
+	return a.store(at, nil, seen.Slots, id)
 }
 
 // observeSlots reads the slots alone.
@@ -66,7 +95,7 @@ func (a *Actuator) observeSlots(ctx context.Context, at access) (Observation, er
 	if err != nil {
 		return Observation{}, err
 	}
-	return a.store(at, nil, known(slots))
+	return a.store(at, nil, known(slots), "")
 }
 
 // observeState reads power and override alone.
@@ -75,7 +104,7 @@ func (a *Actuator) observeState(ctx context.Context, at access) (Observation, er
 	if err != nil {
 		return Observation{}, err
 	}
-	return a.store(at, &state, nil)
+	return a.store(at, &state, nil, "")
 }
 
 // known tells slots that were read, and are none, from slots that were not read.
@@ -123,8 +152,9 @@ func (a *Actuator) inspect(ctx context.Context, at access) error {
 	return nil
 }
 
-// store keeps a reading, of the server it was made at, and tells of a change. What was not read is nil.
-func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot) (Observation, error) {
+// store keeps a reading, of the server it was made at, and tells of a change. What was not read is nil; only is the one slot that
+// was read, if it was not all of them.
+func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot, only string) (Observation, error) {
 	now, differs, stored := a.clock.Now(), false, Observation{}
 	tracked := a.update(at.of, func(o *Observation) {
 		differs = o.Failure != nil
@@ -138,7 +168,12 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot) 
 		}
 		if slots != nil {
 			differs = differs || !reflect.DeepEqual(o.Slots, slots)
-			o.SlotsAt, o.Slots = now, slots
+			if o.Slots = slots; only == "" {
+				o.SlotsAt = now
+			}
+			if only == "" || only == at.of.unread {
+				at.of.unread = ""
+			}
 		}
 		differs = at.of.learn(at.Learned()) || differs
 		o.Failure = nil

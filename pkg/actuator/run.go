@@ -246,7 +246,7 @@ func (r *run) insert(at access, brief Brief, o Observation, s *sent) (func(conte
 // look reads back, and says whether the effect is there, is still awaited, or did not come.
 func (r *run) look(ctx context.Context, at access, s *sent, changed bool) bmcqueue.Result {
 	a := r.actuator
-	o, err := r.readBack(ctx, at)
+	o, err := r.readBack(ctx, at, s.slot)
 	if err != nil {
 		// The request is out; the next turn only reads.
 		result := a.failed(at, err)
@@ -281,9 +281,9 @@ func (r *run) look(ctx context.Context, at access, s *sent, changed bool) bmcque
 }
 
 // readBack reads what the action changes, and nothing else.
-func (r *run) readBack(ctx context.Context, at access) (Observation, error) {
-	if r.order.Action == provision.Insert || r.order.Action == provision.Eject {
-		return r.actuator.observeSlots(ctx, at)
+func (r *run) readBack(ctx context.Context, at access, slot string) (Observation, error) {
+	if slot != "" {
+		return r.actuator.observeSlot(ctx, at, slot)
 	}
 	return r.actuator.observeState(ctx, at)
 }

@@ -57,7 +57,10 @@ func (a *Actuator) sending(r *run, s *sent, armed bool) bool {
 	default:
 	}
 	if s.slot != "" {
-		t.observation.SlotsAt = time.Time{} // they are about to change, whatever the answer says
+		if t.unread != "" && t.unread != s.slot {
+			t.observation.SlotsAt = time.Time{} // two of them: all are read again
+		}
+		t.unread = s.slot // it is about to change, whatever the answer says
 	}
 	t.sent[r.id] = s
 	return true

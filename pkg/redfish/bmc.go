@@ -43,6 +43,9 @@ type Media interface {
 	// Slots reads every slot: one GET each once the slots are known. Order is the
 	// BMC's. An empty list means that the BMC offers no virtual media.
 	Slots(ctx context.Context) ([]Slot, error)
+	// Slot reads one slot: one GET once it is known, on a BMC that does not need
+	// more. One that is not there, or not there any more, is KindNotFound.
+	Slot(ctx context.Context, slotID string) (Slot, error)
 	// Insert asks the BMC to present the image at url in the slot.
 	// It must be empty; the caller ejects first.
 	Insert(ctx context.Context, slotID, url string) error

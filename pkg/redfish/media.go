@@ -25,6 +25,36 @@ func (c *client) Slots(ctx context.Context) ([]Slot, error) {
 	return slots, err
 }
 
+// Slot reads one slot where it was found, or looks for it among all.
+func (c *client) Slot(ctx context.Context, slotID string) (Slot, error) {
+	const op = "read media"
+	refs := c.know().slots
+	if i := slices.IndexFunc(refs, func(r slotRef) bool { return r.id == slotID }); i >= 0 && refs[i].form != insertIsoConfig {
+		slots, _, err := c.slotsAt(ctx, op, []string{refs[i].path})
+		if err != nil {
+			return Slot{}, c.slotChanged(err)
+		}
+		return slots[0], nil
+	}
+	slots, refs, err := c.readSlots(ctx, op)
+	if err != nil {
+		return Slot{}, err
+	}
+	if i := slices.IndexFunc(slots, func(s Slot) bool { return s.ID == slotID }); i >= 0 {
+		return slots[i], nil
+	}
+	return Slot{}, c.noSlot(op, refs)
+}
+
+// noSlot says that there is no such slot, and which there are.
+func (c *client) noSlot(op string, refs []slotRef) error {
+	ids := make([]string, len(refs))
+	for i, r := range refs {
+		ids[i] = r.id
+	}
+	return c.conn.fail(op, &Error{Kind: KindNotFound, Message: "the BMC has no such media slot, it has " + named(ids)})
+}
+
 // readSlots reads the known slots, or finds them first.
 func (c *client) readSlots(ctx context.Context, op string) ([]Slot, []slotRef, error) {
 	refs := c.know().slots
@@ -214,14 +244,10 @@ func (c *client) slot(ctx context.Context, op, id string) (slotRef, error) {
 			return slotRef{}, err
 		}
 	}
-	ids := make([]string, len(refs))
-	for i, r := range refs {
-		ids[i] = r.id
-		if r.id == id {
-			return r, nil
-		}
+	if i := slices.IndexFunc(refs, func(r slotRef) bool { return r.id == id }); i >= 0 {
+		return refs[i], nil
 	}
-	return slotRef{}, c.conn.fail(op, &Error{Kind: KindNotFound, Message: "the BMC has no such media slot, it has " + named(ids)})
+	return slotRef{}, c.noSlot(op, refs)
 }
 
 // Eject posts an empty object, which also those take that want no body; iLO

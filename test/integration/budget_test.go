@@ -29,10 +29,16 @@ import (
 const (
 	budgetProvision = 12 // off and enrolled, from the first hardware operation until power On was read
 	budgetRelease   = 10 // running, until it was proven off, empty and disarmed
-	budgetIdle      = 10 // ten minutes of nothing
+	// The same with a boot medium and a config drive: each is a change of its own, with its reads.
+	budgetProvisionTwo = 14
+	budgetReleaseTwo   = 11
+	budgetIdle         = 10 // ten minutes of nothing
 )
 
 const budgetHost = "ns/h"
+
+// usualCooldown is a bit more than the default of provisioning.bmcCooldownPeriod: an operation takes a moment itself.
+const usualCooldown = 12 * time.Second
 
 // hostLoop is the host controller without an API server: real decisions, real gate, real driver.
 type hostLoop struct {
@@ -189,11 +195,15 @@ func difference(before, after emulator.RequestCount) string {
 
 // settledPower answers a reading of the system only once power has settled where the last reset leads: how often a change of
 // power is looked for depends on how long it takes, which is the server's and not the driver's.
-// next says where the coming reset leads.
-func settledPower(b *emulator.BMC) (next func(emulator.PowerState)) {
+// next says where the coming reset leads. Every change lets a cooldown pass on the clock of the actuator: how old a reading may be
+// is part of what is counted.
+func settledPower(b *emulator.BMC, clock *clocktesting.FakePassiveClock) (next func(emulator.PowerState)) {
 	var reset atomic.Bool
 	var want atomic.Value
 	b.SetIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if (r.Method == http.MethodPost || r.Method == http.MethodPatch) && !strings.Contains(r.URL.Path, "/SessionService/") {
+			clock.SetTime(clock.Now().Add(usualCooldown))
+		}
 		switch {
 		case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/Actions/ComputerSystem.Reset"):
 			reset.Store(true)
@@ -208,15 +218,24 @@ func settledPower(b *emulator.BMC) (next func(emulator.PowerState)) {
 	}
 }
 
-// TestRequestBudget drives one host through enrolment, a boot from one medium and its release, on the generic persona, which
-// has two slots to be read. The numbers are for one look at each change of power (a server that takes longer is looked at again
-// after 2, 4, then every 5 seconds), for one medium (a family that needs two costs four requests more, and four more to
-// release), and for steps that follow each other within 30 seconds, as they do with the default cooldown of ten (after that
-// the slots are read again: two requests more). Polls are kept out: what they cost is in TestIdleBudget. Connections live for
-// a minute here; the driver closes idle ones after five seconds, so that with the default cooldown each operation opens one.
+// TestRequestBudget drives one host through enrolment, a boot and its release, on the generic persona, which has two slots to be
+// read: with one medium, and with the two of a family that wants its data in a slot of its own. The numbers are for one look at
+// each change of power (a server that takes longer is looked at again after 2, 4, then every 5 seconds), and for steps that follow
+// each other with the default cooldown of ten seconds; with longer ones the slots are read again before the last step: two
+// requests more. Polls are kept out: what they cost is in TestIdleBudget. That connections live from one operation to the next is
+// in TestConnectionsOutliveTheCooldown.
 func TestRequestBudget(t *testing.T) {
-	for _, graceful := range []bool{true, false} {
-		t.Run(fmt.Sprintf("graceful=%v", graceful), func(t *testing.T) {
+	for name, c := range map[string]struct {
+		family             bootmedia.Family
+		graceful           bool
+		provision, release int
+	}{
+		"one medium":                   {bootmedia.FamilyNone, false, budgetProvision, budgetRelease},
+		"one medium, graceful release": {bootmedia.FamilyNone, true, budgetProvision, budgetRelease},
+		"two media":                    {bootmedia.FamilyGeneric, false, budgetProvisionTwo, budgetReleaseTwo},
+		"two media, graceful release":  {bootmedia.FamilyGeneric, true, budgetProvisionTwo, budgetReleaseTwo},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			fleet := newFleet(t)
 			b, err := fleet.Add(emulator.Spec{Name: "budget"})
@@ -225,18 +244,19 @@ func TestRequestBudget(t *testing.T) {
 			}
 			world := &emulated{t: t, bmc: b}
 			b.SetGuest(world)
-			next := settledPower(b)
-			next(emulator.On)
 			l := newHostLoop(t, fleet, b, time.Hour)
+			next := settledPower(b, l.clock)
+			next(emulator.On)
+			l.change(func(b *actuator.Brief) { b.Family = c.family })
 			l.until(provision.Available)
 			l.change(func(b *actuator.Brief) {
 				b.ClaimID, b.Facts.Claim, b.Facts.Content, b.Facts.KeepOn = "0123456789abcdef", provision.ClaimHeld, provision.ContentNoToken, true
 			})
-			l.cost("provision", budgetProvision, func() { l.until(provision.Booting) })
+			l.cost("provision", c.provision, func() { l.until(provision.Booting) })
 			world.SetOSUp(true)
 			next(emulator.Off)
-			l.change(func(b *actuator.Brief) { b.Facts.Claim, b.Facts.Bound = provision.ClaimReleasing, graceful })
-			l.cost("release", budgetRelease, func() { l.until(provision.Available) })
+			l.change(func(b *actuator.Brief) { b.Facts.Claim, b.Facts.Bound = provision.ClaimReleasing, c.graceful })
+			l.cost("release", c.release, func() { l.until(provision.Available) })
 			if s := b.State(); s.Power != emulator.Off || s.Sessions != 1 || slices.ContainsFunc(s.Slots, func(s emulator.SlotState) bool { return s.Inserted }) {
 				t.Errorf("released as power %s, with %d sessions", s.Power, s.Sessions)
 			}

@@ -21,6 +21,7 @@ const (
 	OpSetBootOnce Op = "SetBootOnce"
 	OpClearBoot   Op = "ClearBoot"
 	OpSlots       Op = "Slots"
+	OpSlot        Op = "Slot"
 	OpInsert      Op = "Insert"
 	OpEject       Op = "Eject"
 	OpIdentify    Op = "Identify"
@@ -262,6 +263,20 @@ func (b *BMC) Slots(ctx context.Context) ([]redfish.Slot, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.slots), nil
+}
+
+// Slot copies one slot.
+func (b *BMC) Slot(ctx context.Context, slotID string) (redfish.Slot, error) {
+	if _, err := b.enter(ctx, OpSlot); err != nil {
+		return redfish.Slot{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, err := b.slot(OpSlot, slotID)
+	if err != nil {
+		return redfish.Slot{}, err
+	}
+	return *s, nil
 }
 
 func (b *BMC) slot(op Op, id string) (*redfish.Slot, error) {

@@ -3,6 +3,7 @@ package redfishtest
 import (
 	"context"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,7 @@ func Run(t *testing.T, start func(t *testing.T) (redfish.BMC, Control)) {
 		"clear boot":                       clearBoot,
 		"unknown boot device":              unknownBootDevice,
 		"slots":                            slots,
+		"one slot":                         oneSlot,
 		"insert and eject":                 insertAndEject,
 		"eject an empty slot":              ejectEmpty,
 		"unknown slot":                     unknownSlot,
@@ -184,6 +186,30 @@ func endpointIsCanonical(t *testing.T, w world) {
 	}
 }
 
+// oneSlot: a slot says the same alone as among all, whatever is in it.
+func oneSlot(t *testing.T, w world) {
+	same := func() {
+		t.Helper()
+		for _, s := range w.slots(t) {
+			alone, err := w.Slot(t.Context(), s.ID)
+			if must(t, err); !reflect.DeepEqual(alone, s) {
+				t.Errorf("alone %+v, among all %+v", alone, s)
+			}
+		}
+	}
+	id := w.cd(t).ID
+	same()
+	must(t, w.Insert(t.Context(), id, w.control.ImageURL()))
+	w.untilSlot(t, id, "inserted", func(s redfish.Slot) bool { return s.Inserted && !s.Mounting })
+	same()
+	must(t, w.Eject(t.Context(), id))
+	w.untilSlot(t, id, "empty", redfish.Slot.Empty)
+	same()
+	if _, err := w.Slot(t.Context(), "no such slot"); redfish.KindOf(err) != redfish.KindNotFound {
+		t.Errorf("a slot that is not there: %v", err)
+	}
+}
+
 func imageNoURL(t *testing.T, w world) {
 	id := w.cd(t).ID
 	for _, image := range []string{"", "image.iso", "file:///etc/passwd"} {
@@ -253,6 +279,7 @@ func endedContext(t *testing.T, w world) {
 		"SetBootOnce": func() error { return w.SetBootOnce(ctx, redfish.BootCD) },
 		"ClearBoot":   func() error { return w.ClearBoot(ctx) },
 		"Slots":       func() error { _, err := w.Slots(ctx); return err },
+		"Slot":        func() error { _, err := w.Slot(ctx, id); return err },
 		"Insert":      func() error { return w.Insert(ctx, id, w.control.ImageURL()) },
 		"Eject":       func() error { return w.Eject(ctx, id) },
 		"Identify":    func() error { _, err := w.Identify(ctx); return err },
