@@ -149,6 +149,9 @@ func (v *Provider) reportPod(ctx context.Context, pod *corev1.Pod) error {
 	pod = pod.DeepCopy()
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	pod.Status.Phase, pod.Status.PodIP, pod.Status.HostIP = corev1.PodRunning, "127.0.0.1", "127.0.0.1"
+	if pod.Status.StartTime == nil {
+		pod.Status.StartTime = &now
+	}
 	pod.Status.PodIPs, pod.Status.HostIPs = []corev1.PodIP{{IP: "127.0.0.1"}}, []corev1.HostIP{{IP: "127.0.0.1"}}
 	pod.Status.Conditions = []corev1.PodCondition{
 		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: now},

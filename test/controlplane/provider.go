@@ -155,6 +155,14 @@ func (p *ControlPlane) addresses(deployment client.ObjectKey, instance int) (Add
 	return a, nil
 }
 
+// Pod is the name of the Pod that this replica runs, empty if none.
+func (v *Provider) Pod() string {
+	if pod := v.myPod(); pod != nil {
+		return pod.Name
+	}
+	return ""
+}
+
 // Addresses are the ports of this replica.
 func (v *Provider) Addresses() Addresses { return v.addr }
 
