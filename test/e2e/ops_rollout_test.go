@@ -117,7 +117,9 @@ func (s *story) failOver(replicas []*controlplane.Provider) {
 	s.t.Helper()
 	g := NewWithT(s.t)
 	before := len(s.changes())
-	s.until("work on a server to go on", func(context.Context) (bool, string, error) { return len(s.changes()) > before, "no server was changed", nil })
+	s.until("work on a server to go on", func(context.Context) (bool, string, error) {
+		return len(s.changes()) > before, "no server was changed", nil
+	})
 	holder := *s.lease().Spec.HolderIdentity
 	i := slices.IndexFunc(replicas, func(v *controlplane.Provider) bool { return v.Pod() != "" && strings.HasPrefix(holder, v.Pod()+"_") })
 	g.Expect(i).To(BeNumerically(">=", 0), "no replica is the holder %s", holder)
