@@ -13,9 +13,35 @@ type health struct {
 	replicas int
 	// valid and drivers count replicas: whose settings are valid, who drive BMCs.
 	valid, drivers int
-	// utilisation of the queue, conflicts among claims, and failures among runs, in percent.
-	utilisation, conflicts, failures float64
-	attempts, runs, panics           float64
+	// utilisation of the queue in percent.
+	utilisation float64
+	// claims that met conflicts, and runs that failed.
+	claims, runs share
+	panics       float64
+}
+
+// share counts events and the bad ones among them.
+type share struct{ events, bad float64 }
+
+func (s share) percent() float64 {
+	if s.events == 0 {
+		return 0
+	}
+	return 100 * s.bad / s.events
+}
+
+// worse says whether there are enough events to say that the share is more than what is tolerated and more than it was.
+func (s share) worse(before share, tolerated float64) bool {
+	return s.events >= fewEvents && s.percent() > tolerated && s.percent() > before.percent()+mayGrow
+}
+
+// and adds the events of a window before, if those were too few to be judged: a fleet that does little and all of it wrong is
+// told after a few windows.
+func (s share) and(earlier share) share {
+	if earlier.events >= fewEvents {
+		return s
+	}
+	return share{s.events + earlier.events, s.bad + earlier.bad}
 }
 
 // By how many percentage points a share may grow until it counts as worse, and from which share on. Shares of a few events jump.
@@ -40,21 +66,17 @@ func (m *migration) healthOver(ctx context.Context, length time.Duration) (healt
 func healthOf(w window, s config.Settings) health {
 	h := health{replicas: len(w.after), valid: int(sumOf(w.after, metricValid)), drivers: int(sumOf(w.after, metricDriver)),
 		utilisation: 100 * w.gauge(metricQueue) / float64(s.Provisioning.MaxQueueSize),
-		attempts:    w.counted(metricClaims, every), panics: w.counted(metricPanics, every),
-		runs: w.counted(metricRuns, label("outcome", "ok", "busy", "5xx", "unreachable", "login_failed", "other")),
+		claims:      share{w.counted(metricClaims, every), w.counted(metricClaims, label("outcome", "conflict"))},
+		runs:        share{events: w.counted(metricRuns, label("outcome", "ok", "busy", "5xx", "unreachable", "login_failed", "other"))},
+		panics:      w.counted(metricPanics, every),
 	}
-	if h.attempts > 0 {
-		h.conflicts = 100 * w.counted(metricClaims, label("outcome", "conflict")) / h.attempts
-	}
-	if h.runs > 0 {
-		h.failures = 100 * (1 - w.counted(metricRuns, label("outcome", "ok"))/h.runs)
-	}
+	h.runs.bad = h.runs.events - w.counted(metricRuns, label("outcome", "ok"))
 	return h
 }
 
 func (h health) String() string {
 	return fmt.Sprintf("%d replicas, queue %.0f %%, conflicts %.0f %% of %.0f claims, failures %.0f %% of %.0f operations",
-		h.replicas, h.utilisation, h.conflicts, h.attempts, h.failures, h.runs)
+		h.replicas, h.utilisation, h.claims.percent(), h.claims.events, h.runs.percent(), h.runs.events)
 }
 
 // unwell says what is wrong whatever was before; empty if nothing is.
@@ -81,10 +103,10 @@ func (h health) worse(before health) string {
 		return fmt.Sprintf("%d replicas are ready, there were %d", h.replicas, before.replicas)
 	case h.utilisation > queueNearFull && h.utilisation > before.utilisation+mayGrow:
 		return fmt.Sprintf("the queue is nearly full: %.0f %%, it was %.0f %%", h.utilisation, before.utilisation)
-	case h.attempts >= fewEvents && h.conflicts > conflictsTolerate && h.conflicts > before.conflicts+mayGrow:
-		return fmt.Sprintf("more claims meet conflicts: %.0f %%, it was %.0f %%", h.conflicts, before.conflicts)
-	case h.runs >= fewEvents && h.failures > failuresTolerate && h.failures > before.failures+mayGrow:
-		return fmt.Sprintf("more operations fail: %.0f %%, it was %.0f %%", h.failures, before.failures)
+	case h.claims.worse(before.claims, conflictsTolerate):
+		return fmt.Sprintf("more claims meet conflicts: %.0f %%, it was %.0f %%", h.claims.percent(), before.claims.percent())
+	case h.runs.worse(before.runs, failuresTolerate):
+		return fmt.Sprintf("more operations fail: %.0f %%, it was %.0f %%", h.runs.percent(), before.runs.percent())
 	}
 	return ""
 }

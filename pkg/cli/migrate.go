@@ -44,6 +44,8 @@ type migration struct {
 	window time.Duration
 	// rollout bounds how long a changed Deployment may take.
 	rollout time.Duration
+	// last is the health at the last look after a change, with the events of looks before it that were too few.
+	last health
 	// undo takes back what was done, the last first.
 	undo []func(context.Context) error
 }
@@ -247,6 +249,8 @@ func (m *migration) compare(ctx context.Context, before health) error {
 		return err
 	}
 	fmt.Fprintf(m.Out, "  Now: %s\n", now)
+	now.claims, now.runs = now.claims.and(m.last.claims), now.runs.and(m.last.runs)
+	m.last = now
 	if reason := now.worse(before); reason != "" {
 		return errors.New(reason)
 	}

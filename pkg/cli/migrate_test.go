@@ -108,6 +108,20 @@ func TestAMigrationThatGetsWorseGoesBack(t *testing.T) {
 	}
 }
 
+// Two failures a minute are too few to judge a minute by, but not to judge three.
+func TestAMigrationThatGetsWorseSlowlyGoesBack(t *testing.T) {
+	w := installed(t, nil)
+	w.tick = func(time.Duration) {
+		if w.data()["provisioning.maxConcurrentOps"] == "8" {
+			w.add("a", busySeries, 2)
+		}
+	}
+	w.has(w.run(1, "config", "migrate", "--to=advanced", "--backup-dir", t.TempDir(), "--monitor=10m"), "Going back: after the last stage: more operations fail: 100 %")
+	if w.data() != nil || !slices.Equal(w.args(), installedArgs) {
+		t.Errorf("after going back: %v %v", w.data(), w.args())
+	}
+}
+
 func TestGoingBackLeavesWhatOthersSet(t *testing.T) {
 	w := installed(t, map[string]string{"provisioning.maxQueueSize": "20"})
 	w.tick = func(time.Duration) {

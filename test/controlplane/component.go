@@ -125,6 +125,8 @@ func (p *ControlPlane) apiServerSpec() processSpec {
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port="+strconv.Itoa(p.api.server),
 		"--tls-cert-file="+p.pki.file("apiserver.crt"), "--tls-private-key-file="+p.pki.file("apiserver.key"),
 		"--client-ca-file="+p.pki.file("ca.crt"),
+		"--kubelet-certificate-authority="+p.pki.file("ca.crt"),
+		"--kubelet-client-certificate="+p.pki.file("apiserver-kubelet.crt"), "--kubelet-client-key="+p.pki.file("apiserver-kubelet.key"),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+p.pki.file("sa.pub"), "--service-account-signing-key-file="+p.pki.file("sa.key"),
 		"--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none",
@@ -142,6 +144,8 @@ func (p *ControlPlane) controllerManagerSpec(port int) processSpec {
 		"--authentication-skip-lookup=true", "--authorization-always-allow-paths=/healthz",
 		"--service-account-private-key-file="+p.pki.file("sa.key"), "--root-ca-file="+p.pki.file("ca.crt"),
 		"--use-service-account-credentials=false", "--leader-elect=false",
+		// It would take a Node for dead whose lease nobody renews, and evict its Pods.
+		"--controllers=*,-node-lifecycle-controller",
 		// The defaults (20, 30) make the deletion of a namespace with many kinds take a minute.
 		"--kube-api-qps=200", "--kube-api-burst=400")
 }

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Options of a control plane.
@@ -43,8 +45,15 @@ type ControlPlane struct {
 	life    context.Context // ends with Stop; the stand-ins live in it
 	cancel  context.CancelFunc
 
-	addrMu sync.Mutex // taken before mu
-	addrs  map[string]Addresses
+	addrMu   sync.Mutex // taken before mu
+	addrs    map[string]Addresses
+	webhooks map[client.ObjectKey]string // where the Service of a Deployment's webhooks leads to
+
+	kubelet  *kubelet
+	services sync.WaitGroup // balancers
+
+	placeMu sync.Mutex // guards where each Pod runs, here and in Providers; nothing is taken while it is held
+	placed  map[types.UID]*Provider
 
 	mu        sync.Mutex
 	processes []*Process // in the order of their start
@@ -71,7 +80,7 @@ func Start(ctx context.Context, o Options) (_ *ControlPlane, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &ControlPlane{opts: o, bin: bin, addrs: map[string]Addresses{}}
+	p := &ControlPlane{opts: o, bin: bin, addrs: map[string]Addresses{}, webhooks: map[client.ObjectKey]string{}, placed: map[types.UID]*Provider{}}
 	p.life, p.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -83,7 +92,7 @@ func Start(ctx context.Context, o Options) (_ *ControlPlane, err error) {
 	}
 	fmt.Fprintf(o.Progress, "starting etcd, kube-apiserver and kube-controller-manager %s in %s\n", KubernetesVersion, o.Dir)
 	for _, step := range []func(context.Context) error{
-		p.startAPI, p.writeKubeconfigs, p.startControllerManager, p.startHouse, p.writeClusterctlConfig,
+		p.startAPI, p.writeKubeconfigs, p.startControllerManager, p.startKubelet, p.startHouse, p.writeClusterctlConfig,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -187,6 +196,10 @@ func (p *ControlPlane) stop() error {
 	if p.house != nil {
 		<-p.house.done
 	}
+	if p.kubelet != nil {
+		<-p.kubelet.done
+	}
+	p.services.Wait()
 	var errs []error
 	for i := len(processes) - 1; i >= 0; i-- {
 		errs = append(errs, processes[i].Stop(stopGrace))

@@ -122,6 +122,10 @@ func TestManagementCluster(t *testing.T) {
 	timed("identity and crashes")
 	checkScale(ctx, g, p, core)
 	timed("scale to 0 and back")
+	checkNode(ctx, g, p, core)
+	timed("port-forward and logs")
+	checkRollOut(ctx, g, p, core)
+	timed("rolling restart")
 	checkRecreated(ctx, g, p)
 	timed("webhooks recreated")
 

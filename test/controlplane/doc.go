@@ -12,13 +12,14 @@
 //
 // Stand-ins. What a cluster has and this one lacks is played by small loops of this package, each with
 // its own comment: the part of cert-manager that Cluster API needs and the Service routing of webhooks
-// (router), and a kubelet that runs a Deployment's container as a process (Provider).
+// (router), what a Service does (Balance), and a kubelet that runs a Pod's container as a process
+// (Provider) and serves its port-forward and logs (kubelet).
 //
-// Non-goals: scheduling, containers, pod networks, Services other than those of webhooks, image pulls,
+// Non-goals: scheduling, containers, pod networks, Services that nobody asked Balance for, image pulls,
 // volumes, leader election of the Cluster API managers (they look for a file that only exists inside
 // a pod), and any durability beyond the life of the folder.
 //
 // Locking. A ControlPlane and a Provider each have one mutex that guards their fields; neither calls
 // out of the package while it is held, but for starting or ending a process. A ControlPlane's lock is
-// never taken while a Provider's is held.
+// never taken while a Provider's is held. Where Pods run has a lock of its own, placeMu, under which no other is taken.
 package controlplane

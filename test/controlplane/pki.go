@@ -60,6 +60,14 @@ func newPKI(dir string) (*pki, error) {
 	if err != nil {
 		return nil, err
 	}
+	kubelet, err := p.ca.issue(pkix.Name{CommonName: "system:node:" + nodeName}, x509.ExtKeyUsageServerAuth, loopback, "localhost")
+	if err != nil {
+		return nil, err
+	}
+	caller, err := p.ca.issue(pkix.Name{CommonName: kubeletUser}, x509.ExtKeyUsageClientAuth, nil)
+	if err != nil {
+		return nil, err
+	}
 	masters := []string{"system:masters"}
 	if p.admin, err = p.ca.issue(pkix.Name{CommonName: "admin", Organization: masters}, x509.ExtKeyUsageClientAuth, nil); err != nil {
 		return nil, err
@@ -78,6 +86,8 @@ func newPKI(dir string) (*pki, error) {
 	return p, writeFiles(map[string][]byte{
 		p.file("ca.crt"): p.ca.certPEM, p.file("webhook-ca.crt"): p.hooks.certPEM,
 		p.file("apiserver.crt"): server.certPEM, p.file("apiserver.key"): server.keyPEM,
+		p.file("kubelet.crt"): kubelet.certPEM, p.file("kubelet.key"): kubelet.keyPEM,
+		p.file("apiserver-kubelet.crt"): caller.certPEM, p.file("apiserver-kubelet.key"): caller.keyPEM,
 		p.file("sa.key"): saKey, p.file("sa.pub"): saPub,
 		filepath.Join(p.webhookCertDir(), "tls.crt"): hooks.certPEM,
 		filepath.Join(p.webhookCertDir(), "tls.key"): hooks.keyPEM,

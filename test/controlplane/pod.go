@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,41 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// nodeName is the node on which the Pods of this cluster say they run. They are not bound to it: an
-// unbound Pod is deleted at once, without a kubelet's consent.
-const nodeName = "harness"
-
 // tokenLife is longer than any run of the harness.
 const tokenLife = 24 * 3600
-
-// pod returns the Pod of this replica that was made from the Deployment's present template, nil while
-// there is none.
-func (v *Provider) pod(ctx context.Context, d *appsv1.Deployment) (*corev1.Pod, error) {
-	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
-	if err != nil {
-		return nil, fmt.Errorf("reading the Deployment's selector: %w", err)
-	}
-	list := &corev1.PodList{}
-	err = v.plane.house.client.List(ctx, list, client.InNamespace(d.Namespace), client.MatchingLabelsSelector{Selector: selector})
-	if err != nil {
-		return nil, fmt.Errorf("listing the Deployment's Pods: %w", err)
-	}
-	pods := slices.DeleteFunc(list.Items, func(p corev1.Pod) bool {
-		return !p.DeletionTimestamp.IsZero() || !sameContainers(p.Spec.Containers, d.Spec.Template.Spec.Containers)
-	})
-	slices.SortFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
-	if len(pods) <= v.opts.Instance {
-		return nil, nil
-	}
-	return &pods[v.opts.Instance], nil
-}
-
-func sameContainers(a, b []corev1.Container) bool {
-	return slices.EqualFunc(a, b, func(x, y corev1.Container) bool {
-		return x.Name == y.Name && x.Image == y.Image && slices.Equal(x.Args, y.Args) &&
-			slices.EqualFunc(x.Env, y.Env, func(e, f corev1.EnvVar) bool { return e.String() == f.String() })
-	})
-}
 
 // commandOf translates a container into a process.
 func (v *Provider) commandOf(c *corev1.Container, pod *corev1.Pod) (processSpec, error) {
@@ -169,6 +135,7 @@ func (v *Provider) writeCredentials(ctx context.Context, account string) error {
 func (v *Provider) reportPod(ctx context.Context, pod *corev1.Pod) error {
 	proc := v.process()
 	ready := proc != nil && proc.PID() != 0 && probe(ctx, proc.spec.readyz)
+	v.ready.Store(ready)
 	status := corev1.ConditionFalse
 	if ready {
 		status = corev1.ConditionTrue
@@ -182,6 +149,9 @@ func (v *Provider) reportPod(ctx context.Context, pod *corev1.Pod) error {
 	pod = pod.DeepCopy()
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	pod.Status.Phase, pod.Status.PodIP, pod.Status.HostIP = corev1.PodRunning, "127.0.0.1", "127.0.0.1"
+	if pod.Status.StartTime == nil {
+		pod.Status.StartTime = &now
+	}
 	pod.Status.PodIPs, pod.Status.HostIPs = []corev1.PodIP{{IP: "127.0.0.1"}}, []corev1.HostIP{{IP: "127.0.0.1"}}
 	pod.Status.Conditions = []corev1.PodCondition{
 		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: now},

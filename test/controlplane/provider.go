@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -29,7 +29,8 @@ type ProviderOptions struct {
 	Namespace, Deployment string
 	// Container is the container to run; default "manager".
 	Container string
-	// Instance is the replica to run: it runs while spec.replicas is greater. Webhooks lead to 0.
+	// Instance is the place of this replica: the lowest that is free takes the next Pod. With one more than
+	// spec.replicas, a Deployment that rolls out has room for its surge.
 	Instance int
 	// Binary is run in place of the container's image and command. Required.
 	Binary string
@@ -62,12 +63,12 @@ func Beskar7Args(a Addresses) []string {
 	}
 }
 
-// Provider is the smallest kubelet: it follows one Deployment and runs one replica of one container of
-// it as a process, with the Deployment's arguments, its environment ($(VAR) and fieldRef resolved
-// against the Pod that kube-controller-manager made) and a token of the Deployment's own ServiceAccount.
-// It reports the Pod Running and Ready as the process is, so that the Deployment becomes Available.
-// Scaled to 0, deleted or changed, the Deployment stops or replaces the process. A process that ends by
-// itself is started again, as a kubelet would; one ended through Kill9 or Stop waits for Restart.
+// Provider is the smallest kubelet: it takes one Pod of a Deployment and runs one container of it as a
+// process, with the Pod's arguments, its environment ($(VAR) and fieldRef resolved) and a token of its own
+// ServiceAccount. It reports the Pod Running and Ready as the process is, so that the Deployment becomes
+// Available. A Pod that is deleted has its process ended within its grace, and is gone after that; a new
+// Pod is a new process. A process that ends by itself is started again, as a kubelet would; one ended
+// through Kill9 or Stop waits for Restart.
 type Provider struct {
 	plane *ControlPlane
 	opts  ProviderOptions
@@ -76,10 +77,15 @@ type Provider struct {
 	kick     chan struct{} // asks the loop to look at once
 	loopDone chan struct{}
 
+	placed    *corev1.Pod   // the Pod to run; guarded by the plane's placeMu
+	abandoned []*corev1.Pod // that made room and are not deleted yet; the loop's
+	ready     atomic.Bool   // as last reported
+	held      atomic.Bool   // ended by the caller; written under mu
+
 	mu       sync.Mutex
 	proc     *Process // nil while none is wanted
+	ending   *Process // asked to end by the loop
 	command  string   // what proc was started with
-	held     bool     // ended by the caller
 	restarts int
 	started  time.Time // of the last start
 	lastErr  error     // why the loop could not do its work
@@ -149,6 +155,14 @@ func (p *ControlPlane) addresses(deployment client.ObjectKey, instance int) (Add
 	return a, nil
 }
 
+// Pod is the name of the Pod that this replica runs, empty if none.
+func (v *Provider) Pod() string {
+	if pod := v.myPod(); pod != nil {
+		return pod.Name
+	}
+	return ""
+}
+
 // Addresses are the ports of this replica.
 func (v *Provider) Addresses() Addresses { return v.addr }
 
@@ -166,8 +180,12 @@ func (v *Provider) Log() string { return v.plane.log(v.Name()) }
 
 // PID is the id of the process, 0 when none runs.
 func (v *Provider) PID() int {
-	if proc := v.process(); proc != nil {
-		return proc.PID()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, proc := range []*Process{v.proc, v.ending} {
+		if proc != nil && proc.PID() != 0 {
+			return proc.PID()
+		}
 	}
 	return 0
 }
@@ -197,11 +215,11 @@ func (v *Provider) end(how func(*Process) error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.proc == nil || v.proc.PID() == 0 {
-		v.held = true
+		v.held.Store(true)
 		return ErrNotRunning
 	}
 	// held before the end, and both under the lock: the loop must not take it for a crash.
-	v.held = true
+	v.held.Store(true)
 	return how(v.proc)
 }
 
@@ -215,7 +233,8 @@ func (v *Provider) Restart(ctx context.Context) error {
 			return err
 		}
 	}
-	v.held, v.proc = false, nil
+	v.held.Store(false)
+	v.proc = nil
 	v.mu.Unlock()
 	return v.until(ctx, "start", func(proc *Process) bool { return proc.PID() != 0 })
 }
@@ -277,68 +296,62 @@ func (v *Provider) loop(ctx context.Context) {
 	}
 }
 
-// follow makes the process what the Deployment asks for, once.
+// follow makes the process what its Pod asks for, once.
 func (v *Provider) follow(ctx context.Context) error {
-	c := v.plane.house.client
-	d := &appsv1.Deployment{}
-	err := c.Get(ctx, client.ObjectKey{Namespace: v.opts.Namespace, Name: v.opts.Deployment}, d)
-	if client.IgnoreNotFound(err) != nil {
+	pod, err := v.settle(ctx)
+	if err != nil {
 		return err
 	}
-	wanted := err == nil && d.DeletionTimestamp.IsZero() && (d.Spec.Replicas == nil || int(*d.Spec.Replicas) > v.opts.Instance)
-	if !wanted {
-		return v.stopProcess(d)
+	if pod == nil {
+		return v.stopProcess(pod)
 	}
-	i := slices.IndexFunc(d.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return c.Name == v.opts.Container })
+	i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == v.opts.Container })
 	if i < 0 {
-		return fmt.Errorf("the Deployment has no container %q", v.opts.Container)
+		return fmt.Errorf("the Pod has no container %q", v.opts.Container)
 	}
-	pod, err := v.pod(ctx, d)
-	if err != nil || pod == nil {
-		return err
-	}
-	if err := v.ensureProcess(ctx, d, &d.Spec.Template.Spec.Containers[i], pod); err != nil {
+	if err := v.ensureProcess(ctx, &pod.Spec.Containers[i], pod); err != nil {
 		return err
 	}
 	return v.reportPod(ctx, pod)
 }
 
-// stopProcess ends a process that is no longer wanted, with the Deployment's grace.
-func (v *Provider) stopProcess(d *appsv1.Deployment) error {
+// stopProcess ends a process that is no longer wanted, with the Pod's grace.
+func (v *Provider) stopProcess(pod *corev1.Pod) error {
+	v.ready.Store(false)
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.proc == nil {
+	proc := v.proc
+	v.proc, v.ending, v.command = nil, proc, ""
+	v.mu.Unlock()
+	if proc == nil {
 		return nil
 	}
 	grace := 30 * time.Second
-	if s := d.Spec.Template.Spec.TerminationGracePeriodSeconds; s != nil {
-		grace = time.Duration(*s) * time.Second
+	if pod != nil && pod.Spec.TerminationGracePeriodSeconds != nil {
+		grace = time.Duration(*pod.Spec.TerminationGracePeriodSeconds) * time.Second
 	}
-	err := v.proc.Stop(grace)
-	v.proc, v.command = nil, ""
-	return err
+	// Without the lock: whoever asks meanwhile must not wait for as long as a process may take.
+	return proc.Stop(grace)
 }
 
-// ensureProcess starts the process, or replaces one that was started with another command.
-func (v *Provider) ensureProcess(ctx context.Context, d *appsv1.Deployment, c *corev1.Container, pod *corev1.Pod) error {
+// ensureProcess starts the process, or replaces one that was started for another Pod.
+func (v *Provider) ensureProcess(ctx context.Context, c *corev1.Container, pod *corev1.Pod) error {
 	spec, err := v.commandOf(c, pod)
 	if err != nil {
 		return err
 	}
-	// The Pod's own name and id are part of the environment: a new Pod is a new process.
-	command := strings.Join(slices.Concat(spec.args, spec.env), "\x00")
+	command := strings.Join(slices.Concat([]string{string(pod.UID)}, spec.args, spec.env), "\x00")
 	v.mu.Lock()
-	proc, same, held, started := v.proc, v.command == command, v.held, v.started
+	proc, same, started := v.proc, v.command == command, v.started
 	v.mu.Unlock()
 	switch {
-	case held, proc != nil && same && (proc.PID() != 0 || time.Since(started) < crashDelay):
+	case v.held.Load(), proc != nil && same && (proc.PID() != 0 || time.Since(started) < crashDelay):
 		return nil
 	case proc != nil && !same:
-		if err := v.stopProcess(d); err != nil {
+		if err := v.stopProcess(pod); err != nil {
 			return err
 		}
 	}
-	if err := v.writeCredentials(ctx, d.Spec.Template.Spec.ServiceAccountName); err != nil {
+	if err := v.writeCredentials(ctx, pod.Spec.ServiceAccountName); err != nil {
 		return err
 	}
 	return v.startProcess(spec, command)
@@ -347,7 +360,7 @@ func (v *Provider) ensureProcess(ctx context.Context, d *appsv1.Deployment, c *c
 func (v *Provider) startProcess(spec processSpec, command string) error {
 	next := newProcess(spec)
 	v.mu.Lock()
-	if v.held {
+	if v.held.Load() {
 		v.mu.Unlock()
 		return nil
 	}
@@ -363,7 +376,7 @@ func (v *Provider) startProcess(spec processSpec, command string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.proc, v.command, v.started = next, command, time.Now()
-	if v.held {
+	if v.held.Load() {
 		// Kill9 or Stop came while the process was being started, and found none.
 		return next.Kill9()
 	}

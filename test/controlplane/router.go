@@ -25,8 +25,8 @@ import (
 const injectFrom = "cert-manager.io/inject-ca-from"
 
 // router stands in for two parts of a cluster: cert-manager's CA injector and the Service that leads to
-// a webhook. It rewrites every Service reference of a webhook or conversion to a URL on loopback, at the
-// port of the process that runs the Service's Deployment, with our caBundle: a Service cannot lead to
+// a webhook. It rewrites every Service reference of a webhook or conversion to a URL on loopback, that of
+// a balancer before the processes of the Service's Deployment, with our caBundle: a Service cannot lead to
 // loopback. It is as strict as what it replaces: the object must name a Certificate that exists and is
 // issued for the Service, the Service must exist and select a Deployment; otherwise the reference stays
 // as it is, calls fail, and the log says why. It rewrites again whenever something puts a Service
@@ -141,7 +141,7 @@ func (r *router) resolve(ctx context.Context, obj client.Object, ref reference) 
 	if err != nil {
 		return "", err
 	}
-	addr, err := r.plane.addresses(*deployment, 0)
+	addr, err := r.plane.webhookAddress(*deployment)
 	if err != nil {
 		return "", err
 	}
@@ -149,7 +149,7 @@ func (r *router) resolve(ctx context.Context, obj client.Object, ref reference) 
 	if ref.path != nil {
 		path = *ref.path
 	}
-	return "https://" + loopback(addr.Webhook) + path, nil
+	return "https://" + addr + path, nil
 }
 
 // Routed waits until no webhook and no conversion refers to a Service any more; its error names those

@@ -73,6 +73,7 @@ type Lab struct {
 
 	options Options
 	images  *imageServer
+	media   string // the address of the media Service
 	owned   []io.Closer
 }
 
@@ -215,6 +216,11 @@ func (l *Lab) startManager(ctx context.Context) error {
 		return fmt.Errorf("build the manager: %w\n%s", err, out)
 	}
 	fmt.Fprintln(l.options.Progress, "starting the manager under its ServiceAccount")
+	address, err := l.Plane.Balance("beskar7-system", "beskar7-controller-manager", func(a controlplane.Addresses) int { return a.Media })
+	if err != nil {
+		return err
+	}
+	l.media = address
 	manager, err := l.RunReplica(0)
 	if err != nil {
 		return err
@@ -228,14 +234,14 @@ func (l *Lab) startManager(ctx context.Context) error {
 	return l.Plane.Routed(ready)
 }
 
-// RunReplica runs one replica of our Deployment; it waits while the Deployment has no more than instance. The first is
-// started with the lab.
+// RunReplica makes room for one more Pod of our Deployment, which may be one of a surge; it waits while there is none. The first
+// is started with the lab. Media are advertised at one address that leads to every replica, as the Service does.
 func (l *Lab) RunReplica(instance int) (*controlplane.Provider, error) {
 	return l.Plane.RunProvider(controlplane.ProviderOptions{Namespace: "beskar7-system", Deployment: "beskar7-controller-manager", Instance: instance,
 		Binary: filepath.Join(l.options.Root, "bin", "manager"), ExtraArgs: l.options.ExtraArgs,
 		Args: func(a controlplane.Addresses) []string {
 			cache := filepath.Join(l.options.Dir, fmt.Sprintf("media-cache-%d", instance))
-			return append(controlplane.Beskar7Args(a), "--media-cert-dir="+a.CertDir, "--media-cache-dir="+cache)
+			return append(controlplane.Beskar7Args(a), "--media-cert-dir="+a.CertDir, "--media-cache-dir="+cache, "--media-advertise-url=https://"+l.media)
 		}})
 }
 
