@@ -24,6 +24,8 @@ type Observation struct {
 	SlotsAt time.Time
 	// Refused are the slots that refused our media, or took them and never showed them: others are tried first.
 	Refused map[string]bool
+	// Spent are the slots from whose medium the server did not come up in time: what they hold is taken out and put in again.
+	Spent map[string]bool
 	// Identity and Hardware are nil until the host was inspected.
 	Identity *redfish.Identity
 	Hardware *redfish.Hardware
@@ -134,6 +136,8 @@ func media(b Brief, o Observation) provision.Media {
 		case s.Mounting && wanted && isOurs(s, medium, b.Hash):
 			return provision.MediaUnknown // it is on its way: another look tells
 		case s.Empty():
+		case o.Spent[s.ID]:
+			return provision.MediaOther
 		case wanted && isOurs(s, medium, b.Hash):
 			ours++
 		default:
@@ -192,5 +196,27 @@ func (o Observation) clone() Observation {
 	o.Boots = maps.Clone(o.Boots)
 	o.DeafSince = maps.Clone(o.DeafSince)
 	o.Refused = maps.Clone(o.Refused)
+	o.Spent = maps.Clone(o.Spent)
 	return o
+}
+
+// spend notes that the server did not come up from what is in its slots.
+func (o *Observation) spend() {
+	o.Spent = map[string]bool{}
+	for _, s := range o.Slots {
+		if !s.Empty() {
+			o.Spent[s.ID] = true
+		}
+	}
+}
+
+// unspend forgets that of slots that were emptied.
+func (o *Observation) unspend() {
+	spent := maps.Clone(o.Spent)
+	for _, s := range o.Slots {
+		if s.Empty() {
+			delete(spent, s.ID)
+		}
+	}
+	o.Spent = spent
 }

@@ -93,6 +93,10 @@ func (r *run) act(ctx context.Context, at access, brief Brief, o Observation) bm
 	if err := bmcqueue.CheckFence(ctx); err != nil {
 		return bmcqueue.Result{Failure: bmcqueue.Other, Err: err}
 	}
+	if f := brief.Facts; r.order.Action == provision.ForceOff && f.BootOverdue && f.Claim == provision.ClaimHeld {
+		// Some BMCs show a medium that the server cannot read: booting again from what did not boot would go on for ever.
+		a.update(r.of, (*Observation).spend)
+	}
 	s := &sent{family: brief.Family}
 	request, err := r.request(at, brief, o, s)
 	if err != nil {
@@ -192,7 +196,7 @@ func (r *run) fullSlot(brief Brief, o Observation) string {
 			continue
 		}
 		rank := 1
-		if !isOurs(s, "", brief.Hash) {
+		if o.Spent[s.ID] || !isOurs(s, "", brief.Hash) {
 			rank++
 		}
 		if !r.actuator.isStuck(r.of, s.ID) {

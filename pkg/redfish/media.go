@@ -28,12 +28,17 @@ func (c *client) Slots(ctx context.Context) ([]Slot, error) {
 // readSlots reads the known slots, or finds them first.
 func (c *client) readSlots(ctx context.Context, op string) ([]Slot, []slotRef, error) {
 	refs := c.know().slots
-	if len(refs) == 0 {
+	if !slices.ContainsFunc(refs, slotRef.usable) { // none, or none yet: remote media may be switched on later
 		slots, refs, err := c.findSlots(ctx, op)
 		if err == nil && len(refs) > 0 && refs[0].form != insertEnable {
-			c.learn(func(l *learned) { l.slots = refs })
+			c.learn(func(l *learned) {
+				l.slots = refs
+				if !usable(slots) {
+					l.managerMedia = nil
+				}
+			})
 		}
-		return slots, refs, err
+		return slots, refs, c.slotChanged(err)
 	}
 	if refs[0].form == insertIsoConfig {
 		slots, err := c.readIsoConfig(ctx, op, refs[0])
@@ -44,6 +49,9 @@ func (c *client) readSlots(ctx context.Context, op string) ([]Slot, []slotRef, e
 		paths[i] = r.path
 	}
 	slots, found, err := c.slotsAt(ctx, op, paths)
+	if err == nil {
+		c.learn(func(l *learned) { l.slots = found }) // a licence or a switch gives and takes actions while we look
+	}
 	return slots, found, c.slotChanged(err)
 }
 
@@ -273,9 +281,11 @@ func refusedBody(err error) bool {
 	return saysNothing || e.refusal.has("malformedjson", "emptyjson", "unrecognizedrequestbody", "actionparameterunknown", "actionparameternotsupported")
 }
 
-// slotChanged forgets the slots when one of them is gone: firmware updates move them.
+// slotChanged forgets the slots when one of them is gone, or is what no slot can be: firmware updates move them, and what a
+// BMC said of them in its confusion is not to be asked for ever.
 func (c *client) slotChanged(err error) error {
-	if KindOf(err) == KindNotFound {
+	e, ok := asError(err)
+	if ok && (e.Kind == KindNotFound || e.Kind == KindProtocol && e.Status == 0) {
 		c.learn(func(l *learned) { l.slots, l.Media, l.managerMedia = nil, "", nil })
 	}
 	return err
