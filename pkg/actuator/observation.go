@@ -24,7 +24,8 @@ type Observation struct {
 	SlotsAt time.Time
 	// Refused are the slots that refused our media, or took them and never showed them: others are tried first.
 	Refused map[string]bool
-	// Spent are the slots from whose medium the server did not come up in time: what they hold is taken out and put in again.
+	// Spent are the slots whose medium came to nothing: the server did not come up from it in time, or its mount does not end.
+	// It is taken out, and put in again.
 	Spent map[string]bool
 	// Identity and Hardware are nil until the host was inspected.
 	Identity *redfish.Identity
@@ -133,11 +134,11 @@ func media(b Brief, o Observation) provision.Media {
 	ours := 0
 	for _, s := range slots {
 		switch medium, wanted := want[s.ID]; {
-		case s.Mounting && wanted && isOurs(s, medium, b.Hash):
+		case !s.Empty() && o.Spent[s.ID]:
+			return provision.MediaOther
+		case s.Mounting && wanted && b.Facts.Claim != provision.ClaimReleasing && isOurs(s, medium, b.Hash):
 			return provision.MediaUnknown // it is on its way: another look tells
 		case s.Empty():
-		case o.Spent[s.ID]:
-			return provision.MediaOther
 		case wanted && isOurs(s, medium, b.Hash):
 			ours++
 		default:
@@ -200,11 +201,14 @@ func (o Observation) clone() Observation {
 	return o
 }
 
-// spend notes that the server did not come up from what is in its slots.
-func (o *Observation) spend() {
-	o.Spent = map[string]bool{}
+// spend notes that what is in these slots came to nothing.
+func (o *Observation) spend(which func(redfish.Slot) bool) {
+	o.Spent = maps.Clone(o.Spent)
+	if o.Spent == nil {
+		o.Spent = map[string]bool{}
+	}
 	for _, s := range o.Slots {
-		if !s.Empty() {
+		if !s.Empty() && which(s) {
 			o.Spent[s.ID] = true
 		}
 	}

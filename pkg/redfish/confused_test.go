@@ -131,3 +131,35 @@ func TestABrokenListOfMountedMediaIsNotEmpty(t *testing.T) {
 		}
 	}
 }
+
+// TestASlotThatSaysNothingIsNotEmpty: intermittent nulls hide a medium that is in.
+func TestASlotThatSaysNothingIsNotEmpty(t *testing.T) {
+	const slot = manager + "/VirtualMedia/CD1"
+	s, b := newBMC(t)
+	_ = theSlot(t, b)
+	s.json(slot, doc{"@odata.id": slot, "Id": nil, "MediaTypes": nil, "Inserted": nil, "Image": nil, "ConnectedVia": nil, "Actions": nil})
+	_, err := b.Slots(t.Context())
+	_ = wantKind(t, err, KindProtocol)
+	s.json(slot, slotBody(nil))
+	if slot := theSlot(t, b); !slot.Empty() || !slot.CanInsert {
+		t.Errorf("%+v", slot)
+	}
+}
+
+// TestSlotsThatVanishAreNotEmpty: a list that is empty all of a sudden hides what was in the slots it had.
+func TestSlotsThatVanishAreNotEmpty(t *testing.T) {
+	const slot = manager + "/VirtualMedia/CD1"
+	s, b := newBMC(t)
+	_ = theSlot(t, b)
+	s.raw(slot, "null")
+	s.json(manager+"/VirtualMedia", doc{"Members": nil})
+	for range 3 {
+		_, err := b.Slots(t.Context())
+		_ = wantKind(t, err, KindProtocol)
+	}
+	s.json(slot, slotBody(nil))
+	s.json(manager+"/VirtualMedia", doc{"Members": []any{ref(slot)}})
+	if slot := theSlot(t, b); !slot.Empty() || !slot.CanInsert {
+		t.Errorf("%+v", slot)
+	}
+}

@@ -30,13 +30,12 @@ func (c *client) readSlots(ctx context.Context, op string) ([]Slot, []slotRef, e
 	refs := c.know().slots
 	if !slices.ContainsFunc(refs, slotRef.usable) { // none, or none yet: remote media may be switched on later
 		slots, refs, err := c.findSlots(ctx, op)
-		if err == nil && len(refs) > 0 && refs[0].form != insertEnable {
-			c.learn(func(l *learned) {
-				l.slots = refs
-				if !usable(slots) {
-					l.managerMedia = nil
-				}
-			})
+		switch {
+		case err != nil:
+		case !usable(slots):
+			c.learn(func(l *learned) { l.slots, l.managerMedia = nil, nil })
+		case refs[0].form != insertEnable:
+			c.learn(func(l *learned) { l.slots = refs })
 		}
 		return slots, refs, c.slotChanged(err)
 	}
@@ -49,9 +48,6 @@ func (c *client) readSlots(ctx context.Context, op string) ([]Slot, []slotRef, e
 		paths[i] = r.path
 	}
 	slots, found, err := c.slotsAt(ctx, op, paths)
-	if err == nil {
-		c.learn(func(l *learned) { l.slots = found }) // a licence or a switch gives and takes actions while we look
-	}
 	return slots, found, c.slotChanged(err)
 }
 
@@ -68,11 +64,11 @@ func (c *client) findSlots(ctx context.Context, op string) ([]Slot, []slotRef, e
 	}
 	var slots []Slot
 	var refs []slotRef
-	if known := c.know().Media; known != "" {
+	known := c.know().Media
+	if known != "" {
 		if slots, refs, err = c.slotsIn(ctx, op, known); err != nil || usable(slots) {
 			return slots, refs, err
 		}
-		c.learn(func(l *learned) { l.Media = "" })
 	}
 	for _, home := range homes {
 		collection, err := c.mediaCollection(ctx, op, home)
@@ -91,7 +87,12 @@ func (c *client) findSlots(ctx context.Context, op string) ([]Slot, []slotRef, e
 			slots, refs = found, foundRefs
 		}
 	}
-	return c.hiddenSlots(ctx, op, row, slots, refs)
+	slots, refs, err = c.hiddenSlots(ctx, op, row, slots, refs)
+	if err == nil && known != "" && len(slots) == 0 {
+		// Nobody is to take this for slots that are empty.
+		return nil, nil, c.conn.fail(op, &Error{Kind: KindProtocol, Message: "the BMC does not show its media slots any more: it may be starting, or have lost a licence"})
+	}
+	return slots, refs, err
 }
 
 func usable(slots []Slot) bool {
@@ -112,7 +113,7 @@ func (c *client) mediaCollection(ctx context.Context, op string, home mediaHome)
 	}
 	manager, err := c.readManager(ctx, op)
 	if err != nil {
-		if leftOut(err) {
+		if KindOf(err) == KindNotFound || KindOf(err) == KindUnsupported {
 			return "", nil
 		}
 		return "", err
@@ -145,6 +146,9 @@ func (c *client) slotsAt(ctx context.Context, op string, paths []string) ([]Slot
 		if err != nil {
 			return nil, nil, err
 		}
+		if doc.mute() {
+			return nil, nil, c.conn.fail(op, &Error{Kind: KindProtocol, Message: "the BMC says nothing of its media slot " + lastSegment(path)})
+		}
 		ref := doc.ref(path, resp.header, row)
 		slot := doc.slot(ref, row)
 		c.learn(func(l *learned) { l.tag(path, resp, doc.Tag) })
@@ -155,6 +159,12 @@ func (c *client) slotsAt(ctx context.Context, op string, paths []string) ([]Slot
 		slots = append(slots, slot)
 	}
 	return slots, refs, nil
+}
+
+// mute: nothing is said, as by a BMC that starts. An empty slot says what it is; nobody is to take this for one.
+func (d *mediaDoc) mute() bool {
+	return d.ID == "" && len(d.MediaTypes) == 0 && d.ConnectedVia == "" && d.Image == "" && d.ImageName == "" && !bool(d.Inserted) &&
+		d.Actions.v.Insert.v.Target == "" && d.Actions.v.Eject.v.Target == "" && len(d.Oem.v) == 0
 }
 
 // ref finds the way into the slot: the standard action, a vendor's, or a PATCH
@@ -286,7 +296,7 @@ func refusedBody(err error) bool {
 func (c *client) slotChanged(err error) error {
 	e, ok := asError(err)
 	if ok && (e.Kind == KindNotFound || e.Kind == KindProtocol && e.Status == 0) {
-		c.learn(func(l *learned) { l.slots, l.Media, l.managerMedia = nil, "", nil })
+		c.learn(func(l *learned) { l.slots, l.managerMedia = nil, nil })
 	}
 	return err
 }
