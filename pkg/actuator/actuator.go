@@ -80,6 +80,8 @@ type tracked struct {
 	unread string
 	// stuck are the slots whose eject was refused, or came to nothing: the others go first.
 	stuck map[string]bool
+	// steady counts the readings of power in a row that said the same.
+	steady int
 	// looks counts how often in a row the same wish to observe found nothing settled.
 	looks struct {
 		id string

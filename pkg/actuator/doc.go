@@ -14,6 +14,8 @@
 //     no release is proven.
 //   - A graceful shutdown ends in a forced one: at once if the BMC says no, else when the time for it is over, whatever became
 //     of the request.
+//   - A medium from which the server did not come up in time is taken out and put in again before the next boot.
+//   - A release is proven by two readings of power in a row that agree, and everything else of the last one.
 //   - What one slot refuses the next one gets, and a slot that cannot be emptied does not keep the others full.
 //   - A BMC that wants rest after a change gets it: meanwhile nothing else is changed, and the effect not looked for by operations.
 //     A refusal costs no rest.

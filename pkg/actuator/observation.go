@@ -24,6 +24,9 @@ type Observation struct {
 	SlotsAt time.Time
 	// Refused are the slots that refused our media, or took them and never showed them: others are tried first.
 	Refused map[string]bool
+	// Spent are the slots whose medium came to nothing: the server did not come up from it in time, or its mount does not end.
+	// It is taken out, and put in again.
+	Spent map[string]bool
 	// Identity and Hardware are nil until the host was inspected.
 	Identity *redfish.Identity
 	Hardware *redfish.Hardware
@@ -131,7 +134,9 @@ func media(b Brief, o Observation) provision.Media {
 	ours := 0
 	for _, s := range slots {
 		switch medium, wanted := want[s.ID]; {
-		case s.Mounting && wanted && isOurs(s, medium, b.Hash):
+		case !s.Empty() && o.Spent[s.ID]:
+			return provision.MediaOther
+		case s.Mounting && wanted && b.Facts.Claim != provision.ClaimReleasing && isOurs(s, medium, b.Hash):
 			return provision.MediaUnknown // it is on its way: another look tells
 		case s.Empty():
 		case wanted && isOurs(s, medium, b.Hash):
@@ -209,5 +214,30 @@ func (o Observation) clone() Observation {
 	o.Boots = maps.Clone(o.Boots)
 	o.DeafSince = maps.Clone(o.DeafSince)
 	o.Refused = maps.Clone(o.Refused)
+	o.Spent = maps.Clone(o.Spent)
 	return o
+}
+
+// spend notes that what is in these slots came to nothing.
+func (o *Observation) spend(which func(redfish.Slot) bool) {
+	o.Spent = maps.Clone(o.Spent)
+	if o.Spent == nil {
+		o.Spent = map[string]bool{}
+	}
+	for _, s := range o.Slots {
+		if !s.Empty() && which(s) {
+			o.Spent[s.ID] = true
+		}
+	}
+}
+
+// unspend forgets that of slots that were emptied.
+func (o *Observation) unspend() {
+	spent := maps.Clone(o.Spent)
+	for _, s := range o.Slots {
+		if s.Empty() {
+			delete(spent, s.ID)
+		}
+	}
+	o.Spent = spent
 }

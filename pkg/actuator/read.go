@@ -107,6 +107,9 @@ func (a *Actuator) observeState(ctx context.Context, at access) (Observation, er
 	return a.store(at, &state, nil, "")
 }
 
+// proofReadings is how many readings of power in a row have to agree before a release is proven.
+const proofReadings = 2
+
 // known tells slots that were read, and are none, from slots that were not read.
 func known(slots []redfish.Slot) []redfish.Slot {
 	if slots == nil {
@@ -124,11 +127,12 @@ func (a *Actuator) seen(t *tracked) (o Observation, err error) {
 
 // prove records that all of a server was read for the release of a claim, and so after it was asked for: lanes do one thing at
 // a time, so nothing that was begun before is still to come. Only what a BMC took and has not shown yet could be: while there
-// is such, nothing is proven.
+// is such, nothing is proven. Nor is anything by one reading of power that the one before contradicts: some BMCs say now this,
+// now that.
 func (a *Actuator) prove(t *tracked, claimID string, o Observation) Observation {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.hosts[t.host] == t && !t.outstanding(a.clock.Now()) {
+	if a.hosts[t.host] == t && t.steady >= proofReadings && !t.outstanding(a.clock.Now()) {
 		t.observation.Proven, o.Proven = claimID, claimID
 	}
 	return o
@@ -160,7 +164,9 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot, 
 		differs = o.Failure != nil
 		if state != nil {
 			differs = differs || o.At.IsZero() || !sameState(o.State, *state)
+			at.of.steady++
 			if o.State.Power != state.Power {
+				at.of.steady = 1
 				o.SlotsAt = time.Time{} // firmware lets media go, and people change them, when power changes
 			}
 			o.At, o.State = now, *state
@@ -174,6 +180,7 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot, 
 			if only == "" || only == at.of.unread {
 				at.of.unread = ""
 			}
+			o.unspend()
 		}
 		differs = at.of.learn(at.Learned()) || differs
 		o.Failure = nil

@@ -93,6 +93,10 @@ func (r *run) act(ctx context.Context, at access, brief Brief, o Observation) bm
 	if err := bmcqueue.CheckFence(ctx); err != nil {
 		return bmcqueue.Result{Failure: bmcqueue.Other, Err: err}
 	}
+	if f := brief.Facts; r.order.Action == provision.ForceOff && f.BootOverdue && f.Claim == provision.ClaimHeld {
+		// Some BMCs show a medium that the server cannot read: booting again from what did not boot would go on for ever.
+		a.update(r.of, func(o *Observation) { o.spend(func(redfish.Slot) bool { return true }) })
+	}
 	s := &sent{family: brief.Family}
 	request, err := r.request(at, brief, o, s)
 	if err != nil {
@@ -163,7 +167,10 @@ func refusal(err error) bool {
 func (r *run) blame(s *sent) {
 	switch r.order.Action {
 	case provision.Insert:
-		r.actuator.update(r.of, func(o *Observation) { o.refuse(s.family, s.slot) })
+		r.actuator.update(r.of, func(o *Observation) {
+			o.refuse(s.family, s.slot)
+			o.spend(func(slot redfish.Slot) bool { return slot.ID == s.slot }) // a mount that does not end is ended
+		})
 	case provision.Eject:
 		r.actuator.stick(r.of, s.slot, true)
 	default:
@@ -206,7 +213,7 @@ func (r *run) fullSlot(brief Brief, o Observation) string {
 			continue
 		}
 		rank := 1
-		if !isOurs(s, "", brief.Hash) {
+		if o.Spent[s.ID] || !isOurs(s, "", brief.Hash) {
 			rank++
 		}
 		if !r.actuator.isStuck(r.of, s.ID) {

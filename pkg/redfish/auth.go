@@ -17,6 +17,9 @@ const (
 // authState is what a conn knows about logging in. Guarded by conn.mu.
 type authState struct {
 	token, session string // session is the path to delete
+	// dropped is the session whose token was refused after it had worked: ended, as a rule, or one that the BMC does
+	// not honour any more and still counts.
+	dropped string
 	// fresh: no request has succeeded, nor failed, with the token yet.
 	fresh bool
 	// basicUntil: use basic auth until then; basicAlways: no session service.
@@ -239,14 +242,18 @@ func (c *conn) drop(ctx context.Context, cred credential) {
 		c.mu.Unlock()
 		return // another call dropped it already
 	}
-	fresh, session := c.auth.fresh, c.auth.session
-	c.auth.token, c.auth.session, c.auth.record, c.auth.fresh = "", "", "", false
+	fresh, session, before := c.auth.fresh, c.auth.session, c.auth.dropped
+	c.auth.token, c.auth.session, c.auth.record, c.auth.fresh, c.auth.dropped = "", "", "", false, session
 	if fresh {
-		c.auth.basicUntil = time.Now().Add(basicFor)
+		c.auth.basicUntil, c.auth.dropped = time.Now().Add(basicFor), ""
 	}
 	c.mu.Unlock()
-	if fresh {
-		c.endSession(ctx, session, credential{basic: c.login})
+	if !fresh {
+		return
+	}
+	c.endSession(ctx, session, credential{basic: c.login})
+	if before != "" {
+		c.endSession(ctx, before, credential{basic: c.login})
 	}
 }
 
@@ -255,7 +262,7 @@ func (c *conn) worked(cred credential) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if cred.token != "" && c.auth.token == cred.token {
-		c.auth.fresh = false
+		c.auth.fresh, c.auth.dropped = false, ""
 	}
 }
 
@@ -290,7 +297,8 @@ func (c *conn) endSession(ctx context.Context, session string, cred credential) 
 		c.log.Debug("bmc session cannot be ended: it was given no location", "endpoint", c.endpoint)
 		return
 	}
-	_, err := c.send(ctx, request{op: "log out", method: http.MethodDelete, link: session}, cred)
+	// A BMC that closed the idle connection meanwhile must not cost a place in its table.
+	_, err := c.send(ctx, request{op: "log out", method: http.MethodDelete, link: session, again: true}, cred)
 	if err != nil && err.Kind != KindNotFound {
 		c.log.Debug("bmc session not ended", "endpoint", c.endpoint, "kind", err.Kind, "status", err.Status)
 	}

@@ -241,10 +241,11 @@ func otherMode(mode string, r *refusal) (string, bool) {
 	return mode, false
 }
 
-// wantsSettings: the override is refused here, for all but its mode.
+// wantsSettings: the override is refused here, for all but its mode, or as a whole.
 func wantsSettings(r *refusal) bool {
 	return r.has("operationsupportedinfuturestateuri") ||
-		r.has(refusedMember...) && r.names("bootsourceoverride") && !r.names("bootsourceoverridemode")
+		r.has(refusedMember...) && r.names("bootsourceoverride") && !r.names("bootsourceoverridemode") ||
+		r.has("propertynotwritable") && r.isAbout("Boot")
 }
 
 // otherTarget is the next word for the virtual CD, "" after the last.

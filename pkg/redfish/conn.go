@@ -44,13 +44,15 @@ type conn struct {
 	root *rootDoc
 }
 
-// request is one Redfish request. Changing ones are sent once.
+// request is one Redfish request. Changing ones are sent once, unless again.
 type request struct {
 	op     string
 	method string
 	link   string
 	body   any
 	header map[string]string
+	// again: made twice it is as good as made once, so it is repeated as a read is.
+	again bool
 }
 
 type response struct {
@@ -125,12 +127,12 @@ func staleSession(e *Error) bool {
 		e.Status == http.StatusForbidden && e.refusal.has("novalidsession")
 }
 
-// send makes the request, a GET again after failures of the transport or of the
+// send makes the request, a GET or a log-out again after failures of the transport or of the
 // BMC's inside (MaxRetries times).
 func (c *conn) send(ctx context.Context, req request, cred credential) (*response, *Error) {
 	for try := 0; ; try++ {
 		resp, err := c.once(ctx, req, cred)
-		if err == nil || req.method != http.MethodGet || try >= c.times.MaxRetries || !repeatable(err) {
+		if err == nil || req.method != http.MethodGet && !req.again || try >= c.times.MaxRetries || !repeatable(err) {
 			return resp, err
 		}
 		select {

@@ -58,12 +58,16 @@ func (c *client) noSlot(op string, refs []slotRef) error {
 // readSlots reads the known slots, or finds them first.
 func (c *client) readSlots(ctx context.Context, op string) ([]Slot, []slotRef, error) {
 	refs := c.know().slots
-	if len(refs) == 0 {
+	if !slices.ContainsFunc(refs, slotRef.usable) { // none, or none yet: remote media may be switched on later
 		slots, refs, err := c.findSlots(ctx, op)
-		if err == nil && len(refs) > 0 && refs[0].form != insertEnable {
+		switch {
+		case err != nil:
+		case !usable(slots):
+			c.learn(func(l *learned) { l.slots, l.managerMedia = nil, nil })
+		case refs[0].form != insertEnable:
 			c.learn(func(l *learned) { l.slots = refs })
 		}
-		return slots, refs, err
+		return slots, refs, c.slotChanged(err)
 	}
 	if refs[0].form == insertIsoConfig {
 		slots, err := c.readIsoConfig(ctx, op, refs[0])
@@ -90,11 +94,11 @@ func (c *client) findSlots(ctx context.Context, op string) ([]Slot, []slotRef, e
 	}
 	var slots []Slot
 	var refs []slotRef
-	if known := c.know().Media; known != "" {
+	known := c.know().Media
+	if known != "" {
 		if slots, refs, err = c.slotsIn(ctx, op, known); err != nil || usable(slots) {
 			return slots, refs, err
 		}
-		c.learn(func(l *learned) { l.Media = "" })
 	}
 	for _, home := range homes {
 		collection, err := c.mediaCollection(ctx, op, home)
@@ -113,7 +117,12 @@ func (c *client) findSlots(ctx context.Context, op string) ([]Slot, []slotRef, e
 			slots, refs = found, foundRefs
 		}
 	}
-	return c.hiddenSlots(ctx, op, row, slots, refs)
+	slots, refs, err = c.hiddenSlots(ctx, op, row, slots, refs)
+	if err == nil && known != "" && len(slots) == 0 {
+		// Nobody is to take this for slots that are empty.
+		return nil, nil, c.conn.fail(op, &Error{Kind: KindProtocol, Message: "the BMC does not show its media slots any more: it may be starting, or have lost a licence"})
+	}
+	return slots, refs, err
 }
 
 func usable(slots []Slot) bool {
@@ -134,7 +143,7 @@ func (c *client) mediaCollection(ctx context.Context, op string, home mediaHome)
 	}
 	manager, err := c.readManager(ctx, op)
 	if err != nil {
-		if leftOut(err) {
+		if KindOf(err) == KindNotFound || KindOf(err) == KindUnsupported {
 			return "", nil
 		}
 		return "", err
@@ -167,6 +176,9 @@ func (c *client) slotsAt(ctx context.Context, op string, paths []string) ([]Slot
 		if err != nil {
 			return nil, nil, err
 		}
+		if doc.mute() {
+			return nil, nil, c.conn.fail(op, &Error{Kind: KindProtocol, Message: "the BMC says nothing of its media slot " + lastSegment(path)})
+		}
 		ref := doc.ref(path, resp.header, row)
 		slot := doc.slot(ref, row)
 		c.learn(func(l *learned) { l.tag(path, resp, doc.Tag) })
@@ -177,6 +189,12 @@ func (c *client) slotsAt(ctx context.Context, op string, paths []string) ([]Slot
 		slots = append(slots, slot)
 	}
 	return slots, refs, nil
+}
+
+// mute: nothing is said, as by a BMC that starts. An empty slot says what it is; nobody is to take this for one.
+func (d *mediaDoc) mute() bool {
+	return d.ID == "" && len(d.MediaTypes) == 0 && d.ConnectedVia == "" && d.Image == "" && d.ImageName == "" && !bool(d.Inserted) &&
+		d.Actions.v.Insert.v.Target == "" && d.Actions.v.Eject.v.Target == "" && len(d.Oem.v) == 0
 }
 
 // ref finds the way into the slot: the standard action, a vendor's, or a PATCH
@@ -299,10 +317,12 @@ func refusedBody(err error) bool {
 	return saysNothing || e.refusal.has("malformedjson", "emptyjson", "unrecognizedrequestbody", "actionparameterunknown", "actionparameternotsupported")
 }
 
-// slotChanged forgets the slots when one of them is gone: firmware updates move them.
+// slotChanged forgets the slots when one of them is gone, or is what no slot can be: firmware updates move them, and what a
+// BMC said of them in its confusion is not to be asked for ever.
 func (c *client) slotChanged(err error) error {
-	if KindOf(err) == KindNotFound {
-		c.learn(func(l *learned) { l.slots, l.Media, l.managerMedia = nil, "", nil })
+	e, ok := asError(err)
+	if ok && (e.Kind == KindNotFound || e.Kind == KindProtocol && e.Status == 0) {
+		c.learn(func(l *learned) { l.slots, l.managerMedia = nil, nil })
 	}
 	return err
 }

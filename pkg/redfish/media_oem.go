@@ -3,6 +3,7 @@ package redfish
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -67,9 +68,12 @@ func (c *client) findIsoConfig(ctx context.Context, op string, slots []Slot, ref
 func (c *client) readIsoConfig(ctx context.Context, op string, ref slotRef) ([]Slot, error) {
 	slot := Slot{ID: ref.id, Types: []string{"CD", "DVD"}, CanInsert: true, ConnectedVia: "NotConnected"}
 	folder := strings.TrimSuffix(ref.path, "/"+isoConfigID)
-	paths, _, err := c.members(ctx, op, folder)
-	if err != nil && !leftOut(err) {
-		return nil, err
+	paths, broken, err := c.members(ctx, op, folder)
+	if err != nil && KindOf(err) != KindNotFound {
+		return nil, err // what cannot be read is not empty
+	}
+	if broken > 0 || slices.Contains(paths, folder) {
+		return nil, c.conn.fail(op, &Error{Kind: KindProtocol, Message: "the BMC's list of mounted media is broken"})
 	}
 	for _, path := range paths {
 		if lastSegment(path) == isoConfigID {
@@ -77,8 +81,8 @@ func (c *client) readIsoConfig(ctx context.Context, op string, ref slotRef) ([]S
 		}
 		var doc mediaDoc
 		if _, err := c.conn.get(ctx, op, path, &doc); err != nil {
-			if leftOut(err) {
-				continue
+			if KindOf(err) == KindNotFound {
+				continue // unmounted in between
 			}
 			return nil, err
 		}

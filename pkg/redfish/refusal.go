@@ -65,6 +65,13 @@ func (r *refusal) names(property string) bool {
 	return r != nil && strings.Contains(r.words, strings.ToLower(property))
 }
 
+// isAbout tells whether the property as a whole is an argument or a related property of the refusal.
+func (r *refusal) isAbout(property string) bool {
+	return r != nil && slices.ContainsFunc(strings.Split(r.words, "\n"), func(w string) bool {
+		return strings.EqualFold(strings.TrimPrefix(w, "#/"), property)
+	})
+}
+
 // verdict is what a message key or a status means to us.
 type verdict struct {
 	kind    Kind
@@ -76,6 +83,8 @@ type verdict struct {
 var keyVerdicts = map[string]verdict{
 	"insufficientprivilege":              {KindUnauthorized, "the account lacks the privilege: give it the operator role on the BMC"},
 	"oemlicensenotpassed":                {KindUnsupported, "the BMC wants a licence for this: install it or use another host"},
+	"licenserequired":                    {KindUnsupported, "the BMC wants a licence for this: install it or use another host"},
+	"lic501":                             {KindUnsupported, "the BMC wants a licence for this: install it or use another host"},
 	"licensekeyrequired":                 {KindUnsupported, "the BMC wants a licence for this: install it or use another host"},
 	"actionnotsupported":                 {KindUnsupported, "the BMC does not support the action"},
 	"actionparameternotsupported":        {KindUnsupported, "the BMC does not support a parameter of the action"},

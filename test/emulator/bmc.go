@@ -36,7 +36,9 @@ func (o Override) String() string { return o.Target + "/" + o.Enabled + "/" + o.
 type State struct {
 	Power    PowerState
 	Override Override
-	Slots    []SlotState
+	// OnceOEM is the device that a vendor's own attribute has the next boot take, in the words of Booted; empty for none.
+	OnceOEM string
+	Slots   []SlotState
 	// Booted is the device of the current power cycle's boot ("Cd", "Usb",
 	// "Hdd", "BiosSetup"); empty before the boot and while off.
 	Booted string
@@ -204,7 +206,7 @@ func (b *BMC) stateLocked() State {
 	b.front.expireSessionsLocked()
 	first := b.front.access.trouble(b.front.spec.Username)
 	s := State{
-		Power: b.power, Override: b.override, Booted: b.booted, Boots: b.boots,
+		Power: b.power, Override: b.override, OnceOEM: b.oem.next, Booted: b.booted, Boots: b.boots,
 		GuestRunning: b.cycle != nil && b.cycle.guestUp,
 		Sessions:     len(b.front.access.sessions), Unplugged: b.front.server == nil,
 	}

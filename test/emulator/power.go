@@ -135,10 +135,14 @@ func (b *BMC) switchOffLocked(by cause, again bool, detail string) {
 	b.endCycleLocked()
 	b.setPowerLocked(PoweringOff, by, detail)
 	b.fall++
-	fall := b.fall
-	if b.faultLocked("power-stuck") != nil {
-		return
+	if b.faultLocked("power-stuck") == nil {
+		b.fallLocked(by, again)
 	}
+}
+
+// fallLocked ends the power-off that is under way.
+func (b *BMC) fallLocked(by cause, again bool) {
+	fall := b.fall
 	time.AfterFunc(b.fleet.timings.PowerOff, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -150,6 +154,14 @@ func (b *BMC) switchOffLocked(by cause, again bool, detail string) {
 			b.switchOnLocked(by)
 		}
 	})
+}
+
+// unstickLocked goes on with a power-off that was stuck; a server that was to come back stays off.
+func (b *BMC) unstickLocked() {
+	if b.power == PoweringOff {
+		b.fall++ // one that was under way before it stuck is not to end twice
+		b.fallLocked(cause{who: ByOutside}, false)
+	}
 }
 
 // restartLocked resets a running server: the power stays on, the system dies.

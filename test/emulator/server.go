@@ -226,6 +226,9 @@ func (c *call) slashed() bool {
 func (c *call) get(path string, n *node) {
 	raw, tag := c.view(path, n)
 	raw = c.b.shape(c.r, path, raw)
+	if n.patch != nil {
+		c.w.Header().Set("Allow", "GET, HEAD, PATCH")
+	}
 	switch c.b.kind().http.etag {
 	case etagNone:
 	case etagEmpty:
