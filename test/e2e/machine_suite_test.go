@@ -4,9 +4,12 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,6 +33,8 @@ import (
 type yard struct {
 	*lab.Lab
 	image *machine.ImageServer
+	// client trusts what BMCs trust for media.
+	client *http.Client
 }
 
 // newYard starts a site whose media are reached by BMCs and by booted machines alike, over https.
@@ -57,6 +62,8 @@ func newYard(t *testing.T) *yard {
 	trust := x509.NewCertPool()
 	trust.AppendCertsFromPEM(ca)
 	y.Fleet.SetMediaTrust(trust)
+	y.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12}}}
+	t.Cleanup(y.client.CloseIdleConnections)
 	return y
 }
 
@@ -79,8 +86,9 @@ type realStory struct {
 	machine *machine.Machine
 }
 
-// newRealStory registers one real machine behind a BMC of the persona, and waits until it can be claimed.
-func newRealStory(t *testing.T, y *yard, namespace, persona string, o machine.Options) *realStory {
+// newRealStory registers one real machine behind a BMC of the persona, and waits until it can be claimed. Its times are for an
+// emulated processor, unless change says otherwise.
+func newRealStory(t *testing.T, y *yard, namespace, persona string, o machine.Options, change ...func(*v1beta1.Tuning)) *realStory {
 	t.Helper()
 	g := NewWithT(t)
 	root, err := lab.Root("")
@@ -102,20 +110,32 @@ func newRealStory(t *testing.T, y *yard, namespace, persona string, o machine.Op
 	g.Expect(y.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "bmc-ca"},
 		Data: map[string][]byte{"ca.crt": y.Fleet.CAPEM()}})).To(Succeed())
 	g.Expect(y.Register(t.Context(), namespace, r.bmc, func(h *v1beta1.PhysicalHost) {
-		h.Spec.RedfishConnection.Tuning = &v1beta1.Tuning{ShutdownTimeout: &metav1.Duration{Duration: patience}, ReleaseTimeout: &metav1.Duration{Duration: 2 * patience}}
+		tuning := &v1beta1.Tuning{ShutdownTimeout: &metav1.Duration{Duration: patience}, ReleaseTimeout: &metav1.Duration{Duration: 2 * patience}}
+		for _, c := range change {
+			c(tuning)
+		}
+		h.Spec.RedfishConnection.Tuning = tuning
 	})).To(Succeed())
 	r.available()
 	return r
 }
 
-// create applies a cluster of one control plane machine that boots the live image.
-func (r *realStory) create(name string, variables map[string]string) {
+// create applies a cluster of one control plane machine that boots the live image. lines are YAML for its kubeadmConfigSpec.
+func (r *realStory) create(name string, variables map[string]string, lines ...string) {
 	r.t.Helper()
+	g := NewWithT(r.t)
 	all := map[string]string{"BESKAR7_IMAGE_URL": r.yard.image.URL(), "BESKAR7_OS_FAMILY": "debian"}
-	for k, v := range variables {
-		all[k] = v
+	maps.Copy(all, variables)
+	manifest, err := r.Generate(r.t.Context(), lab.ClusterSpec{Namespace: r.namespace, Name: name, ControlPlanes: 1, Variables: all})
+	g.Expect(err).NotTo(HaveOccurred())
+	const at = "  kubeadmConfigSpec:\n"
+	g.Expect(string(manifest)).To(ContainSubstring(at))
+	text := at
+	for _, line := range lines {
+		text += "    " + line + "\n"
 	}
-	r.apply(lab.ClusterSpec{Name: name, ControlPlanes: 1, Variables: all})
+	_, err = r.Plane.Kubectl(r.t.Context(), []byte(strings.Replace(string(manifest), at, text, 1)), "apply", "--server-side", "-f", "-")
+	g.Expect(err).NotTo(HaveOccurred())
 }
 
 // console waits until a power cycle of the machine wrote all the words.
@@ -167,12 +187,33 @@ func (r *realStory) booted(cycle int, claim *v1beta1.Claim) {
 		"beskar7://"+r.namespace+"/"+r.bmc.Name()+"/"+claim.ID, "kubeadm-record: file: /etc/kubernetes/pki/ca.key 600", "kubeadm-record: done")
 }
 
-// shutDownByItself says whether the last power-off was the system's own doing, and power was never cut over Redfish.
+// ended deletes the story's cluster and sees its host back in the pool: off, empty, by the system's own doing if it ran one.
+func (r *realStory) ended(name string, running bool) {
+	r.t.Helper()
+	r.remove(name)
+	r.available()
+	if running {
+		r.shutDownByItself()
+	}
+	r.spentServer(r.bmc.Name())
+	NewWithT(r.t).Expect(r.witness().Released).To(Equal(1))
+}
+
+// shutDownByItself says whether the last power-off was the system's own doing: power was not cut over Redfish since it booted.
 func (r *realStory) shutDownByItself() {
 	r.t.Helper()
 	g := NewWithT(r.t)
-	g.Expect(r.machine.Serial().Cycle(r.machine.Serial().Cycles())).To(ContainSubstring("reboot: Power down"), "the kernel's own last words")
+	console := r.machine.Serial().Cycle(r.machine.Serial().Cycles())
+	g.Expect(strings.Contains(console, "reboot: Power down")).To(BeTrue(), "the kernel's own last words are missing")
+	graceful := false
 	for _, e := range r.bmc.Events() {
-		g.Expect(e.Kind == emulator.EventReset && e.To == "ForceOff").To(BeFalse(), "power was cut: %+v", e)
+		switch {
+		case e.Kind == emulator.EventGuestStart:
+			graceful = false
+		case e.Kind == emulator.EventReset:
+			g.Expect(e.To == "ForceOff" && graceful).To(BeFalse(), "power was cut: %+v", e)
+			graceful = e.To == "GracefulShutdown"
+		}
 	}
+	g.Expect(graceful).To(BeTrue(), "no graceful shutdown was asked for since the last boot")
 }

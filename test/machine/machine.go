@@ -43,6 +43,8 @@ type Options struct {
 	Firmware Firmware
 	// MemoryMiB is 1024 and CPUs 2 unless said.
 	MemoryMiB, CPUs int
+	// Sticks are the ids of the media slots that are USB sticks; all others are CDs.
+	Sticks []string
 }
 
 // Machine is the hardware of one server behind an emulated BMC.

@@ -63,7 +63,7 @@ export PATH="$work/bin:$PATH"
 stamp=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d%H%M%S00)
 grub-mkrescue --quiet -o "$work/live.iso" "$work/iso" --locales= --fonts= --themes= \
 	--install-modules="normal linux iso9660 part_msdos part_gpt search search_fs_file serial terminal echo" \
-	-- -volid LIVE -volume_date uuid "$stamp" -volume_date all_file_dates "=$SOURCE_DATE_EPOCH" -alter_date_r b-c "=$SOURCE_DATE_EPOCH" / -- 2>"$work/grub.log" || {
+	-- -joliet on -volid LIVE -volume_date uuid "$stamp" -volume_date all_file_dates "=$SOURCE_DATE_EPOCH" -alter_date_r b-c "=$SOURCE_DATE_EPOCH" / -- 2>"$work/grub.log" || {
 	cat "$work/grub.log" >&2
 	exit 1
 }
