@@ -33,10 +33,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e clean test-alerts conformance scale fleet model mutants bench
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-image clean test-alerts conformance scale fleet model mutants bench
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Code
 
@@ -57,7 +57,7 @@ verify: generate manifests ## Check that generated files, format, vet and the ru
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 		if [ -n "$$unformatted" ]; then echo "verify: run gofmt -w on: $$unformatted"; exit 1; fi
 	go vet ./...
-	cd test && go vet ./... && go vet -tags e2e ./...
+	cd test && go vet ./... && go vet -tags e2e,e2emachine ./...
 	cd hack/image && go vet ./...
 	cd test && go test -count=1 ./house
 
@@ -66,7 +66,7 @@ format: ## Format the Go code
 
 lint: $(GOLANGCI_LINT_STAMP) ## Run the linters of .golangci.yml
 	$(GOLANGCI_LINT) run ./...
-	cd test && $(GOLANGCI_LINT) run --build-tags e2e ./...
+	cd test && $(GOLANGCI_LINT) run --build-tags e2e,e2emachine ./...
 	cd hack/image && $(GOLANGCI_LINT) run ./...
 
 ##@ Tests
@@ -100,6 +100,18 @@ demo-down: ## End what demo-up started
 
 e2e: release binaries ## Run the end-to-end tests, among them those of Cluster API
 	cd test && go test -count=1 -tags e2e -timeout 120m -v ./e2e/...
+
+machine-image: ## Build the live image for real machines in .cache/machine, from Debian packages (minutes, the first time)
+	@test/machine/image/packages.sh
+	@nice -n 5 test/machine/image/build.sh .cache/machine
+
+# The machines are emulated in software, instruction by instruction: they yield to whatever else this computer does.
+e2e-machine: machine-image release binaries ## One story of a real machine (QEMU) that boots through virtual media (minutes)
+	cd test && nice -n 5 go test -count=1 -tags e2e,e2emachine -timeout 60m -v -run '^TestMachineLive$$' ./e2e
+
+e2e-machine-all: machine-image release binaries ## All stories of real machines: firmwares, slots, install, failures (under 40 minutes)
+	cd test && nice -n 5 go test -count=1 -tags e2e,e2emachine -timeout 90m -v -run '^TestMachine' ./e2e
+	cd test && nice -n 5 go test -count=1 -tags e2emachine -timeout 30m -v ./machine
 
 conformance: ## Try the driver on every persona and fault of the emulator, and write docs/hardware.md
 	cd test && go run ./conformance

@@ -146,7 +146,8 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 		return nil, err
 	}
 	controllers.ObserveClients(recorder)
-	p := &parts{mgr: mgr, settings: s, live: live, lease: lease, metrics: recorder, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(), identity: id}
+	p := &parts{mgr: mgr, settings: s, live: live, lease: lease, metrics: recorder, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(),
+		streams: &controllers.Streams{Clock: clock.RealClock{}}, identity: id}
 	if err := p.assemble(ctx); err != nil {
 		return nil, err
 	}
@@ -233,6 +234,8 @@ type parts struct {
 	wake     *controllers.Waker
 	// wakeMachine wakes machines, as wake wakes hosts.
 	wakeMachine *controllers.Waker
+	// streams is what went wrong when this replica served images.
+	streams *controllers.Streams
 	// identity of this process in Leases.
 	identity string
 }
@@ -340,7 +343,7 @@ func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clust
 	}
 	return controllers.SetupAll(ctx, p.mgr, controllers.Reconcilers{
 		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: media,
-			Tokens: controllers.NewTokens(), ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Clock: real, BMC: p.live.BMC,
+			Tokens: controllers.NewTokens(), Streams: p.streams, ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Clock: real, BMC: p.live.BMC,
 			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
 		Machine:  &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter, Claims: claims},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
@@ -400,7 +403,8 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 }
 
 func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
-	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")}
+	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media"),
+		StreamFailed: p.streams.Report(p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid)}
 }
 
 // serveMedia serves until the context ends: over https with certificates that are read again when they change, or, without

@@ -156,6 +156,7 @@ func (r *PhysicalHostReconciler) clearClaim(ctx context.Context, host *v1beta1.P
 	}); err != nil {
 		return err
 	}
+	r.Streams.drop(key(host))
 	if claim.Media != nil {
 		r.Tokens.drop(claim.Media.TokenHash)
 	}

@@ -24,7 +24,13 @@ func bootHints(host *v1beta1.PhysicalHost, g *gathered) string {
 	if strings.EqualFold(g.observation.State.Boot.Mode, "Legacy") && !g.facts.Bound {
 		hints = append(hints, "the BMC boots in Legacy mode, in which an image for UEFI does not start: set the boot mode to UEFI in the firmware's setup")
 	}
-	if m := g.facts.Media; !g.facts.Install && m != provision.MediaOurs && m != provision.MediaUnknown {
+	if g.streamFault != "" {
+		hints = append(hints, "the image could not be served to the BMC: "+g.streamFault)
+	}
+	switch m := g.facts.Media; {
+	case g.mediaExpired && !g.facts.Bound:
+		hints = append(hints, "the medium's URL has expired: the next boot gets a new one")
+	case !g.facts.Install && m != provision.MediaOurs && m != provision.MediaUnknown:
 		hints = append(hints, "the medium that the system lives on is not in the BMC's slot any more: a console session or a restart of the BMC may have taken it; it is inserted again at the next boot")
 	}
 	return strings.Join(hints, "; ")

@@ -22,6 +22,7 @@ func TestBootHints(t *testing.T) {
 			g.observation.State.Boot.Mode = "Legacy"
 		}, "set the boot mode to UEFI"},
 		"medium lost":    {func(_ *v1beta1.PhysicalHost, g *gathered) { g.facts.Media = provision.MediaNone }, "not in the BMC's slot any more"},
+		"URL expired":    {func(_ *v1beta1.PhysicalHost, g *gathered) { g.mediaExpired, g.facts.Media = true, provision.MediaOther }, "URL has expired"},
 		"slots not read": {func(_ *v1beta1.PhysicalHost, g *gathered) { g.facts.Media = provision.MediaUnknown }, ""},
 		"off": {func(_ *v1beta1.PhysicalHost, g *gathered) {
 			g.facts.Power, g.facts.Media = provision.PowerStateOff, provision.MediaNone

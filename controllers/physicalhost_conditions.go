@@ -206,6 +206,9 @@ func readyClaimed(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision,
 		if g.contentReason != "" {
 			return set(false, g.contentReason, g.contentMessage)
 		}
+		if g.streamFault != "" {
+			return set(false, v1beta1.ReasonImageUnusable, "the last boot could not read its image: "+g.streamFault)
+		}
 		if failing := failingOperation(host); failing != "" {
 			return set(false, v1beta1.ReasonOperationFailing, failing)
 		}

@@ -39,10 +39,12 @@ type PhysicalHostReconciler struct {
 	// SecretReader reads bootstrap Secrets from a cache of the Secrets that belong to clusters.
 	SecretReader client.Reader
 	// SecretMeta reads the metadata of all Secrets from the cache.
-	SecretMeta   client.Reader
-	Actuator     *actuator.Actuator
-	Media        Preparer
-	Tokens       *Tokens
+	SecretMeta client.Reader
+	Actuator   *actuator.Actuator
+	Media      Preparer
+	Tokens     *Tokens
+	// Streams is told what goes wrong when this process serves images; nil: nothing is.
+	Streams      *Streams
 	ClusterCache clustercache.ClusterCache
 	Events       events.EventRecorder
 	Clock        clock.PassiveClock
@@ -127,6 +129,7 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 func (r *PhysicalHostReconciler) forget(host string) {
 	r.Actuator.Forget(host)
 	r.known.drop(host)
+	r.Streams.drop(host)
 }
 
 // parkFor is how long a refused credential is left alone, unless it changes: BMCs lock accounts.

@@ -42,6 +42,10 @@ type gathered struct {
 	contentReason, contentMessage string
 	// image is what Prepare said, for the grant.
 	image bootmedia.Prepared
+	// mediaExpired: the URLs of the claim's media are dead.
+	mediaExpired bool
+	// streamFault is what went wrong with the image since the last boot from it.
+	streamFault string
 	// bootUncertain: the boot deadline has passed, and nobody can say whether the Node is there.
 	bootUncertain bool
 	// duplicateOf is the other PhysicalHost of the same server.
@@ -167,7 +171,8 @@ func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim
 	}
 	if m := claim.Media; m != nil {
 		f.Granted = true
-		if m.Expires == nil || m.Expires.After(now) {
+		g.mediaExpired = m.Expires != nil && !m.Expires.After(now)
+		if !g.mediaExpired {
 			g.brief.Hash = m.TokenHash
 			g.brief.URLs = r.Tokens.urls(m.TokenHash, r.mediaBase(host))
 		}
@@ -181,6 +186,7 @@ func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim
 	}
 	if b := host.Status.Booted; b != nil && b.ClaimID == claim.ID {
 		f.Booted = true
+		g.streamFault = r.Streams.since(key(host), b.At.Add(-streamSlack))
 	}
 	if claim.Release != nil {
 		due := claim.Release.RequestedAt.Add(releaseTimeout(host))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/beskar7/beskar7/pkg/bootmedia"
@@ -394,6 +395,35 @@ func TestTheSlotsAreReadBeforeAReleaseIsProven(t *testing.T) {
 		if got := b.asked(); !slices.Equal(got, []string{"ForceOff", "Eject 1"}) {
 			t.Errorf("asked %v", got)
 		}
+	})
+}
+
+// A poll sees the server off before whoever asked it to shut down looks again. The release goes on at once, and does not wait for
+// the end of the time that the shutdown had.
+func TestAPollSeesTheShutdownFirst(t *testing.T) {
+	bubble(t, func(ctx context.Context) {
+		fake := redfishfake.New(redfishfake.Options{Power: redfish.PowerOn, Slots: []redfish.Slot{full("1", "http://x/y.iso")}})
+		b := &tap{BMC: fake}
+		brief := held()
+		brief.Facts.Bound, brief.Facts.KeepOn = true, false
+		r := newTapped(ctx, b, brief)
+		r.shutdown = time.Hour
+		r.until(t, time.Minute, state(provision.Provisioned))
+		r.change(func(b *Brief) { b.Facts.Claim = provision.ClaimReleasing })
+		asked := func(provision.Decision) bool {
+			return slices.Contains(b.asked(), string(redfish.ResetGracefulShutdown))
+		}
+		r.until(t, time.Minute, asked)
+		for s := r.gate.Status(hostName); s.State != bmcqueue.StateSettling || time.Until(s.NextAttempt) < 3*time.Second; s = r.gate.Status(hostName) {
+			<-time.After(100 * time.Millisecond) // until the next look is far enough for a poll to come before it
+		}
+		fake.SetPowerState(redfish.PowerOff)
+		r.gate.PollNow(hostName)
+		synctest.Wait()
+		if seen, _ := r.hands.Observed(hostName); seen.State.Power != redfish.PowerOff {
+			t.Fatalf("power is seen as %s", seen.State.Power)
+		}
+		r.until(t, 2*time.Minute, released(r))
 	})
 }
 

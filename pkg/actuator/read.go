@@ -170,6 +170,7 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot, 
 				o.SlotsAt = time.Time{} // firmware lets media go, and people change them, when power changes
 			}
 			o.At, o.State = now, *state
+			at.of.sawPower()
 			differs = at.of.sawBoot(now) || differs
 		}
 		if slots != nil {

@@ -298,10 +298,8 @@ func (r *run) readBack(ctx context.Context, at access, slot string) (Observation
 // seen says whether the effect of the action can be read.
 func (r *run) seen(o Observation, slot string) bool {
 	switch r.order.Action {
-	case provision.PowerOn:
-		return o.State.Power == redfish.PowerOn
-	case provision.ForceOff, provision.ShutDown:
-		return o.State.Power == redfish.PowerOff
+	case provision.PowerOn, provision.ForceOff, provision.ShutDown:
+		return powered(r.order.Action, o.State.Power)
 	case provision.Arm:
 		return o.State.Boot.OnceFrom(redfish.BootCD)
 	case provision.Disarm:

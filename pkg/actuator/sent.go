@@ -6,10 +6,12 @@ import (
 
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
 // sent is a changing request that left for a BMC.
 type sent struct {
+	action provision.Action
 	// slot is where media went in or out, and family whose media.
 	slot   string
 	family bootmedia.Family
@@ -41,7 +43,7 @@ func (a *Actuator) sending(r *run, s *sent, armed bool) bool {
 	if a.hosts[t.host] != t {
 		return false
 	}
-	s.at = a.clock.Now()
+	s.action, s.at = r.order.Action, a.clock.Now()
 	t.rests = s.at.Add(r.rest())
 	s.until = t.rests.Add(r.order.Settle)
 	switch r.order.Action {
@@ -92,6 +94,24 @@ func (a *Actuator) settled(r *run) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(r.of.sent, r.id)
+}
+
+// sawPower forgets the requests of which the power that was just read shows the effect, whoever read it: a poll may see it first,
+// and the wish that it leads to takes the place of the one that would have looked. a.mu is held.
+func (t *tracked) sawPower() {
+	maps.DeleteFunc(t.sent, func(_ string, s *sent) bool { return s.awaited && powered(s.action, t.observation.State.Power) })
+}
+
+// powered says whether a reading of the power shows the effect of a request that changes it.
+func powered(action provision.Action, p redfish.PowerState) bool {
+	switch action {
+	case provision.PowerOn:
+		return p == redfish.PowerOn
+	case provision.ForceOff, provision.ShutDown:
+		return p == redfish.PowerOff
+	default:
+		return false
+	}
 }
 
 // awaited is the request that was taken for the same wish and has not settled, or nil.

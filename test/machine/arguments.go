@@ -3,6 +3,7 @@ package machine
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,7 +37,7 @@ func (m *Machine) arguments(boot emulator.Boot, media []export, room string) []s
 		a = append(a,
 			"-blockdev", fmt.Sprintf("driver=raw,node-name=%s,read-only=on,file.driver=nbd,file.server.type=unix,file.server.path=%s,file.export=%s",
 				node, quote(filepath.Join(room, "media")), quote(e.name)),
-			"-device", fmt.Sprintf("scsi-cd,bus=scsi.0,scsi-id=%d,drive=%s%s", i, node, order(e.name == boot.Slot)))
+			"-device", fmt.Sprintf("%s,bus=scsi.0,scsi-id=%d,drive=%s%s", m.drive(e.name), i, node, order(e.name == boot.Slot)))
 	}
 	for i, mac := range boot.MACs {
 		if i > 0 {
@@ -45,6 +46,14 @@ func (m *Machine) arguments(boot emulator.Boot, media []export, room string) []s
 		a = append(a, "-netdev", "user,id=net0,ipv6=off", "-device", "virtio-net-pci,netdev=net0,romfile=,mac="+mac)
 	}
 	return a
+}
+
+// drive is what the system sees of a slot: a CD, or a stick, which is a disk that can be pulled.
+func (m *Machine) drive(slot string) string {
+	if slices.Contains(m.options.Sticks, slot) {
+		return "scsi-hd,removable=on"
+	}
+	return "scsi-cd"
 }
 
 // order is the place in the boot order: what the BMC's firmware chose, and nothing else.

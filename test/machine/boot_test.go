@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +76,8 @@ type rig struct {
 	base    string
 	token   bootmedia.Token
 	client  *http.Client
+	// served counts the requests for media that each replica of the media server answered.
+	served []atomic.Int64
 }
 
 func repository(t *testing.T) string {
@@ -93,6 +96,11 @@ func repository(t *testing.T) string {
 }
 
 func newRig(t *testing.T, persona string, o machine.Options) *rig {
+	return newReplicated(t, persona, o, 1)
+}
+
+// newReplicated is a rig whose media come from several replicas in turn, of which only the first was asked to prepare the image.
+func newReplicated(t *testing.T, persona string, o machine.Options, replicas int) *rig {
 	t.Helper()
 	if o.Dir == "" {
 		o.Dir = filepath.Join(repository(t), "out", "machine", strings.ReplaceAll(t.Name(), "/", "_"))
@@ -100,7 +108,7 @@ func newRig(t *testing.T, persona string, o machine.Options) *rig {
 			t.Fatal(err)
 		}
 	}
-	r := &rig{t: t, media: &registry{reports: make(chan string, 16)}}
+	r := &rig{t: t, media: &registry{reports: make(chan string, 16)}, served: make([]atomic.Int64, replicas)}
 	var err error
 	if r.machine, err = machine.New(o); err != nil {
 		t.Fatal(err)
@@ -142,18 +150,22 @@ func (r *rig) serveMedia(trust *x509.CertPool) []byte {
 		r.t.Fatal(err)
 	}
 	trust.AppendCertsFromPEM(ca)
-	media := bootmedia.New(bootmedia.Options{Source: r.media, Recorder: r.media, CacheDir: r.t.TempDir()})
-	r.t.Cleanup(media.Close)
+	var replicas []*bootmedia.Server
+	for range r.served {
+		media := bootmedia.New(bootmedia.Options{Source: r.media, Recorder: r.media, CacheDir: r.t.TempDir()})
+		r.t.Cleanup(media.Close)
+		replicas = append(replicas, media)
+	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	server := httptest.NewUnstartedServer(media.Handler())
+	server := httptest.NewUnstartedServer(r.inTurn(replicas))
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	server.StartTLS()
 	r.t.Cleanup(server.Close)
 	r.base = server.URL
-	prepared, err := r.prepare(media, images.URL())
+	prepared, err := r.prepare(replicas[0], images.URL())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -165,6 +177,20 @@ func (r *rig) serveMedia(trust *x509.CertPool) []byte {
 		Content: bootmedia.Content{Family: bootmedia.FamilyDebian, ImageURL: images.URL(), ImagePin: prepared.Pin, InstanceID: "claim-1",
 			Hostname: "real-0", ProviderID: "beskar7://test/real-0/0123456789abcdef", UserData: []byte(userData), UserDataFormat: bootmedia.FormatCloudConfig}}
 	return ca
+}
+
+// inTurn gives each request to the next replica.
+func (r *rig) inTurn(replicas []*bootmedia.Server) http.Handler {
+	var handlers []http.Handler
+	for _, m := range replicas {
+		handlers = append(handlers, m.Handler())
+	}
+	var requests atomic.Uint64
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		i := int(requests.Add(1) % uint64(len(handlers)))
+		r.served[i].Add(1)
+		handlers[i].ServeHTTP(w, q)
+	})
 }
 
 func (r *rig) prepare(media *bootmedia.Server, url string) (bootmedia.Prepared, error) {
@@ -284,5 +310,22 @@ func TestAMachineBootsFromOneComposedMedium(t *testing.T) {
 			r.reset("GracefulShutdown")
 			r.untilPower(emulator.Off)
 		})
+	}
+}
+
+// Each range of the medium comes from another of three replicas, two of which hear of it for the first time.
+func TestAMachineBootsOverThreeReplicas(t *testing.T) {
+	r := newReplicated(t, "generic", machine.Options{}, 3)
+	r.bootOnce(bootmedia.ComposedURL(r.base, r.token))
+	r.await(1, "kubeadm-record: done")
+	if got := r.report(); got != "Succeeded " {
+		t.Errorf("reported %q", got)
+	}
+	for i := range r.served {
+		n := r.served[i].Load()
+		t.Logf("replica %d answered %d requests", i, n)
+		if n < 10 {
+			t.Errorf("replica %d answered only %d requests", i, n)
+		}
 	}
 }

@@ -43,6 +43,8 @@ type Options struct {
 	Firmware Firmware
 	// MemoryMiB is 1024 and CPUs 2 unless said.
 	MemoryMiB, CPUs int
+	// Sticks are the ids of the media slots that are USB sticks; all others are CDs.
+	Sticks []string
 }
 
 // Machine is the hardware of one server behind an emulated BMC.
@@ -220,10 +222,10 @@ func (p *process) attend(ctx context.Context, shutdown <-chan struct{}) error {
 			go func() { _ = p.monitor.execute("system_powerdown") }() // a machine that went off meanwhile needs no button
 		case err := <-p.exited:
 			<-p.monitor.over // it has all that QEMU said once the connection ended
-			switch reason := p.monitor.reason(); {
-			case reason == "guest-reset":
+			switch reason := p.monitor.reason(); reason {
+			case "guest-reset":
 				return emulator.ErrReboot
-			case reason == "guest-shutdown":
+			case "guest-shutdown":
 				return emulator.ErrPowerOff
 			default:
 				return fmt.Errorf("the machine stopped: %s %w", reason, errors.Join(err, errStopped))

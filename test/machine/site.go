@@ -10,12 +10,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -33,6 +35,19 @@ type ImageServer struct {
 	server   *http.Server
 	listener net.Listener
 	path     string
+	etag     string
+
+	mu       sync.Mutex
+	tampered bool
+	served   Served
+}
+
+// Served is what an ImageServer was asked for, and gave.
+type Served struct {
+	// Ranged and Whole are GET requests with and without a range.
+	Ranged, Whole int
+	// Bytes of bodies.
+	Bytes int64
 }
 
 // ServeImage serves the file under any name that ends in .iso.
@@ -45,22 +60,93 @@ func ServeImage(path string) (*ImageServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	etag := `"` + strconv.FormatInt(info.ModTime().UnixNano(), 36) + "-" + strconv.FormatInt(info.Size(), 36) + `"`
-	s := &ImageServer{listener: listener, path: path}
-	s.server = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if filepath.Ext(r.URL.Path) != ".iso" {
-			http.NotFound(w, r)
-			return
-		}
-		w.Header().Set("ETag", etag)
-		http.ServeFile(w, r, path)
-	})}
+	s := &ImageServer{listener: listener, path: path, etag: strconv.FormatInt(info.ModTime().UnixNano(), 36) + "-" + strconv.FormatInt(info.Size(), 36)}
+	s.server = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(s.serve)}
 	go func() { _ = s.server.Serve(listener) }()
 	return s, nil
 }
 
+func (s *ImageServer) serve(w http.ResponseWriter, r *http.Request) {
+	file, err := os.Open(s.path)
+	if err != nil || filepath.Ext(r.URL.Path) != ".iso" {
+		http.NotFound(w, r)
+		return
+	}
+	defer func() { _ = file.Close() }()
+	s.mu.Lock()
+	tampered := s.tampered
+	if r.Method == http.MethodGet && r.Header.Get("Range") != "" {
+		s.served.Ranged++
+	} else if r.Method == http.MethodGet {
+		s.served.Whole++
+	}
+	s.mu.Unlock()
+	body, etag := io.ReadSeeker(file), s.etag
+	if tampered {
+		body, etag = &altered{File: file}, etag+"-t"
+	}
+	w.Header().Set("ETag", strconv.Quote(etag))
+	http.ServeContent(&counter{w, s}, r, r.URL.Path, time.Time{}, body)
+}
+
+// Tamper makes the image another one of the same length, with an ETag of its own, and back again.
+func (s *ImageServer) Tamper(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tampered = on
+}
+
+// Served is what was served so far.
+func (s *ImageServer) Served() Served {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.served
+}
+
+// counter counts the bytes of a body.
+type counter struct {
+	http.ResponseWriter
+	server *ImageServer
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(p)
+	c.server.mu.Lock()
+	c.server.served.Bytes += int64(n)
+	c.server.mu.Unlock()
+	return n, err
+}
+
+// altered is a file of which one byte of each MiB is another.
+type altered struct{ *os.File }
+
+// alteredAt is where in each MiB: behind what tells an ISO 9660 image.
+const alteredAt = 256 << 10
+
+func (a *altered) Read(p []byte) (int, error) {
+	at, err := a.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0, err
+	}
+	n, err := a.File.Read(p)
+	for i := range n {
+		if (at+int64(i))%(1<<20) == alteredAt {
+			p[i] ^= 0xff
+		}
+	}
+	return n, err
+}
+
+// WriteTo is not the file's own, which would go round Read.
+func (a *altered) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{a})
+}
+
 // URL of the image.
 func (s *ImageServer) URL() string { return "http://" + s.listener.Addr().String() + "/live.iso" }
+
+// Path is the file.
+func (s *ImageServer) Path() string { return s.path }
 
 // Close ends the server and its connections.
 func (s *ImageServer) Close() error { return s.server.Close() }

@@ -50,14 +50,20 @@ mv "$work/vmlinuz" "$work/initrd" "$work/iso/live/"
 cp "$here/grub.cfg" "$work/iso/boot/grub/grub.cfg"
 
 # The same loader as an EFI program, for a system that this image installs on a disk.
-grub-mkstandalone -O x86_64-efi -o "$work/iso/live/disk.efi" --locales= --fonts= --themes= \
-	--install-modules="normal linux fat part_gpt search search_fs_file serial terminal echo" "boot/grub/grub.cfg=$here/disk.cfg"
+grub-mkimage -O x86_64-efi -o "$work/iso/live/disk.efi" -p /boot/grub -c "$here/disk.cfg" \
+	normal linux fat part_gpt search search_fs_file serial terminal echo
 find "$work/iso" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+
+# A FAT volume has a random serial number unless it is told one.
+mkdir "$work/bin"
+printf '#!/bin/sh\nexec %s -N 20260101 "$@"\n' "$(command -v mformat)" >"$work/bin/mformat"
+chmod +x "$work/bin/mformat"
+export PATH="$work/bin:$PATH"
 
 stamp=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d%H%M%S00)
 grub-mkrescue --quiet -o "$work/live.iso" "$work/iso" --locales= --fonts= --themes= \
 	--install-modules="normal linux iso9660 part_msdos part_gpt search search_fs_file serial terminal echo" \
-	-- -volid LIVE -volume_date uuid "$stamp" -volume_date all_file_dates "=$SOURCE_DATE_EPOCH" -alter_date_r b-c "=$SOURCE_DATE_EPOCH" / -- 2>"$work/grub.log" || {
+	-- -joliet on -volid LIVE -volume_date uuid "$stamp" -volume_date all_file_dates "=$SOURCE_DATE_EPOCH" -alter_date_r b-c "=$SOURCE_DATE_EPOCH" / -- 2>"$work/grub.log" || {
 	cat "$work/grub.log" >&2
 	exit 1
 }

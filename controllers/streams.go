@@ -1,0 +1,89 @@
+package controllers
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+)
+
+// streamAgain is how often the same failure of one host's stream is passed on: a drive that reads asks many times a second.
+const streamAgain = time.Minute
+
+// streamSlack is how long before power On is observed the firmware may already read.
+const streamSlack = 30 * time.Second
+
+// Streams keeps what last went wrong when this process served a host's image without having a copy of it. Its zero value knows of
+// nothing. The host controller tells it in conditions; a replica that does not drive BMCs tells it in an event only.
+type Streams struct {
+	Clock clock.PassiveClock
+
+	mu   sync.Mutex
+	last map[string]streamFault
+}
+
+// streamFault is a failure, when it was last met, and when it was last news.
+type streamFault struct {
+	text     string
+	at, told time.Time
+}
+
+// Failed notes a failure to serve a host ("namespace/name") its image, and says whether it is news.
+func (s *Streams) Failed(host string, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil {
+		s.last = map[string]streamFault{}
+	}
+	now, fault := s.Clock.Now(), s.last[host]
+	news := fault.text != err.Error() || now.Sub(fault.told) >= streamAgain
+	fault.text, fault.at = err.Error(), now
+	if news {
+		fault.told = now
+	}
+	s.last[host] = fault
+	return news
+}
+
+// Report is a bootmedia.Options.StreamFailed: each news is an event of the host, and wakes its controller if that runs here.
+func (s *Streams) Report(recorder events.EventRecorder, wake *Waker, driving func() bool) func(host, imageURL string, err error) {
+	return func(host, _ string, err error) { // the error names the image
+		if !s.Failed(host, err) {
+			return
+		}
+		namespace, name, _ := strings.Cut(host, "/")
+		about := &v1beta1.PhysicalHost{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+		recorder.Eventf(about, nil, "Warning", v1beta1.ReasonImageUnusable, "ServeMedia", "%s", err)
+		if driving() {
+			wake.Wake(host)
+		}
+	}
+}
+
+// since is what went wrong after t, or "".
+func (s *Streams) since(host string, t time.Time) string {
+	if s == nil {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if fault, ok := s.last[host]; ok && !fault.at.Before(t) {
+		return fault.text
+	}
+	return ""
+}
+
+// drop forgets a host, as when its claim ends.
+func (s *Streams) drop(host string) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.last, host)
+}
