@@ -139,6 +139,9 @@ func TestAnOldPasswordRefusedLate(t *testing.T) {
 		synctest.Wait()
 		at.version = 1
 		r.hands.failed(at, &redfish.Error{Kind: redfish.KindUnauthorized, LoginFailed: true, Op: "log in", Message: "refused"})
+		hold := make(chan struct{}) // the newer password is not tried before we have looked
+		defer close(hold)
+		first.SetFault(func(context.Context, redfishfake.Op) error { <-hold; return nil })
 		changed.Target.Password = "newer"
 		if err := r.hands.Track(changed); err != nil {
 			t.Fatal(err)

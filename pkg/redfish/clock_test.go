@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,5 +120,91 @@ func TestWaitingForALoginEndsWithTheContext(t *testing.T) {
 		if err := <-done; err == nil || err.Kind != KindUnreachable {
 			t.Fatal(err)
 		}
+	})
+}
+
+// pipes is a network in memory, whose waiting does not keep virtual time from passing: a listener that counts what is dialled.
+type pipes struct {
+	dialled int
+	accept  chan net.Conn
+	closed  chan struct{}
+}
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	p.dialled++
+	here, there := net.Pipe()
+	p.accept <- there
+	return here, nil
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.accept:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error { close(p.closed); return nil }
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "unix"} }
+
+// TestConnectionsOutliveTheCooldown: the operations on one BMC follow each other after cooldowns and settle times of up to a
+// minute, on one connection. A BMC that rests longer is let go: its polls open one each.
+func TestConnectionsOutliveTheCooldown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipes{accept: make(chan net.Conn), closed: make(chan struct{})}
+		var open atomic.Int64
+		server := &http.Server{
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }),
+			ConnState: func(_ net.Conn, s http.ConnState) {
+				switch s {
+				case http.StateNew:
+					open.Add(1)
+				case http.StateClosed:
+					open.Add(-1)
+				default:
+				}
+			},
+		}
+		ended := make(chan error)
+		go func() { ended <- server.Serve(p) }()
+		opts := Options{}.withDefaults()
+		c, err := newConn(Target{Address: "http://bmc.invalid", Username: "admin", Password: canary}, "http://bmc.invalid:80", opts.Timeouts, opts)
+		must(t, err)
+		c.transport.DialContext = p.dial
+		read := func() {
+			t.Helper()
+			if _, err := c.send(t.Context(), request{method: http.MethodGet, link: rootPath}, credential{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		longest := time.Minute
+		for _, v := range Vendors() {
+			longest = max(longest, v.Tuning.Cooldown, v.Tuning.AfterEject, v.Tuning.AfterInsert, v.Tuning.AfterPower)
+		}
+		for range 4 {
+			read()
+			<-time.After(longest + 5*time.Second)
+		}
+		if p.dialled != 1 || open.Load() != 1 {
+			t.Errorf("%d connections for four operations, %d open", p.dialled, open.Load())
+		}
+		<-time.After(90 * time.Second)
+		synctest.Wait()
+		if open.Load() != 0 {
+			t.Errorf("%d connections open to a BMC that rests", open.Load())
+		}
+		read()
+		if p.dialled != 2 {
+			t.Errorf("%d connections", p.dialled)
+		}
+		_ = server.Close()
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+		c.transport.CloseIdleConnections()
+		synctest.Wait()
 	})
 }

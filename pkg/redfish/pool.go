@@ -22,7 +22,10 @@ type Options struct {
 	Log *slog.Logger
 	// MaxBodyBytes caps an answer: 4 MiB.
 	MaxBodyBytes int64
-	// IdleTimeout closes unused connections: 5 s, below what BMCs keep them open.
+	// IdleTimeout closes unused connections: 75 s, longer than any cooldown or
+	// settle time between two operations on one BMC, shorter than the pause between
+	// two polls of a BMC that rests. A BMC that closes them sooner costs a new one
+	// and nothing else: operations read before they change something.
 	IdleTimeout time.Duration
 	// MinTLSVersion is a crypto/tls version: TLS 1.2.
 	MinTLSVersion uint16
@@ -46,7 +49,7 @@ func (o Options) withDefaults() Options {
 		o.MaxBodyBytes = 4 << 20
 	}
 	if o.IdleTimeout <= 0 {
-		o.IdleTimeout = 5 * time.Second
+		o.IdleTimeout = 75 * time.Second
 	}
 	if o.MinTLSVersion == 0 {
 		o.MinTLSVersion = tls.VersionTLS12

@@ -191,7 +191,7 @@ func plainHTTP(h http.Handler) *httptest.Server { return httptest.NewServer(h) }
 func testTarget(s *server) Target {
 	return Target{
 		Address: s.URL, Username: "admin", Password: canary,
-		Timeouts: Timeouts{Connection: 2 * time.Second, Request: 2 * time.Second, MaxRetries: -1, RetryDelay: time.Millisecond},
+		Timeouts: Timeouts{Connection: time.Minute, Request: time.Minute, MaxRetries: -1, RetryDelay: time.Millisecond},
 	}
 }
 

@@ -221,7 +221,7 @@ func TestTwoConnectionsToOneBMC(t *testing.T) {
 			a, p := connect(t, target)
 			_, err := a.State(t.Context())
 			must(t, err)
-			target.Timeouts.Request, target.SystemID, target.Learned = time.Minute, "1", a.Learned()
+			target.Timeouts.Request, target.SystemID, target.Learned = 2*time.Minute, "1", a.Learned()
 			b, err := p.BMC(target)
 			must(t, err)
 			_, err = b.State(t.Context())

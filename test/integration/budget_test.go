@@ -69,7 +69,7 @@ func newHostLoop(t *testing.T, fleet *emulator.Fleet, bmc *emulator.BMC, interva
 	}
 	l.gate = bmcqueue.New(bmcqueue.Options{Done: look, Settings: bmcqueue.Settings{MaxConcurrentOps: 2, WorkerCount: 2, MaxQueueSize: 10,
 		OperationTimeout: 5 * time.Minute, Cooldown: time.Second, RetryAttempts: 3, ExponentialBackoff: true, MaxRetryDelay: 5 * time.Second}})
-	pool := redfish.NewPool(redfish.Options{IdleTimeout: time.Minute})
+	pool := redfish.NewPool(redfish.Options{})
 	l.target.Timeouts = redfish.Timeouts{Connection: time.Minute, Request: time.Minute}
 	l.hands = actuator.New(actuator.Options{Gate: l.gate, Driver: pool, Clock: l.clock, Changed: look})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -222,8 +222,8 @@ func settledPower(b *emulator.BMC, clock *clocktesting.FakePassiveClock) (next f
 // read: with one medium, and with the two of a family that wants its data in a slot of its own. The numbers are for one look at
 // each change of power (a server that takes longer is looked at again after 2, 4, then every 5 seconds), and for steps that follow
 // each other with the default cooldown of ten seconds; with longer ones the slots are read again before the last step: two
-// requests more. Polls are kept out: what they cost is in TestIdleBudget. That connections live from one operation to the next is
-// in TestConnectionsOutliveTheCooldown.
+// requests more. Polls are kept out: what they cost is in TestIdleBudget. The cooldown is a second
+// here; that connections outlive any is in TestConnectionsOutliveTheCooldown of the driver.
 func TestRequestBudget(t *testing.T) {
 	for name, c := range map[string]struct {
 		family             bootmedia.Family
