@@ -35,9 +35,11 @@ type authState struct {
 	unmarked bool
 	record   string
 	// stale are recorded sessions to be ended. listing: the marked ones are to be
-	// looked for; listed: they were.
+	// looked for; listed: they were. lost: a log-in was sent whose answer never came,
+	// so that a session of this very process may stand there unused.
 	stale           []recorded
 	listing, listed bool
+	lost            bool
 }
 
 // credential is what one request authenticates with. Exactly one of token and
@@ -120,6 +122,9 @@ func (c *conn) startSession(ctx context.Context) *Error {
 	}
 	resp, err := c.postSession(ctx, uri)
 	if err != nil {
+		c.mu.Lock()
+		c.auth.lost = c.auth.lost || err.Status == 0
+		c.mu.Unlock()
 		return c.loginFailed(err)
 	}
 	return c.keepSession(ctx, resp)

@@ -78,8 +78,8 @@ func (c *conn) sweepDue() bool {
 // login slot.
 func (c *conn) sweep(ctx context.Context, cred credential) {
 	c.mu.Lock()
-	stale, listing := c.auth.stale, c.auth.listing
-	c.auth.stale, c.auth.listing = nil, false
+	stale, listing, lost := c.auth.stale, c.auth.listing, c.auth.lost
+	c.auth.stale, c.auth.listing, c.auth.lost = nil, false, false
 	c.mu.Unlock()
 	for _, s := range stale {
 		if c.endRecorded(ctx, s.record, cred) {
@@ -92,7 +92,7 @@ func (c *conn) sweep(ctx context.Context, cred credential) {
 		}
 	}
 	if listing {
-		c.endMarked(ctx, cred)
+		c.endMarked(ctx, cred, lost)
 	}
 }
 
@@ -115,8 +115,8 @@ func (c *conn) endRecorded(ctx context.Context, record string, cred credential) 
 }
 
 // endMarked ends the sessions that bear the mark of this installation and of
-// another process.
-func (c *conn) endMarked(ctx context.Context, cred credential) {
+// another process; after a lost log-in also those of this one that are not in hand.
+func (c *conn) endMarked(ctx context.Context, cred credential, lost bool) {
 	root, err := c.serviceRoot(ctx)
 	if err != nil || root.sessions() == "" {
 		return
@@ -131,7 +131,7 @@ func (c *conn) endMarked(ctx context.Context, cred credential) {
 			continue
 		}
 		doc, err := c.readSession(ctx, string(member), cred)
-		if err == nil && strings.HasPrefix(string(doc.Context), c.installation) && string(doc.Context) != c.mark() {
+		if err == nil && strings.HasPrefix(string(doc.Context), c.installation) && (lost || string(doc.Context) != c.mark()) {
 			c.endSession(ctx, string(member), cred)
 		}
 	}
@@ -172,7 +172,7 @@ func (c *conn) identifySession(ctx context.Context, session string, doc sessionD
 		return
 	}
 	if string(doc.Context) == c.mark() {
-		c.auth.listing, c.auth.listed = !c.auth.listed, true
+		c.auth.listing, c.auth.listed = !c.auth.listed || c.auth.lost, true
 		return
 	}
 	c.auth.unmarked = true

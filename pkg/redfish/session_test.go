@@ -3,7 +3,9 @@ package redfish
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -237,4 +239,40 @@ func TestTwoConnectionsToOneBMC(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestALostLogInLeavesNoSession: the BMC made the session, and its answer never came. The next log-in finds it, and no other's.
+func TestALostLogInLeavesNoSession(t *testing.T) {
+	s := newServer(t, plainHTTP)
+	table := withSessions(s, true)
+	theirs := table.add("admin", "beskar7/another/1", "theirs")
+	b, p := connect(t, testTarget(s))
+	_, err := b.State(t.Context())
+	must(t, err)
+	for range 2 {
+		s.forgetSessions()
+		s.on(sessionsRoute, func(w http.ResponseWriter, r *http.Request) {
+			table.login(w, r)
+			panic(http.ErrAbortHandler)
+		})
+		_, err = b.State(t.Context())
+		_ = wantKind(t, err, KindUnreachable)
+		s.on(sessionsRoute, table.login)
+		_, err = b.State(t.Context())
+		must(t, err)
+		if left := table.paths(); len(left) != 2 {
+			t.Errorf("ours and theirs wanted, there are %q", left)
+		}
+	}
+	must(t, p.Close(t.Context()))
+	if left := table.paths(); len(left) != 1 || left[0] != theirs {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// paths of the open sessions.
+func (st *sessionTable) paths() []string {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return slices.Sorted(maps.Keys(st.open))
 }

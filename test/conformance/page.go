@@ -2,15 +2,15 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/beskar7/beskar7/pkg/redfish"
 	"github.com/beskar7/beskar7/pkg/redfish/redfishtest"
-	"github.com/beskar7/beskar7/test/emulator"
 )
 
 // page is docs/hardware.md: the vendor table of the driver, and what came of personas and faults.
-func page(personas, faults []cell) string {
+func page(personas, faults []cell, lives []lived) string {
 	var out strings.Builder
 	out.WriteString(`# Hardware
 
@@ -31,29 +31,9 @@ learned, kept in ` + "`status.bmc.learned`" + `, and done otherwise from then on
 	for _, r := range redfish.Vendors() {
 		fmt.Fprintf(&out, "| `%s` | %s | %s | %s | %s | %s | %s, %s | %s | %s | %s |\n", r.Name, text(r.Products), text(r.Firmware), text(r.Media), text(r.Insert), text(r.BootTarget), text(r.BootPlace), text(r.BootMode), text(r.ImageSchemes), text(r.Licence), text(r.Notes))
 	}
-	out.WriteString("\n## Emulated BMCs\n\n| Persona |")
-	operations := redfishtest.Operations()
-	for _, op := range operations {
-		out.WriteString(" " + op.Name + " |")
-	}
-	out.WriteString("\n| --- |" + strings.Repeat(" --- |", len(operations)) + "\n")
-	for i := 0; i < len(personas); i += len(operations) {
-		fmt.Fprintf(&out, "| `%s` |", personas[i].name)
-		for _, c := range personas[i : i+len(operations)] {
-			word := "passed"
-			if !c.good {
-				word = "**failed**"
-			} else if strings.HasPrefix(c.words, string(redfishtest.NotTried)) {
-				word = "not tried"
-			}
-			out.WriteString(" " + word + " |")
-		}
-		out.WriteString("\n")
-	}
-	out.WriteString("\n## Faults\n\nOn the generic persona: what the fault does, and what becomes of enrolling and of powering on under it.\n\n| Fault | What it does | Enrol | Power on |\n| --- | --- | --- | --- |\n")
-	for i, f := range emulator.Faults() {
-		fmt.Fprintf(&out, "| `%s` | %s | %s | %s |\n", f.Name, text(f.Does), outcome(faults[2*i]), outcome(faults[2*i+1]))
-	}
+	pagePersonas(&out, personas)
+	pageFaults(&out, faults)
+	pageLives(&out, lives)
 	out.WriteString(`
 ## A real BMC
 
@@ -66,18 +46,81 @@ tries only what reads, and changes nothing. ` + "`BESKAR7_BMC_INSECURE=true`" + 
 	return out.String()
 }
 
-// outcome is the first half of what was said: the rest has times and addresses, which differ from run to run.
-func outcome(c cell) string {
-	kind, _, _ := strings.Cut(c.words, ":")
-	switch {
-	case !c.good:
-		return "**not seen through**"
-	case strings.HasPrefix(c.words, string(redfishtest.Passed)):
-		return "done"
-	case strings.Contains(kind, " "):
-		return "seen by reading back"
+func pageHead(out *strings.Builder, first string) {
+	out.WriteString("\n| " + first + " |")
+	operations := redfishtest.Operations()
+	for _, op := range operations {
+		out.WriteString(" " + op.Name + " |")
 	}
-	return kind
+	out.WriteString("\n| --- |" + strings.Repeat(" --- |", len(operations)) + "\n")
+}
+
+// pageRows writes a row for each name; the cells of a name follow each other.
+func pageRows(out *strings.Builder, cells []cell) {
+	n := len(redfishtest.Operations())
+	for row := range slices.Chunk(cells, n) {
+		fmt.Fprintf(out, "| `%s` |", row[0].name)
+		for _, c := range row {
+			word := c.word
+			if !c.good() {
+				word = "**failed**"
+			}
+			out.WriteString(" " + word + " |")
+		}
+		out.WriteString("\n")
+	}
+}
+
+func pagePersonas(out *strings.Builder, cells []cell) {
+	out.WriteString("\n## Emulated BMCs\n")
+	pageHead(out, "Persona")
+	pageRows(out, cells)
+}
+
+func pageFaults(out *strings.Builder, cells []cell) {
+	out.WriteString(`
+## Faults
+
+Every operation on the generic persona with the fault on from the start, and nobody to try again for longer than a few seconds. *done*:
+the driver gets its way all the same. *seen*: the BMC said that it was done, and reading back showed that it was not. A word with a
+capital is the kind of the error; its message says what to do. After each, what was claimed is compared with the server's own truth.
+`)
+	pageHead(out, "Fault")
+	pageRows(out, cells)
+}
+
+// pageLives sums the lives under a fault up: how most personas came out, and who did not.
+func pageLives(out *strings.Builder, lives []lived) {
+	out.WriteString(`
+## Lives under faults
+
+Each persona is claimed, provisioned and released by actuator, gate and driver as in the product, under each fault. Faults of how a
+BMC is made are there from the start and stay; the others strike at the claim and again at the release, and end when the host is
+stuck: then it has to find its way without help, or, where the log-in was refused, with one retry by a person. *refused*: an
+operation failed for a reason that is shown; *no sign of life*: another system came up, so the server is booted again; *waits*:
+power or media are not settled, and the host says so. In each life nothing is believed that is not so, no BMC has two requests at a
+time or a change within the cooldown, no account is locked and no session left over.
+
+| Fault | What it does | Provisioning | Release | But |
+| --- | --- | --- | --- | --- |
+`)
+	byFault := map[string][]lived{}
+	for _, l := range lives {
+		byFault[l.fault] = append(byFault[l.fault], l)
+	}
+	for _, f := range trials(false) {
+		provision, release := orDone(expectedOf(f.name).provision), orDone(expectedOf(f.name).release)
+		var but []string
+		for _, l := range byFault[f.name] {
+			switch {
+			case len(l.broken) > 0:
+				but = append(but, fmt.Sprintf("`%s`: **failed**", l.persona))
+			case l.provision.word != provision || l.release.word != release:
+				but = append(but, fmt.Sprintf("`%s`: %s, %s", l.persona, l.provision.word, l.release.word))
+			}
+		}
+		fmt.Fprintf(out, "| `%s` | %s | %s | %s | %s |\n", f.name, text(f.Does), provision, release, text(strings.Join(but, "; ")))
+	}
 }
 
 func text(s string) string {

@@ -43,7 +43,11 @@ func TestAHarnessStands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closed()
+	defer func() {
+		if err := closed(); err != nil {
+			t.Error(err)
+		}
+	}()
 	if slots, err := h.BMC.Slots(t.Context()); err != nil || len(slots) == 0 {
 		t.Errorf("%d slots, %v", len(slots), err)
 	}

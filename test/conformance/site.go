@@ -49,7 +49,7 @@ func (s *site) close() {
 }
 
 // harness is a fresh server with the driver in front of it.
-func (s *site) harness(name, persona string) (redfishtest.Harness, func(), error) {
+func (s *site) harness(name, persona string) (redfishtest.Harness, func() error, error) {
 	bmc, err := s.fleet.Add(emulator.Spec{Name: name, Persona: persona})
 	if err != nil {
 		return redfishtest.Harness{}, nil, err
@@ -61,15 +61,15 @@ func (s *site) harness(name, persona string) (redfishtest.Harness, func(), error
 	bmc.SetGuest(w)
 	pool := redfish.NewPool(redfish.Options{})
 	client, err := pool.BMC(redfish.Target{Address: bmc.URL(), Username: bmc.Username(), Password: redfish.Password(bmc.Password()), CABundle: s.fleet.CAPEM(),
-		Timeouts: redfish.Timeouts{Connection: time.Second, Request: 2 * time.Second, MaxRetries: 1, RetryDelay: 10 * time.Millisecond}})
+		Timeouts: timeouts})
 	if err != nil {
 		return redfishtest.Harness{}, nil, err
 	}
-	return redfishtest.Harness{BMC: client, Control: w}, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = pool.Close(ctx) // under a fault nobody may answer
+	return redfishtest.Harness{BMC: client, Control: w}, func() error {
 		bmc.ClearFaults()
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		return pool.Close(ctx)
 	}, nil
 }
 

@@ -48,6 +48,7 @@ func readmeTables() string {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", f.Name, topic, cell(arg), cell(f.Does), cell(f.Source))
 	}
+	b.WriteString(catalogueTables())
 	b.WriteString("\n## Personas\n")
 	for _, p := range emulator.PersonaInfos() {
 		fmt.Fprintf(&b, "\n### %s\n\n%s.\n", p.Name, strings.ToUpper(p.About[:1])+p.About[1:])

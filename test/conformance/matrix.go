@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/beskar7/beskar7/pkg/redfish"
+	"github.com/beskar7/beskar7/pkg/redfish/redfishtest"
+	"github.com/beskar7/beskar7/test/emulator"
+)
+
+// cell is what came of one try.
+type cell struct {
+	name, operation string
+	// word is the outcome: done, not tried, seen, or a kind of the driver's.
+	word, words string
+	// broken is what is not as it must be.
+	broken []string
+}
+
+func (c cell) good() bool { return len(c.broken) == 0 }
+
+// The words of cells beside those of lives.
+const (
+	notTried = "not tried"
+	// seen: the BMC said yes, and reading back said no.
+	seen = "seen"
+)
+
+// parallel runs tries, many at a time: most of a try is waiting.
+func parallel(n int, try func(i int)) {
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, 96)
+	for i := range n {
+		wait.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			try(i)
+		})
+	}
+	wait.Wait()
+}
+
+// personas tries every operation on every persona.
+func (s *site) personas(ctx context.Context) []cell {
+	operations, names := redfishtest.Operations(), emulator.Personas()
+	cells := make([]cell, len(names)*len(operations))
+	parallel(len(cells), func(i int) {
+		name, op := names[i/len(operations)], operations[i%len(operations)]
+		c := s.conduct(ctx, fmt.Sprintf("%s-%d", name, i), name, op, trial{})
+		c.name = name
+		if c.word != done {
+			c.broken = append(c.broken, "it must be done")
+		}
+		cells[i] = c
+	})
+	return cells
+}
+
+// faults tries every operation under every fault on the generic persona: work that is done, or an error of the kind that is
+// expected, in time.
+func (s *site) faults(ctx context.Context) []cell {
+	operations, all := redfishtest.Operations(), trials(true)
+	cells := make([]cell, len(all)*len(operations))
+	parallel(len(cells), func(i int) {
+		fault, op := all[i/len(operations)], operations[i%len(operations)]
+		c := s.conduct(ctx, fmt.Sprintf("fault-%d", i), "generic", op, fault)
+		c.name = fault.name
+		if want := expectedOf(fault.name).operation(i % len(operations)); c.word != want {
+			c.broken = append(c.broken, fmt.Sprintf("it must come out as %q", want))
+		}
+		cells[i] = c
+	})
+	return cells
+}
+
+// cellLimit is how long a try may take: every wait of the driver's ends far earlier.
+const cellLimit = 3 * time.Minute
+
+// conduct has one operation conducted on a fresh server, and holds what it says against the server's own truth.
+func (s *site) conduct(ctx context.Context, server, persona string, op redfishtest.Operation, fault trial) cell {
+	c := cell{operation: op.Name}
+	h, closed, err := s.harness(server, persona)
+	if err != nil {
+		c.broken = append(c.broken, err.Error())
+		return c
+	}
+	w := h.Control.(*world)
+	if fault.name != "" {
+		h.Patience = 4 * time.Second
+		if err := w.bmc.SetFault(fault.Name, fault.argument); err != nil {
+			c.broken = append(c.broken, err.Error())
+		}
+	}
+	within, cancel := context.WithTimeout(ctx, cellLimit)
+	defer cancel()
+	c.take(op.Conduct(within, h))
+	if within.Err() != nil {
+		c.broken = append(c.broken, fmt.Sprintf("it did not end within %v", cellLimit))
+	}
+	if c.word == done {
+		if lie := lieAbout(op.Name, w.bmc.State(), w.image); lie != "" {
+			c.broken = append(c.broken, "a lie was believed: "+lie)
+		}
+	}
+	if err := closed(); err != nil {
+		c.broken = append(c.broken, "closing: "+err.Error())
+	}
+	c.broken = append(c.broken, harm(w.bmc, 0)...)
+	if s := left(w.bmc, leftBy[fault.Name]); s != "" {
+		c.broken = append(c.broken, s)
+	}
+	return c
+}
+
+// leftBy is how many sessions may be left over under a fault that hides from a driver what it would need to end them.
+var leftBy = map[string]int{}
+
+// take turns an outcome into a word.
+func (c *cell) take(o redfishtest.Outcome) {
+	c.words = o.Words
+	switch {
+	case o.Verdict == redfishtest.Passed:
+		c.word = done
+	case o.Verdict == redfishtest.NotTried:
+		c.word = notTried
+	case o.Kind != "" && !errors.Is(o.Err, context.DeadlineExceeded) && o.Kind != redfish.KindCanceled:
+		c.word = string(o.Kind)
+	case o.Words != "":
+		c.word = seen
+	default:
+		c.broken = append(c.broken, "it failed without a word")
+	}
+}
+
+// lives leads every persona through a life without a fault, and through one under each fault.
+func (s *site) lives(ctx context.Context) []lived {
+	names, all := emulator.Personas(), append([]trial{{}}, trials(false)...)
+	cells := make([]lived, len(names)*len(all))
+	parallel(len(cells), func(i int) {
+		persona, fault := names[i/len(all)], all[i%len(all)]
+		c := s.live(ctx, fmt.Sprintf("life-%d", i), persona, fault)
+		provision, release := expectedOf(fault.name).life(persona)
+		for _, part := range []struct{ name, came, want string }{{"provisioning", c.provision.word, provision}, {"release", c.release.word, release}} {
+			if part.came != part.want {
+				c.broken = append(c.broken, fmt.Sprintf("%s must come out as %q", part.name, part.want))
+			}
+		}
+		cells[i] = c
+	})
+	return cells
+}
