@@ -107,8 +107,17 @@ func run(ctx context.Context) error {
 	for _, w := range findings.Warnings {
 		process.log.Info("Setting", "key", w.Key, "source", w.Origin.String(), "warning", w.Message)
 	}
-	process.log.Info("Starting", "version", version, "node", settings.Pod.Node)
+	process.log.Info("Starting", startedAs(settings)...)
 	return process.manager.Start(ctx)
+}
+
+// startedAs is what the first line of the log says.
+func startedAs(s config.Settings) []any {
+	election := "elected"
+	if !s.LeaderElection.Enabled {
+		election = "off: the Lease to drive BMCs is taken all the same, and other replicas wait for it"
+	}
+	return []any{"version", version, "node", s.Pod.Node, "leaderElection", election, "lease", controllers.DriverLeaseName}
 }
 
 // process is the manager with everything that hangs on it.
@@ -129,9 +138,6 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 	klog.SetLogger(live.Logger()) // what the client libraries say obeys log.* too
 	log := live.Logger().WithName("setup")
 	limitRequests(rc, s)
-	if !s.LeaderElection.Enabled {
-		log.Info("Leader election is off: the Lease to drive BMCs is taken all the same, and other replicas wait for it", "lease", controllers.DriverLeaseName)
-	}
 	id := identity(s)
 	lease, err := controllers.NewDriverLease(rc, leaseNamespace(s), id, s.LeaderElection.RenewDeadline, clock.RealClock{})
 	if err != nil {
@@ -335,20 +341,26 @@ func (p *parts) drive(ctx context.Context, queue *bmcqueue.Queue, pool *redfish.
 }
 
 func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clusters clustercache.ClusterCache, media *bootmedia.Server, hands *actuator.Actuator) error {
-	c, real := p.mgr.GetClient(), clock.RealClock{}
-	filter := p.settings.Scope.WatchFilter
 	claims, err := p.claims(ctx)
 	if err != nil {
 		return err
 	}
-	return controllers.SetupAll(ctx, p.mgr, controllers.Reconcilers{
+	r := p.reconcilers(secrets, clusters, media, hands)
+	r.Machine.Claims = claims
+	return controllers.SetupAll(ctx, p.mgr, r, p.setupOptions())
+}
+
+// reconcilers are all of them, but for what makes claims.
+func (p *parts) reconcilers(secrets client.Reader, clusters clustercache.ClusterCache, media *bootmedia.Server, hands *actuator.Actuator) controllers.Reconcilers {
+	c, real, filter := p.mgr.GetClient(), clock.RealClock{}, p.settings.Scope.WatchFilter
+	return controllers.Reconcilers{
 		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: media,
 			Tokens: controllers.NewTokens(), Streams: p.streams, ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Clock: real, BMC: p.live.BMC,
 			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
-		Machine:  &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter, Claims: claims},
+		Machine:  &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: c, WatchFilter: filter},
-	}, p.setupOptions())
+	}
 }
 
 func (p *parts) setupOptions() controllers.SetupOptions {
@@ -378,9 +390,15 @@ func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
 	if err := wishes.Feed(ctx, p.mgr.GetCache(), arbiter); err != nil {
 		return nil, err
 	}
-	candidacy := &controllers.Candidacy{Lease: lease, LeaseDuration: s.LeaseDuration, RenewDeadline: s.RenewDeadline, RetryPeriod: s.RetryPeriod,
-		Arbiter: arbiter, Ready: p.mgr.GetCache().WaitForCacheSync}
+	candidacy := p.candidacy(lease, arbiter)
 	return coordinator.NewConfirmer(options, lease.Alive), p.mgr.Add(everywhere{candidacy.Run})
+}
+
+// candidacy is how this replica stands for arbiter.
+func (p *parts) candidacy(lease *controllers.ClaimLease, arbiter *coordinator.Arbiter) *controllers.Candidacy {
+	s := p.settings.ClaimCoordinator
+	return &controllers.Candidacy{Lease: lease, LeaseDuration: s.LeaseDuration, RenewDeadline: s.RenewDeadline, RetryPeriod: s.RetryPeriod,
+		Arbiter: arbiter, Ready: p.mgr.GetCache().WaitForCacheSync}
 }
 
 // addMedia adds the media server to every replica.

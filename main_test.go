@@ -4,17 +4,24 @@ import (
 	"crypto/tls"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache/informertest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/pkg/cli"
 	"github.com/beskar7/beskar7/pkg/config"
 )
 
@@ -35,9 +42,50 @@ func start(t *testing.T, sources config.Sources) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{parts: &parts{settings: s, live: live}, options: managerOptions(s, scheme.Scheme, nil)}
+	r := &running{parts: &parts{settings: s, live: live, mgr: &deaf{}, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(), identity: "me"},
+		options: managerOptions(s, scheme.Scheme, nil)}
 	limitRequests(&r.rest, s)
 	return r
+}
+
+// deaf is a manager without an API server: what is built on it can be looked at, but not run.
+type deaf struct {
+	ctrl.Manager
+	caches informertest.FakeInformers
+	added  int
+}
+
+func (*deaf) GetClient() client.Client                     { return nil }
+func (*deaf) GetAPIReader() client.Reader                  { return nil }
+func (*deaf) GetEventRecorder(string) events.EventRecorder { return nil }
+func (*deaf) GetConfig() *rest.Config                      { return &rest.Config{Host: "https://127.0.0.1:1"} }
+func (d *deaf) GetCache() cache.Cache                      { return &d.caches }
+func (d *deaf) Add(manager.Runnable) error                 { d.added++; return nil }
+
+// claims are how hosts are claimed, and whether this replica stands for arbiter.
+func (r *running) claims(t *testing.T) any {
+	t.Helper()
+	r.parts.mgr.(*deaf).caches.Scheme = cli.Scheme()
+	claimer, err := r.parts.claims(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%T, %d candidacies", claimer, r.parts.mgr.(*deaf).added)
+}
+
+// filter is the label that objects must have, empty if anybody looks at others too.
+func (r *running) filter() any {
+	all := r.parts.reconcilers(nil, nil, nil, nil)
+	return min(all.Host.WatchFilter, all.Machine.WatchFilter, all.Cluster.WatchFilter, all.Template.WatchFilter)
+}
+
+func (r *running) candidacy() *controllers.Candidacy { return r.parts.candidacy(nil, nil) }
+
+// ofVendor is what a host of a vendor gets, and which part of all operations.
+func (r *running) ofVendor(vendor string) any {
+	host := &v1beta1.PhysicalHost{}
+	host.Spec.RedfishConnection.Vendor = vendor
+	return fmt.Sprintf("%+v of %v", r.parts.live.BMC(host), r.parts.live.Gate().GroupCaps)
 }
 
 func (r *running) webhook() webhook.Options {
@@ -112,24 +160,29 @@ var effects = map[string]func(*running) any{
 	"pod.name":                    func(r *running) any { return identity(r.parts.settings)[:4] },
 	"pod.namespace":               func(r *running) any { return leaseNamespace(r.parts.settings) },
 	"pod.ip":                      func(r *running) any { return r.parts.mediaURL() },
+	"pod.node":                    func(r *running) any { return startedAs(r.parts.settings) },
+	// The Lease to drive BMCs is taken in both cases, under one name, so that a change of the flag never makes two drivers.
+	"leaderElection.enabled":         func(r *running) any { return startedAs(r.parts.settings) },
+	"watchFilter":                    func(r *running) any { return r.filter() },
+	"claimCoordinator.leaseDuration": func(r *running) any { return r.candidacy().LeaseDuration },
+	"claimCoordinator.renewDeadline": func(r *running) any { return r.candidacy().RenewDeadline },
+	"claimCoordinator.retryPeriod":   func(r *running) any { return r.candidacy().RetryPeriod },
 }
 
-// elsewhere are settings whose effect another test shows, or which have none that can be seen from here.
+// elsewhere are settings whose effect another test shows.
 var elsewhere = map[string]string{
 	"log.level": "controllers: TestLogSettings", "log.stacktraceLevel": "controllers: TestLogSettings", "log.format": "controllers: TestLogSettings",
 	"log.timeEncoding": "controllers: TestLogSettings", "config": "controllers: TestReadSources", "configMaps": "controllers: TestReadSources",
-	"watchFilter": "it is handed to every reconciler's setup", "pod.node": "it is in the log's first line",
-	"leaderElection.enabled": "the Lease to drive BMCs is taken in both cases, under one name, so that a change of the flag never makes two drivers",
 }
 
 // another is a valid value that is not the default.
 func another(s config.Setting) string {
 	switch s.Key {
-	case "leaderElection.leaseDuration":
+	case "leaderElection.leaseDuration", "claimCoordinator.leaseDuration":
 		return "20s"
-	case "leaderElection.renewDeadline":
+	case "leaderElection.renewDeadline", "claimCoordinator.renewDeadline":
 		return "9s"
-	case "leaderElection.retryPeriod":
+	case "leaderElection.retryPeriod", "claimCoordinator.retryPeriod":
 		return "3s"
 	case "tls.cipherSuites":
 		return tls.CipherSuites()[0].Name
@@ -155,7 +208,12 @@ func TestEverySettingFromSourceToEffect(t *testing.T) {
 	for _, s := range config.Table() {
 		effect := effects[s.Key]
 		switch {
-		case elsewhere[s.Key] != "" || s.Optional || isClaimCoordinator(s.Key):
+		case s.Key == "claimCoordinator.enabled":
+			effect = func(r *running) any { return r.claims(t) }
+		case s.Optional:
+			vendor := strings.Split(s.Key, ".")[1]
+			effect = func(r *running) any { return r.ofVendor(vendor) }
+		case elsewhere[s.Key] != "":
 			continue
 		case effect == nil:
 			t.Errorf("%s: nobody says what it changes", s.Key)
@@ -184,8 +242,6 @@ func TestEverySettingFromSourceToEffect(t *testing.T) {
 		}
 	}
 }
-
-func isClaimCoordinator(key string) bool { return len(key) > 17 && key[:17] == "claimCoordinator." }
 
 // What a vendor's settings say holds for its BMCs, and for no others.
 func TestSettingsOfVendorsFromSourceToEffect(t *testing.T) {

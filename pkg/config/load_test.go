@@ -212,6 +212,77 @@ func TestNamesOfTheGuide(t *testing.T) {
 	}
 }
 
+// ofTheGuide are the defaults and ranges that people know: those of the guide, and those that were given where it says none.
+const ofTheGuide = `
+	provisioning.maxConcurrentOps 5 1 50
+	provisioning.maxQueueSize 50 10 500
+	provisioning.operationTimeout 5m 1m 30m
+	provisioning.bmcCooldownPeriod 10s 1s 60s
+	provisioning.workerCount 3 1 20
+	provisioning.retryAttempts 3 1 10
+	provisioning.exponentialBackoff true
+	provisioning.maxRetryDelay 60s 1s 10m
+	--enable-claim-coordinator-leader-election false
+	--claim-coordinator-lease-duration 15s 5s 60s
+	--claim-coordinator-renew-deadline 10s 3s 45s
+	--claim-coordinator-retry-period 2s 1s 10s
+	hostSelection.algorithm deterministic deterministic,round-robin,priority
+	hostSelection.retryLimit 3 1 10
+	hostSelection.backoffMultiplier 1.5 1.0 3.0
+	hostSelection.maxBackoffDelay 30s 5s 300s
+	bmc.connectionTimeout 30s 5s 120s
+	bmc.requestTimeout 60s 10s 300s
+	bmc.maxRetries 3 1 10
+	bmc.retryDelay 5s 1s 30s
+	reconcile.syncPeriod 30s 5s 300s
+	reconcile.timeout 5m 1m 30m
+	reconcile.maxConcurrentReconciles 10 1 50
+	--max-concurrent-reconciles 10 1 50
+	--kube-api-qps 20 5 100
+	--kube-api-burst 30 10 200
+	leaderElection.leaseDuration 15s 5s 60s
+	leaderElection.renewDeadline 10s 3s 45s
+	leaderElection.retryPeriod 2s 1s 10s
+	--leader-elect-lease-duration 15s 5s 60s
+	--leader-elect-renew-deadline 10s 3s 45s
+	--leader-elect-retry-period 2s 1s 10s
+	metrics.interval 30s 5s 5m
+	metrics.enableProfiling false
+	--enable-pprof false
+	log.level info debug,info,warn,error
+	log.stacktraceLevel error debug,info,warn,error,none
+	log.format json json,console
+	log.timeEncoding iso8601 iso8601,rfc3339,rfc3339nano,epoch,millis,nanos`
+
+func TestDefaultsAndRangesOfTheGuide(t *testing.T) {
+	same := func(s *Setting, text, other string) bool {
+		a, errA := s.parse(text)
+		b, errB := s.parse(other)
+		return errA == nil && errB == nil && a == b
+	}
+	for line := range strings.Lines(strings.TrimSpace(ofTheGuide)) {
+		want := strings.Fields(line)
+		i := slices.IndexFunc(Table(), func(s Setting) bool { return s.Key == want[0] || "--"+s.Flag == want[0] })
+		if i < 0 {
+			t.Errorf("%s is missing", want[0])
+			continue
+		}
+		s := Table()[i]
+		ok := same(&s, s.Default, want[1])
+		switch len(want) {
+		case 2:
+			ok = ok && s.Type == Boolean
+		case 3:
+			ok = ok && strings.Join(s.Options, ",") == want[2]
+		case 4:
+			ok = ok && same(&s, s.Min, want[2]) && same(&s, s.Max, want[3])
+		}
+		if !ok {
+			t.Errorf("%s: default %s, %s; want %v", want[0], s.Default, s.Range(), want[1:])
+		}
+	}
+}
+
 func TestAllErrorsAtOnceAndNothingTakesEffect(t *testing.T) {
 	settings, findings := Load(Sources{
 		Flags: parsed(t, "--max-concurrent-reconciles=0", "--metrics-bind-address=nowhere", "--media-advertise-url=https://u:p@x/?a"),
