@@ -35,6 +35,11 @@ or what the BMC says of itself.
 
 `
 
+const hostSection = `
+Some BMCs want to be left alone after media or power were changed, by what is known of the vendor: for that long the effect is not
+looked for, and nothing else is changed. A host's ` + "`settleTime`" + ` stands in for that; ` + "`0s`" + ` is not at all.
+`
+
 // Reference is the table of settings in Markdown, for docs/configuration.md.
 func Reference() string {
 	var out strings.Builder
@@ -51,6 +56,7 @@ func Reference() string {
 	for i, in := range []string{"-", "`operationTimeout`", "`cooldown`", "`connectionTimeout`", "`requestTimeout`", "`maxRetries`", "`retryDelay`"} {
 		fmt.Fprintf(&out, "| `%s` | %s |\n", vendorKeys[i].key, in)
 	}
+	out.WriteString(hostSection)
 	for i := range global() {
 		s := &table[i]
 		fmt.Fprintf(&out, "\n## `%s`\n\n%s\n", s.Key, s.Help)

@@ -70,6 +70,7 @@ func callAll(ctx context.Context, c *client) {
 	}
 	_ = c.Insert(ctx, id, image)
 	_, _ = c.Slots(ctx)
+	_, _ = c.Slot(ctx, id)
 	_ = c.Eject(ctx, id)
 	_ = c.SetBootOnce(ctx, BootCD)
 	_ = c.ClearBoot(ctx)

@@ -26,6 +26,7 @@ import (
 const (
 	fenceName       = "BESKAR7_FENCE_NAME" // empty: this is no driver process
 	fenceKubeconfig = "BESKAR7_FENCE_KUBECONFIG"
+	fenceNamespace  = "BESKAR7_FENCE_NAMESPACE"
 	fenceAddress    = "BESKAR7_FENCE_ADDRESS"
 	fenceUser       = "BESKAR7_FENCE_USER"
 	fencePassword   = "BESKAR7_FENCE_PASSWORD"
@@ -36,7 +37,7 @@ const (
 	fenceLease = 3 * time.Second
 	fenceRenew = 2 * time.Second
 	fenceRetry = 300 * time.Millisecond
-	fenceQuiet = 2 * time.Second
+	fenceQuiet = time.Second
 )
 
 // TestFenceDriverProcess is a driver process of TestFence: the real lease, the real gate and the real Redfish driver, put
@@ -53,7 +54,7 @@ func TestFenceDriverProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, err := controllers.NewDriverLease(config, "default", os.Getenv(fenceName), fenceRenew, clock.RealClock{})
+	lease, err := controllers.NewDriverLease(config, os.Getenv(fenceNamespace), os.Getenv(fenceName), fenceRenew, clock.RealClock{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,12 +28,22 @@ const (
 	inChange    moment = "in its change"
 )
 
+// fenceStop is where and for how long a process is stopped.
+type fenceStop struct {
+	when  moment
+	pause time.Duration
+}
+
+// untilDeposed stands for a pause until the other process is at work.
+const untilDeposed = 0
+
 // TestFence: two processes want to drive one BMC. The one that does is stopped in the middle of an operation, for less than its
 // lease lasts, for about as long, and until the other one is at work; then it goes on. The BMC counts. Only safety is asserted;
-// how long anything takes is up to the machine.
+// how long anything takes is up to the machine. The pauses are shared out among two pairs of processes, each with a lease and a BMC
+// of its own: most of the time goes by with waiting.
 func TestFence(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
+	t.Cleanup(cancel) // the pairs go on after this function has returned
 	plane, err := controlplane.Start(ctx, controlplane.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -43,27 +53,29 @@ func TestFence(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	bmc, err := newFleet(t).Add(emulator.Spec{Name: "fenced"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fenceTest{t: t, witness: newWitness(t, bmc), kubeconfig: plane.Kubeconfig(), living: map[string]*driver{}}
-	t.Cleanup(f.killAll)
-	f.start()
-	f.start()
-	f.witness.next("")
-	const untilDeposed = 0
-	for _, stop := range []struct {
-		when  moment
-		pause time.Duration
-	}{
-		{inRead, 200 * time.Millisecond}, {beforeCheck, fenceRenew}, {inChange, fenceRenew + 300*time.Millisecond}, {beforeCheck, fenceLease},
-		{inRead, untilDeposed}, {beforeCheck, untilDeposed}, {inChange, untilDeposed},
+	// The namespaces are those that every cluster has.
+	for namespace, stops := range map[string][]fenceStop{
+		"default":     {{inRead, 200 * time.Millisecond}, {beforeCheck, fenceRenew}, {beforeCheck, fenceLease}, {inRead, untilDeposed}},
+		"kube-system": {{inChange, fenceRenew + 300*time.Millisecond}, {beforeCheck, untilDeposed}, {inChange, untilDeposed}},
 	} {
-		f.pause(stop.when, stop.pause)
+		t.Run(namespace, func(t *testing.T) {
+			t.Parallel()
+			bmc, err := newFleet(t).Add(emulator.Spec{Name: "fenced"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := &fenceTest{t: t, witness: newWitness(t, bmc), kubeconfig: plane.Kubeconfig(), namespace: namespace, living: map[string]*driver{}}
+			t.Cleanup(f.killAll)
+			f.start()
+			f.start()
+			f.witness.next("")
+			for _, stop := range stops {
+				f.pause(stop.when, stop.pause)
+			}
+			f.killAll()
+			f.witness.verdict()
+		})
 	}
-	f.killAll()
-	f.witness.verdict()
 }
 
 // fenceTest keeps two processes going: one that ends, as the deposed one does, is followed by another.
@@ -71,6 +83,7 @@ type fenceTest struct {
 	t          *testing.T
 	witness    *witness
 	kubeconfig string
+	namespace  string
 
 	mu      sync.Mutex
 	started int
@@ -100,7 +113,7 @@ func (f *fenceTest) start() {
 		return
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestFenceDriverProcess$", "-test.v", "-test.timeout=5m")
-	cmd.Env = append(os.Environ(), fenceName+"="+d.name, fenceKubeconfig+"="+f.kubeconfig, fenceAddress+"="+door,
+	cmd.Env = append(os.Environ(), fenceName+"="+d.name, fenceKubeconfig+"="+f.kubeconfig, fenceNamespace+"="+f.namespace, fenceAddress+"="+door,
 		fenceUser+"="+f.witness.bmc.Username(), fencePassword+"="+f.witness.bmc.Password())
 	cmd.Stdout, cmd.Stderr = d.log, d.log
 	if _, err = cmd.StdinPipe(); err == nil {

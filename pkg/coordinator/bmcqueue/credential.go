@@ -116,7 +116,7 @@ func (g *gate) tries(r *run, h *host, now time.Time) {
 	if c == nil {
 		return
 	}
-	r.credential, r.round = c, c.round
+	r.credential, r.round, r.holder = c, c.round, h
 	if c.trust != proven {
 		c.trust, c.canary = untried, r
 		g.placeUsers(c, now)
@@ -134,6 +134,9 @@ func (g *gate) tried(r *run, res Result, void bool, now time.Time) {
 	if canary {
 		c.canary = nil
 	}
+	// Its host was given another credential meanwhile: nobody knows which of them was used.
+	unclear := r.holder.credential != c
+	void = void || unclear
 	switch {
 	case res.Failure == LoginFailed && !void && was == proven:
 		c.refuser = r.lane.endpoint
@@ -141,7 +144,7 @@ func (g *gate) tried(r *run, res Result, void bool, now time.Time) {
 		return
 	case res.Failure == LoginFailed && !void:
 		c.trust, c.canary, c.refuser, c.probeAt = refused, nil, r.lane.endpoint, now.Add(ProbeInterval)
-	case res.Failure == None && c.round == r.round && was != proven:
+	case res.Failure == None && c.round == r.round && was != proven && !unclear:
 		c.trust, c.canary = proven, nil
 	case !canary:
 		return

@@ -75,6 +75,33 @@ func TestRefusedCanaryParksTheOthers(t *testing.T) {
 	})
 }
 
+// TestACredentialIsOfItsTime: a host whose credential is replaced while it logs in proves neither the old one nor the new one. An
+// operation that names none uses the host's.
+func TestACredentialIsOfItsTime(t *testing.T) {
+	in(t, Options{Settings: ample()}, func(s *site) {
+		every := func() time.Duration { return time.Hour }
+		register := func(n int, key string) {
+			host := fmt.Sprintf("ns/h%d", n)
+			s.queue.Register(Poll{Endpoint: bmc(n), Host: host, Credential: key, Interval: every, Run: s.busyFor(bmc(n), host, "poll"+key, 4*time.Second, Result{})})
+		}
+		t0 := time.Now()
+		register(0, "old")
+		pass(time.Second)
+		register(1, "old")
+		register(3, "old")
+		register(0, "new") // in its log-in
+		pass(2 * time.Second)
+		register(2, "new")
+		s.queue.Submit(s.op(2, "op", time.Second, changed))
+		pass(time.Minute)
+		wantTimes(t, "the old one, which nobody has proven", s.starts("pollold", t0), 0, 4*time.Second, 8*time.Second)
+		wantTimes(t, "the new one", append(s.starts("op", t0), s.starts("pollnew", t0)...), 3*time.Second, 4*time.Second, 4*time.Second)
+		for n := range 4 {
+			s.queue.Unregister(fmt.Sprintf("ns/h%d", n))
+		}
+	})
+}
+
 // TestWhoHoldsACredentialIsTold: a host that waits for another's log-in says whose, and its owner looks again once that is over,
 // also when nothing else about the host has changed.
 func TestWhoHoldsACredentialIsTold(t *testing.T) {

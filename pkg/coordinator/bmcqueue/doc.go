@@ -30,10 +30,12 @@
 //     finds the BMC unreachable or busy proves nothing and leaves it parked. Hosts that share a Credential send a canary
 //     first: until a log-in with it worked, and after one was refused, one endpoint tries it at a time (a canary that does not
 //     answer counts for CanaryTime). Refused, it parks the others without a try, for ProbeInterval, then one elsewhere tries;
-//     a success opens it for all.
+//     a success opens it for all. A host has one credential at a time, the newest that was named for it; a run in which that
+//     changed says nothing about either.
 //  10. An operation that returned Wait keeps its lane for its effect: only reads run on the endpoint until it has run
 //     again and ended. It is not in flight, and its re-run counts as changing: it waits for the cooldown, too.
-//  11. Operations of a Group are in flight at most up to its cap. Those that wait for it hold up no other group.
+//  11. Operations of a Group are in flight at most up to its cap. Those that wait for it hold up no other group. Polls
+//     are of no group.
 //  12. What becomes of a new wish of a host that has one already is a table, relations; the loser learns it.
 //  13. Panics of operations and polls are contained; their value is not kept.
 //

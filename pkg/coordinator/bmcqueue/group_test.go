@@ -52,6 +52,34 @@ func TestGroupCap(t *testing.T) {
 	})
 }
 
+// TestPollsAreOfNoGroup: a group at its cap is still watched; its polls neither count nor wait.
+func TestPollsAreOfNoGroup(t *testing.T) {
+	settings := ample()
+	settings.MaxConcurrentOps, settings.GroupCaps = 8, map[string]int{"dell": 1}
+	in(t, Options{Settings: settings}, func(s *site) {
+		t0 := time.Now()
+		every := func() time.Duration { return time.Hour }
+		for n := range 2 {
+			host := fmt.Sprintf("ns/h%d", n)
+			s.queue.Register(Poll{Endpoint: bmc(n), Host: host, Interval: every, Run: s.busyFor(bmc(n), host, "poll", 10*time.Second, Result{})})
+		}
+		pass(time.Second)
+		for n := 2; n < 4; n++ {
+			o := s.op(n, "op", 20*time.Second, Result{})
+			o.Group = "dell"
+			s.queue.Submit(o)
+		}
+		host := "ns/h9"
+		s.queue.Register(Poll{Endpoint: bmc(9), Host: host, Interval: every, Run: s.busyFor(bmc(9), host, "poll", 0, Result{})})
+		pass(time.Minute)
+		wantTimes(t, "operations of the group", s.starts("op", t0), time.Second, 21*time.Second)
+		wantTimes(t, "polls, two at a time", s.starts("poll", t0), 0, 0, 10*time.Second)
+		for _, n := range []int{0, 1, 9} {
+			s.queue.Unregister(fmt.Sprintf("ns/h%d", n))
+		}
+	})
+}
+
 // watch is an Observer that counts what waited for a cooldown.
 type watch struct {
 	endings

@@ -97,6 +97,7 @@ type run struct {
 	generation uint32
 	credential *credential // that it logs in with; nil if unknown
 	round      uint64      // of the credential, when it started
+	holder     *host       // who logs in with it
 	started    time.Time
 	waited     time.Duration
 	suspect    bool

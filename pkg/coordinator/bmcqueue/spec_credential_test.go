@@ -69,7 +69,7 @@ func (s *spec) startedKey(host string, r *specRun) {
 	if k == nil {
 		return
 	}
-	r.key, r.round, r.began = k, k.round, s.now
+	r.key, r.host, r.round, r.began = k, host, k.round, s.now
 	if k.state != "proven" {
 		k.state, k.canary = "untried", r
 	}
@@ -84,6 +84,7 @@ func (s *spec) completedKey(r *specRun, res Result, void bool) {
 		k.canary = nil
 	}
 	switch {
+	case s.keyOf(r.host) != k: // nobody knows which one it logged in with
 	case res.Failure == LoginFailed && !void && k.state == "proven":
 		k.refuser = r.end
 		s.doubt(k)

@@ -61,6 +61,7 @@ type specRun struct {
 	suspect bool
 	reset   bool
 	key     *specKey
+	host    string
 	round   int
 	began   time.Time
 }

@@ -37,7 +37,8 @@ type Settings struct {
 	// MaxRetryDelay (provisioning.maxRetryDelay) caps a back-off that the gate computed, also the first. A Retry-After of the
 	// BMC is clamped to MinRetryAfter and MaxRetryAfter instead. 0 or less means DefaultMaxRetryDelay.
 	MaxRetryDelay time.Duration
-	// GroupCaps cap operations in flight by Op.Group, within the cap of all. No entry, or 0 or less, is no cap.
+	// GroupCaps cap operations in flight by Op.Group, within the cap of all. No entry, or 0 or less, is no cap. Polls are of no
+	// group: they are short, have a cap of their own, and a group at its cap has to be watched, too.
 	GroupCaps map[string]int
 }
 
@@ -152,7 +153,8 @@ type Op struct {
 	ID   string
 	// Group, such as a vendor, has operations in flight counted against Settings.GroupCaps; empty: no group.
 	Group string
-	// Credential: see Poll. Empty leaves what the host's poll said.
+	// Credential: see Poll. A host has one at a time, the newest that Register or Submit named; empty leaves it as it is. The owner
+	// of a host with a poll names it there only, as one that was queued for long would bring an old one back.
 	Credential string
 	// ReadOnly promises that Run never sends a changing request: it waits for neither cooldown nor quiet time, and
 	// never supersedes a waiting changing operation.
