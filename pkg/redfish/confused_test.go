@@ -1,6 +1,7 @@
 package redfish
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -161,5 +162,33 @@ func TestSlotsThatVanishAreNotEmpty(t *testing.T) {
 	s.json(manager+"/VirtualMedia", doc{"Members": []any{ref(slot)}})
 	if slot := theSlot(t, b); !slot.Empty() || !slot.CanInsert {
 		t.Errorf("%+v", slot)
+	}
+}
+
+func TestSessionPath(t *testing.T) {
+	const want = "/redfish/v1/SessionService/Sessions/1"
+	for _, given := range [][2]string{{want, ""}, {"", want}, {"redfish/v1/SessionService/Sessions/1", ""}, {"SessionService/Sessions/1", ""}, {"Sessions/1", want}} {
+		if got := sessionPath(given[0], given[1]); got != want {
+			t.Errorf("%q: %s", given, got)
+		}
+	}
+}
+
+// TestCredentialsAskedForInProse: the error of some BMCs has no key that tells, only words.
+func TestCredentialsAskedForInProse(t *testing.T) {
+	s, b := newBMC(t)
+	s.on(insertRoute, func(w http.ResponseWriter, r *http.Request) {
+		var body map[string]any
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		if body["UserName"] == nil || body["Password"] == nil {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error":{"code":"Base.1.0.GeneralError","message":"Invalid request: UserName and Password must not be empty"}}`))
+			return
+		}
+		accept(w, r)
+	})
+	must(t, b.Insert(t.Context(), "CD1", image))
+	if n := s.count(insertRoute); n != 2 {
+		t.Errorf("%d inserts", n)
 	}
 }
