@@ -3,6 +3,7 @@ package redfish
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -190,5 +191,54 @@ func TestCredentialsAskedForInProse(t *testing.T) {
 	must(t, b.Insert(t.Context(), "CD1", image))
 	if n := s.count(insertRoute); n != 2 {
 		t.Errorf("%d inserts", n)
+	}
+}
+
+// TestAnOverrideIsClearedAsAWholeWhereThatIsWanted: a BMC of no known row that wants target, mode and enabled together.
+func TestAnOverrideIsClearedAsAWholeWhereThatIsWanted(t *testing.T) {
+	s, b := newBMC(t)
+	s.on("PATCH /redfish/v1/Systems/1", func(w http.ResponseWriter, r *http.Request) {
+		var body struct{ Boot map[string]string }
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		for _, name := range []string{"BootSourceOverrideTarget", "BootSourceOverrideMode", "BootSourceOverrideEnabled"} {
+			if body.Boot[name] == "" {
+				refuse(w, http.StatusBadRequest, "Base.1.18.PropertyMissing", "Boot/"+name)
+				return
+			}
+		}
+		accept(w, r)
+	})
+	must(t, b.ClearBoot(t.Context()))
+	if got := s.lastBody(); got != `{"Boot":{"BootSourceOverrideEnabled":"Disabled","BootSourceOverrideMode":"UEFI","BootSourceOverrideTarget":"None"}}` {
+		t.Error(got)
+	}
+	must(t, b.SetBootOnce(t.Context(), BootCD))
+}
+
+// TestANewConnectionResumesTheOldOne: idle connections are closed soon, and a whole handshake takes some BMCs a second.
+func TestANewConnectionResumesTheOldOne(t *testing.T) {
+	s := newServer(t, httptest.NewTLSServer)
+	target := testTarget(s)
+	target.InsecureSkipVerify = true
+	b, p := connect(t, target)
+	var whole, resumed atomic.Int32
+	system := s.routes["GET /redfish/v1/Systems/1"]
+	s.on("GET /redfish/v1/Systems/1", func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS.DidResume {
+			resumed.Add(1)
+		} else {
+			whole.Add(1)
+		}
+		system(w, r)
+	})
+	for range 3 {
+		_, err := b.State(t.Context())
+		must(t, err)
+		for _, c := range p.conns {
+			c.transport.CloseIdleConnections()
+		}
+	}
+	if whole.Load() != 1 || resumed.Load() != 2 {
+		t.Errorf("%d readings on whole handshakes, %d on resumed ones", whole.Load(), resumed.Load())
 	}
 }
