@@ -3,6 +3,7 @@ package redfish
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -189,10 +190,7 @@ func (c *conn) keepSession(ctx context.Context, resp *response) *Error {
 	token := resp.header.Get("X-Auth-Token")
 	var doc sessionDoc
 	_ = decode(resp.body, &doc) // many answer with nothing
-	session := orText(resp.header.Get("Location"), string(doc.Path))
-	if session != "" && session[0] != '/' && !isAbsolute(session) {
-		session = "/" + session
-	}
+	session := sessionPath(resp.header.Get("Location"), string(doc.Path))
 	if token == "" {
 		c.useBasic(false)
 		c.endSession(ctx, session, credential{basic: c.login})
@@ -210,6 +208,20 @@ func (c *conn) keepSession(ctx context.Context, resp *response) *Error {
 	}
 	c.identifySession(ctx, session, doc, credential{token: token})
 	return nil
+}
+
+// sessionPath is where the new session is. Some BMCs give a Location without its slash, or one that begins at the service root:
+// what the session says of itself goes before such a one.
+func sessionPath(location, own string) string {
+	switch {
+	case location == "" || location[0] == '/' || isAbsolute(location):
+		return orText(location, own)
+	case own != "":
+		return own
+	case strings.HasPrefix(location, "redfish/"):
+		return "/" + location
+	}
+	return rootPath + location
 }
 
 // useBasic settles for basic auth. Where sessions are to be had again later, ours

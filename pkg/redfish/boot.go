@@ -18,6 +18,8 @@ type bootForm struct {
 	target string
 	mode   string // "" leaves it out
 	place  bootPlace
+	// full sends target, mode and enabled together.
+	full bool
 }
 
 // bootMemory is what a client remembers of overrides.
@@ -180,15 +182,15 @@ func (c *client) writeBoot(ctx context.Context, op string, form bootForm, enable
 		link = settingsPath(facts, path)
 	}
 	row := c.row()
-	once := enabled == schemas.OnceBootSourceOverrideEnabled
+	once, full := enabled == schemas.OnceBootSourceOverrideEnabled, form.full || row.bootBody == bodyFull
 	boot := map[string]string{"BootSourceOverrideEnabled": string(enabled)}
 	// iLO refuses a target together with Disabled; MegaRAC wants all three always.
-	if once || row.bootBody == bodyFull {
+	if once || full {
 		boot["BootSourceOverrideTarget"] = form.target
 	}
 	if form.mode != "" {
 		boot["BootSourceOverrideMode"] = form.mode
-	} else if row.bootBody == bodyFull && !once {
+	} else if full && !once {
 		boot["BootSourceOverrideMode"] = wordUEFI
 	}
 	_, err = c.patch(ctx, op, link, map[string]any{"Boot": boot})
@@ -205,6 +207,10 @@ func (c *client) otherForm(form bootForm, err error) (bootForm, bool) {
 	if form.place != placeSystem && (e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed) {
 		form.place = placeSystem
 		c.learn(func(l *learned) { l.BootPlace = placeWords[placeSystem] })
+		return form, true
+	}
+	if !form.full && e.refusal.has(missed...) && e.refusal.names("bootsourceoverridetarget") {
+		form.full = true
 		return form, true
 	}
 	if mode, ok := otherMode(form.mode, e.refusal); ok {
@@ -228,6 +234,9 @@ func (c *client) otherForm(form bootForm, err error) (bootForm, bool) {
 // it was sent.
 var refusedMember = []string{"propertynotwritable", "propertyunknown", "propertyvaluenotinlist", "propertyvaluetypeerror", "propertyvalueconflict", "propertyvalueerror"}
 
+// missed are the message keys of a member that must be sent.
+var missed = []string{"propertymissing", "createfailedmissingreqproperties", "actionparametermissing"}
+
 // otherMode leaves the mode out where it was refused and sends it where it was
 // missed.
 func otherMode(mode string, r *refusal) (string, bool) {
@@ -235,7 +244,7 @@ func otherMode(mode string, r *refusal) (string, bool) {
 	case !r.names("bootsourceoverridemode"):
 	case mode != "" && r.has(refusedMember...):
 		return "", true
-	case mode == "" && r.has("propertymissing", "createfailedmissingreqproperties", "actionparametermissing"):
+	case mode == "" && r.has(missed...):
 		return wordUEFI, true
 	}
 	return mode, false

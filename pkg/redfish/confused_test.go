@@ -1,7 +1,9 @@
 package redfish
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -161,5 +163,82 @@ func TestSlotsThatVanishAreNotEmpty(t *testing.T) {
 	s.json(manager+"/VirtualMedia", doc{"Members": []any{ref(slot)}})
 	if slot := theSlot(t, b); !slot.Empty() || !slot.CanInsert {
 		t.Errorf("%+v", slot)
+	}
+}
+
+func TestSessionPath(t *testing.T) {
+	const want = "/redfish/v1/SessionService/Sessions/1"
+	for _, given := range [][2]string{{want, ""}, {"", want}, {"redfish/v1/SessionService/Sessions/1", ""}, {"SessionService/Sessions/1", ""}, {"Sessions/1", want}} {
+		if got := sessionPath(given[0], given[1]); got != want {
+			t.Errorf("%q: %s", given, got)
+		}
+	}
+}
+
+// TestCredentialsAskedForInProse: the error of some BMCs has no key that tells, only words.
+func TestCredentialsAskedForInProse(t *testing.T) {
+	s, b := newBMC(t)
+	s.on(insertRoute, func(w http.ResponseWriter, r *http.Request) {
+		var body map[string]any
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		if body["UserName"] == nil || body["Password"] == nil {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error":{"code":"Base.1.0.GeneralError","message":"Invalid request: UserName and Password must not be empty"}}`))
+			return
+		}
+		accept(w, r)
+	})
+	must(t, b.Insert(t.Context(), "CD1", image))
+	if n := s.count(insertRoute); n != 2 {
+		t.Errorf("%d inserts", n)
+	}
+}
+
+// TestAnOverrideIsClearedAsAWholeWhereThatIsWanted: a BMC of no known row that wants target, mode and enabled together.
+func TestAnOverrideIsClearedAsAWholeWhereThatIsWanted(t *testing.T) {
+	s, b := newBMC(t)
+	s.on("PATCH /redfish/v1/Systems/1", func(w http.ResponseWriter, r *http.Request) {
+		var body struct{ Boot map[string]string }
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		for _, name := range []string{"BootSourceOverrideTarget", "BootSourceOverrideMode", "BootSourceOverrideEnabled"} {
+			if body.Boot[name] == "" {
+				refuse(w, http.StatusBadRequest, "Base.1.18.PropertyMissing", "Boot/"+name)
+				return
+			}
+		}
+		accept(w, r)
+	})
+	must(t, b.ClearBoot(t.Context()))
+	if got := s.lastBody(); got != `{"Boot":{"BootSourceOverrideEnabled":"Disabled","BootSourceOverrideMode":"UEFI","BootSourceOverrideTarget":"None"}}` {
+		t.Error(got)
+	}
+	must(t, b.SetBootOnce(t.Context(), BootCD))
+}
+
+// TestANewConnectionResumesTheOldOne: idle connections are closed soon, and a whole handshake takes some BMCs a second.
+func TestANewConnectionResumesTheOldOne(t *testing.T) {
+	s := newServer(t, httptest.NewTLSServer)
+	target := testTarget(s)
+	target.InsecureSkipVerify = true
+	b, p := connect(t, target)
+	var whole, resumed atomic.Int32
+	system := s.routes["GET /redfish/v1/Systems/1"]
+	s.on("GET /redfish/v1/Systems/1", func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS.DidResume {
+			resumed.Add(1)
+		} else {
+			whole.Add(1)
+		}
+		system(w, r)
+	})
+	for range 3 {
+		_, err := b.State(t.Context())
+		must(t, err)
+		for _, c := range p.conns {
+			c.transport.CloseIdleConnections()
+		}
+	}
+	if whole.Load() != 1 || resumed.Load() != 2 {
+		t.Errorf("%d readings on whole handshakes, %d on resumed ones", whole.Load(), resumed.Load())
 	}
 }

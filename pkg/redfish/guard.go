@@ -109,7 +109,8 @@ func newHTTPClient(endpoint string, transport http.RoundTripper) *http.Client {
 // tlsConfig: a fingerprint decides alone; else CA bundle, else system roots,
 // unless verification is switched off.
 func (t Target) tlsConfig(minVersion uint16) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: minVersion}
+	// Idle connections are closed soon and opened again with the next operation: a whole handshake takes some BMCs a second.
+	config := &tls.Config{MinVersion: minVersion, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 	pinned, err := t.fingerprint()
 	if err != nil {
 		return nil, err

@@ -313,8 +313,7 @@ func refusedBody(err error) bool {
 	if !ok || e.Status != http.StatusBadRequest && e.Status != http.StatusUnsupportedMediaType {
 		return false
 	}
-	saysNothing := !slices.ContainsFunc(e.refusal.keys, func(k string) bool { return k != "generalerror" })
-	return saysNothing || e.refusal.has("malformedjson", "emptyjson", "unrecognizedrequestbody", "actionparameterunknown", "actionparameternotsupported")
+	return e.refusal.saysNothing() || e.refusal.has("malformedjson", "emptyjson", "unrecognizedrequestbody", "actionparameterunknown", "actionparameternotsupported")
 }
 
 // slotChanged forgets the slots when one of them is gone, or is what no slot can be: firmware updates move them, and what a

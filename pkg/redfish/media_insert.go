@@ -21,7 +21,8 @@ type insertField struct {
 
 func (f insertField) wantedBy(r *refusal) bool {
 	if f.plain && !r.has("actionparametermissing", "propertymissing", "createfailedmissingreqproperties") {
-		return false
+		// Some say it in prose only: two words that belong together are no accident.
+		return len(f.names) > 1 && r.saysNothing() && !slices.ContainsFunc(f.names, func(n string) bool { return !r.names(n) })
 	}
 	return slices.ContainsFunc(f.names, r.names)
 }

@@ -65,6 +65,11 @@ func (r *refusal) names(property string) bool {
 	return r != nil && strings.Contains(r.words, strings.ToLower(property))
 }
 
+// saysNothing: no message key beyond the one that stands for any error.
+func (r *refusal) saysNothing() bool {
+	return r != nil && !slices.ContainsFunc(r.keys, func(k string) bool { return k != "generalerror" })
+}
+
 // isAbout tells whether the property as a whole is an argument or a related property of the refusal.
 func (r *refusal) isAbout(property string) bool {
 	return r != nil && slices.ContainsFunc(strings.Split(r.words, "\n"), func(w string) bool {

@@ -7,8 +7,17 @@ import (
 	"github.com/beskar7/beskar7/test/emulator"
 )
 
-// timeouts of the driver: what hangs is given up soon, and what is answered by a busy machine is not.
-var timeouts = redfish.Timeouts{Connection: 3 * time.Second, Request: 3 * time.Second, MaxRetries: 1, RetryDelay: 10 * time.Millisecond}
+// silent are faults under which no answer comes. Only there is a request given up soon: a busy machine takes its time.
+var silent = map[string]bool{"half-open": true, "hang": true, "drip": true}
+
+// timeouts of the driver.
+func (t trial) timeouts() redfish.Timeouts {
+	limit := time.Minute
+	if silent[t.Name] {
+		limit = time.Second
+	}
+	return redfish.Timeouts{Connection: limit, Request: limit, MaxRetries: 1, RetryDelay: 10 * time.Millisecond}
+}
 
 // trial is a fault with an argument, as a row of the matrix has it.
 type trial struct {
@@ -43,5 +52,10 @@ func trials(all bool) (out []trial) {
 	return out
 }
 
+// natures are faults of other groups that are how a BMC is made.
+var natures = map[string]bool{
+	"restart-dead": true, "cycle-stays-off": true, "no-sessions": true, "sessions-unlinked": true, "sessions-elsewhere": true, "session-location": true,
+}
+
 // innate: it is how a BMC is made, and there before anybody asks it for anything.
-func (t trial) innate() bool { return t.Group == "traits" }
+func (t trial) innate() bool { return t.Group == "traits" || natures[t.Name] }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -61,7 +62,7 @@ func pageRows(out *strings.Builder, cells []cell) {
 	for row := range slices.Chunk(cells, n) {
 		fmt.Fprintf(out, "| `%s` |", row[0].name)
 		for _, c := range row {
-			word := c.word
+			word := words(c.want)
 			if !c.good() {
 				word = "**failed**"
 			}
@@ -104,24 +105,40 @@ time or a change within the cooldown, no account is locked and no session left o
 | Fault | What it does | Provisioning | Release | But |
 | --- | --- | --- | --- | --- |
 `)
-	byFault := map[string][]lived{}
-	for _, l := range lives {
-		byFault[l.fault] = append(byFault[l.fault], l)
-	}
 	for _, f := range trials(false) {
-		provision, release := orDone(expectedOf(f.name).provision), orDone(expectedOf(f.name).release)
-		var but []string
-		for _, l := range byFault[f.name] {
-			switch {
-			case len(l.broken) > 0:
-				but = append(but, fmt.Sprintf("`%s`: **failed**", l.persona))
-			case l.provision.word != provision || l.release.word != release:
-				but = append(but, fmt.Sprintf("`%s`: %s, %s", l.persona, l.provision.word, l.release.word))
+		e := expectedOf(f.name)
+		var failed []string
+		for _, l := range lives {
+			if l.fault == f.name && len(l.broken) > 0 {
+				failed = append(failed, "**"+l.persona+" failed**")
 			}
 		}
-		fmt.Fprintf(out, "| `%s` | %s | %s | %s | %s |\n", f.name, text(f.Does), provision, release, text(strings.Join(but, "; ")))
+		fmt.Fprintf(out, "| `%s` | %s | %s | %s | %s |\n", f.name, text(f.Does), words(orDone(e.provision)), words(orDone(e.release)), text(strings.Join(append(failed, e.but()...), "; ")))
 	}
 }
+
+// but names the personas on which a life comes out otherwise, those that come out alike together.
+func (e expectation) but() (out []string) {
+	alike := map[[2]string][]string{}
+	for persona := range e.except {
+		provision, release := e.life(persona)
+		alike[[2]string{provision, release}] = append(alike[[2]string{provision, release}], persona)
+	}
+	for _, persona := range slices.Sorted(maps.Keys(e.except)) {
+		provision, release := e.life(persona)
+		if group := alike[[2]string{provision, release}]; slices.Min(group) == persona {
+			slices.Sort(group)
+			out = append(out, fmt.Sprintf("%s: %s, %s", strings.Join(group, ", "), words(provision), words(release)))
+		}
+	}
+	for _, persona := range e.stays {
+		out = append(out, persona+" stays so until a person decides")
+	}
+	return out
+}
+
+// words are those of an expectation, for people.
+func words(expected string) string { return strings.ReplaceAll(expected, "/", " or ") }
 
 func text(s string) string {
 	if s == "" {

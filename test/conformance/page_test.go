@@ -39,7 +39,7 @@ func TestAHarnessStands(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	h, closed, err := s.harness("one", "dell-idrac9")
+	h, closed, err := s.harness("one", "dell-idrac9", trial{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func (s *site) close() {
 }
 
 // harness is a fresh server with the driver in front of it.
-func (s *site) harness(name, persona string) (redfishtest.Harness, func() error, error) {
+func (s *site) harness(name, persona string, fault trial) (redfishtest.Harness, func() error, error) {
 	bmc, err := s.fleet.Add(emulator.Spec{Name: name, Persona: persona})
 	if err != nil {
 		return redfishtest.Harness{}, nil, err
@@ -61,12 +61,14 @@ func (s *site) harness(name, persona string) (redfishtest.Harness, func() error,
 	bmc.SetGuest(w)
 	pool := redfish.NewPool(redfish.Options{})
 	client, err := pool.BMC(redfish.Target{Address: bmc.URL(), Username: bmc.Username(), Password: redfish.Password(bmc.Password()), CABundle: s.fleet.CAPEM(),
-		Timeouts: timeouts})
+		Timeouts: fault.timeouts()})
 	if err != nil {
 		return redfishtest.Harness{}, nil, err
 	}
 	return redfishtest.Harness{BMC: client, Control: w}, func() error {
-		bmc.ClearFaults()
+		if !fault.innate() {
+			bmc.ClearFaults()
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		return pool.Close(ctx)

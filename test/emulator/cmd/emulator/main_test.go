@@ -151,3 +151,33 @@ func TestControl(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTheDocumentedCommandRuns takes the command out of the README, as it is printed there, and counts what it prints.
+func TestTheDocumentedCommandRuns(t *testing.T) {
+	raw, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const command = "\ngo run -C test ./emulator/cmd/emulator "
+	_, rest, ok := strings.Cut(string(raw), command)
+	if !ok {
+		t.Fatalf("README.md has lost its command %q", command)
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	if _, err := os.Stat("../../../../test/emulator/cmd/emulator/main.go"); err != nil {
+		t.Errorf("the command's folder is not where it says, seen from the project's root: %v", err)
+	}
+	out, _, err := once(t, strings.Fields(line)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := 0
+	for l := range strings.Lines(out) {
+		if f := strings.Fields(l); len(f) == 6 && strings.HasPrefix(f[2], "https://127.") && f[4] == "admin" && len(f[5]) > 8 {
+			printed++
+		}
+	}
+	if printed != 100 || strings.Count(out, "dell-idrac9") != 50 || strings.Count(out, "hpe-ilo6") != 50 {
+		t.Errorf("%d servers with address and credentials were printed: %s", printed, out)
+	}
+}
