@@ -305,7 +305,7 @@ func (p *parts) addGate() (*actuator.Actuator, error) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics, DrainTimeout: drainTimeout})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
 	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
-		Interval: p.gaugesInterval}
+		Interval: p.gaugesInterval()}
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
 	}
@@ -362,10 +362,12 @@ func (p *parts) reconcilers(secrets client.Reader, clusters clustercache.Cluster
 
 func (p *parts) setupOptions() controllers.SetupOptions {
 	return controllers.SetupOptions{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles, Wake: p.wake, WakeMachine: p.wakeMachine,
-		Timeout: func() time.Duration { return p.live.Settings().Reconcile.Timeout }, SyncPeriod: func() time.Duration { return p.live.Settings().Reconcile.SyncPeriod }}
+		Timeout: func() time.Duration { return p.live.Settings().Reconcile.Timeout }, SyncPeriod: p.live.Period(func(s config.Settings) time.Duration { return s.Reconcile.SyncPeriod })}
 }
 
-func (p *parts) gaugesInterval() time.Duration { return p.live.Settings().Metrics.Interval }
+func (p *parts) gaugesInterval() controllers.Period {
+	return p.live.Period(func(s config.Settings) time.Duration { return s.Metrics.Interval })
+}
 
 // claims makes the claimer of the machine controller in the mode that is set. In claim-leader mode this replica also stands for
 // arbiter, whether it drives or not.
