@@ -3,9 +3,7 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"flag"
 	"fmt"
 	"net"
@@ -289,17 +287,6 @@ func (p *parts) clusterSecrets() (client.Reader, error) {
 	return secrets, p.mgr.Add(everywhere{secrets.Start})
 }
 
-// installation tells this one from every other, the same after each restart: the cluster by what signs its API server, and the
-// namespace. Sessions at BMCs carry it as a mark.
-func installation(config *rest.Config, namespace string) string {
-	authority := config.CAData
-	if len(authority) == 0 {
-		authority, _ = os.ReadFile(config.CAFile) // none: the address has to do
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s", authority, config.Host, namespace))
-	return "beskar7-" + hex.EncodeToString(sum[:8])
-}
-
 // addGate adds the BMC gate, which runs only under the driver lease.
 func (p *parts) addGate() (*actuator.Actuator, error) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics, DrainTimeout: drainTimeout})
@@ -313,7 +300,7 @@ func (p *parts) addGate() (*actuator.Actuator, error) {
 	if err := p.mgr.Add(everywhere{dump.Run}); err != nil {
 		return nil, err
 	}
-	pool := redfish.NewPool(redfish.Options{Installation: installation(p.mgr.GetConfig(), leaseNamespace(p.settings))})
+	pool := redfish.NewPool(redfish.Options{Installation: controllers.Installation(p.mgr.GetConfig(), leaseNamespace(p.settings))})
 	err := p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.drive(ctx, queue, pool) }))
 	return actuator.New(actuator.Options{Gate: queue, Driver: pool, Clock: clock.RealClock{}, Changed: p.wake.Wake}), err
 }
