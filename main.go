@@ -3,9 +3,7 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"flag"
 	"fmt"
 	"net"
@@ -292,23 +290,12 @@ func (p *parts) clusterSecrets() (client.Reader, error) {
 	return secrets, p.mgr.Add(everywhere{secrets.Start})
 }
 
-// installation tells this one from every other, the same after each restart: the cluster by what signs its API server, and the
-// namespace. Sessions at BMCs carry it as a mark.
-func installation(config *rest.Config, namespace string) string {
-	authority := config.CAData
-	if len(authority) == 0 {
-		authority, _ = os.ReadFile(config.CAFile) // none: the address has to do
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s", authority, config.Host, namespace))
-	return "beskar7-" + hex.EncodeToString(sum[:8])
-}
-
 // addGate adds the BMC gate, which runs only under the driver lease.
 func (p *parts) addGate() (*actuator.Actuator, error) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics, DrainTimeout: drainTimeout})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
 	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
-		Interval: p.gaugesInterval}
+		Interval: p.gaugesInterval()}
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
 	}
@@ -316,7 +303,7 @@ func (p *parts) addGate() (*actuator.Actuator, error) {
 	if err := p.mgr.Add(everywhere{dump.Run}); err != nil {
 		return nil, err
 	}
-	pool := redfish.NewPool(redfish.Options{Installation: installation(p.mgr.GetConfig(), leaseNamespace(p.settings))})
+	pool := redfish.NewPool(redfish.Options{Installation: controllers.Installation(p.mgr.GetConfig(), leaseNamespace(p.settings))})
 	err := p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.drive(ctx, queue, pool) }))
 	return actuator.New(actuator.Options{Gate: queue, Driver: pool, Clock: clock.RealClock{}, Changed: p.wake.Wake}), err
 }
@@ -365,10 +352,12 @@ func (p *parts) reconcilers(secrets client.Reader, clusters clustercache.Cluster
 
 func (p *parts) setupOptions() controllers.SetupOptions {
 	return controllers.SetupOptions{MaxConcurrentReconciles: p.settings.Reconcile.MaxConcurrentReconciles, Wake: p.wake, WakeMachine: p.wakeMachine,
-		Timeout: func() time.Duration { return p.live.Settings().Reconcile.Timeout }, SyncPeriod: func() time.Duration { return p.live.Settings().Reconcile.SyncPeriod }}
+		Timeout: func() time.Duration { return p.live.Settings().Reconcile.Timeout }, SyncPeriod: p.live.Period(func(s config.Settings) time.Duration { return s.Reconcile.SyncPeriod })}
 }
 
-func (p *parts) gaugesInterval() time.Duration { return p.live.Settings().Metrics.Interval }
+func (p *parts) gaugesInterval() controllers.Period {
+	return p.live.Period(func(s config.Settings) time.Duration { return s.Metrics.Interval })
+}
 
 // claims makes the claimer of the machine controller in the mode that is set. In claim-leader mode this replica also stands for
 // arbiter, whether it drives or not.

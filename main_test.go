@@ -127,7 +127,7 @@ var effects = map[string]func(*running) any{
 	"bmc.maxRetries":        func(r *running) any { return r.parts.live.BMC(r.dell()).MaxRetries },
 	"bmc.retryDelay":        func(r *running) any { return r.parts.live.BMC(r.dell()).RetryDelay },
 
-	"reconcile.syncPeriod":              func(r *running) any { return r.parts.setupOptions().SyncPeriod() },
+	"reconcile.syncPeriod":              func(r *running) any { return r.parts.setupOptions().SyncPeriod.Of() },
 	"reconcile.timeout":                 func(r *running) any { return r.parts.setupOptions().Timeout() },
 	"reconcile.maxConcurrentReconciles": func(r *running) any { return r.parts.setupOptions().MaxConcurrentReconciles },
 	"kubeAPI.qps":                       func(r *running) any { return r.rest.QPS },
@@ -138,7 +138,7 @@ var effects = map[string]func(*running) any{
 	"leaderElection.retryPeriod":       func(r *running) any { return *r.options.RetryPeriod },
 	"leaderElection.resourceNamespace": func(r *running) any { return leaseNamespace(r.parts.settings) },
 
-	"metrics.interval":        func(r *running) any { return r.parts.gaugesInterval() },
+	"metrics.interval":        func(r *running) any { return r.parts.gaugesInterval().Of() },
 	"metrics.enableProfiling": func(r *running) any { return r.options.PprofBindAddress },
 	"metrics.bindAddress":     func(r *running) any { return r.options.Metrics.BindAddress },
 	"health.probeBindAddress": func(r *running) any { return r.options.HealthProbeBindAddress },

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,24 +30,18 @@ type Gauges struct {
 	// Driving says whether this process holds the driver lease.
 	Driving func() bool
 	Metrics FleetMetrics
-	// Interval is asked before each round.
-	Interval func() time.Duration
+	// Interval is the time between two rounds.
+	Interval Period
 }
 
 // Run sets the gauges until the context ends.
 func (g Gauges) Run(ctx context.Context) error {
-	for {
-		timer := time.NewTimer(g.Interval())
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
+	for g.Interval.wait(ctx) {
 		if err := g.set(ctx); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "Cannot set the gauges over the fleet")
 		}
 	}
+	return nil
 }
 
 func (g Gauges) set(ctx context.Context) error {

@@ -14,12 +14,12 @@ import (
 
 // resync looks at all objects of a kind again, although nothing changed, whenever its period has passed: the net under events
 // that were lost or mapped wrongly. It lists from the cache, and a reconcile of an object that rests makes no request, to an
-// API server or a BMC. The period is asked before each round, so that a changed setting counts from the next one.
+// API server or a BMC.
 type resync struct {
 	client client.Reader
 	// list is an empty list of the kind.
 	list   client.ObjectList
-	period func() time.Duration
+	period Period
 }
 
 // source runs with the controller that it feeds, so only in the process that drives.
@@ -31,14 +31,7 @@ func (s resync) source() source.Source {
 }
 
 func (s resync) run(ctx context.Context, queue requestQueue) {
-	for {
-		timer := time.NewTimer(s.period())
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
+	for s.period.wait(ctx) {
 		s.round(ctx, queue)
 	}
 }

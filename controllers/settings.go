@@ -118,6 +118,7 @@ type LiveSettings struct {
 	following atomic.Int64
 
 	mu       sync.RWMutex
+	changed  chan struct{} // closed at the next change
 	settings config.Settings
 	sources  config.Sources
 }
@@ -128,7 +129,7 @@ func NewLiveSettings(s config.Settings, sources config.Sources) (*LiveSettings, 
 	if err != nil {
 		return nil, err
 	}
-	live := &LiveSettings{log: log, level: level, settings: s, sources: sources}
+	live := &LiveSettings{log: log, level: level, settings: s, sources: sources, changed: make(chan struct{})}
 	live.following.Store(-1)
 	return live, nil
 }
@@ -141,6 +142,18 @@ func (l *LiveSettings) Settings() config.Settings {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.settings
+}
+
+// Changed returns a channel that is closed at the next change, when the new settings are in effect.
+func (l *LiveSettings) Changed() <-chan struct{} {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.changed
+}
+
+// Period is the time between rounds that a setting says.
+func (l *LiveSettings) Period(of func(config.Settings) time.Duration) Period {
+	return Period{Of: func() time.Duration { return of(l.Settings()) }, Changed: l.Changed}
 }
 
 // Ready is nil once the ConfigMaps of settings are followed. Invalid ones do not end that: the last good settings are in

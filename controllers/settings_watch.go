@@ -200,6 +200,10 @@ func (l *LiveSettings) apply(name string, data map[string]string) verdict {
 	}
 	l.settings = config.Reload(before, next)
 	after := l.settings
+	if after != before && l.changed != nil {
+		close(l.changed)
+		l.changed = make(chan struct{})
+	}
 	l.mu.Unlock()
 	if after != before {
 		l.level(after.Log.Level)

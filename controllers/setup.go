@@ -38,8 +38,8 @@ type SetupOptions struct {
 	MaxConcurrentReconciles int
 	// Timeout bounds one reconcile; asked at the start of each.
 	Timeout func() time.Duration
-	// SyncPeriod is how often every object is looked at although nothing changed; asked before each round.
-	SyncPeriod func() time.Duration
+	// SyncPeriod is how often every object is looked at although nothing changed.
+	SyncPeriod Period
 	// Wake carries the hosts that the gate and the actuator ask to be looked at.
 	Wake *Waker
 	// WakeMachine carries the machines that the claimer asks to be looked at.

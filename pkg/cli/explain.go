@@ -157,7 +157,7 @@ func explainMachine(ctx context.Context, c client.Client, name client.ObjectKey,
 		hosts[i] = &list.Items[i]
 	}
 	pool := hostselection.NewPool(name.Namespace, hosts...)
-	e := explanation{Machine: name.String(), Algorithm: string(algorithm), Wants: words, Summary: pool.Rank(algorithm, request).Diagnosis.Message(), Says: troubles(machine)}
+	e := explanation{Machine: name.String(), Algorithm: string(algorithm), Wants: append([]string{}, words...), Hosts: []hostAnswer{}, Summary: pool.Rank(algorithm, request).Diagnosis.Message(), Says: troubles(machine)}
 	if ref := machine.Spec.HostRef; ref != nil {
 		e.Host = ref.Name
 	}

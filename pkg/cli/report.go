@@ -145,6 +145,8 @@ func kubectl(where place, object, kind string, patch any) string {
 
 func (c *CLI) printJudgement(j judgement, commands []string, format string) error {
 	if format == "json" {
+		// Lists that are empty are still lists for whoever reads them.
+		j.Advice, commands = append([]advice{}, j.Advice...), append([]string{}, commands...)
 		encoder := json.NewEncoder(c.Out)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(struct {

@@ -103,6 +103,9 @@ func TestReportOfAddressesAndSavedScrapes(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatal(err)
 	}
+	if strings.Contains(text, "null") {
+		t.Errorf("a list without items is not a list:\n%s", text)
+	}
 	if got.Replicas != 2 || got.Measures[1].Value != 50 || len(got.Advice) != 0 || len(got.Commands) != 0 {
 		t.Errorf("%+v", got)
 	}

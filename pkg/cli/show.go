@@ -132,7 +132,7 @@ func (c *CLI) printSettings(list []shown, findings config.Findings, format strin
 	if format == "json" {
 		encoder := json.NewEncoder(c.Out)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(map[string]any{"settings": list, "errors": findings.Errors, "warnings": findings.Warnings})
+		return encoder.Encode(map[string]any{"settings": list, "errors": append([]config.Finding{}, findings.Errors...), "warnings": append([]config.Finding{}, findings.Warnings...)})
 	}
 	table := tabwriter.NewWriter(c.Out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(table, "KEY\tVALUE\tSOURCE\tOVERRULES\tRANGE\tTAKES EFFECT")

@@ -48,10 +48,18 @@ func (v *Provider) commandOf(c *corev1.Container, pod *corev1.Pod) (processSpec,
 		args[i] = expand(args[i], vars)
 	}
 	args = slices.Concat(args, []string{"--kubeconfig=" + v.kubeconfig()}, v.opts.Args(v.addr), v.opts.ExtraArgs)
+	ready, err := v.newProbing(pod, c.ReadinessProbe)
+	if err != nil {
+		return processSpec{}, err
+	}
+	readyz := "http://" + loopback(v.addr.Health) + "/readyz"
+	if ready != nil {
+		readyz = ready.url
+	}
 	return processSpec{
 		name: v.Name(), path: v.opts.Binary, dir: v.dir(), log: v.Log(), args: args,
 		env:    slices.Concat(v.plane.baseEnv(), env, v.opts.Env),
-		readyz: "http://" + loopback(v.addr.Health) + "/readyz", detach: v.plane.opts.Detach,
+		readyz: readyz, detach: v.plane.opts.Detach,
 	}, nil
 }
 

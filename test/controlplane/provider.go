@@ -85,6 +85,7 @@ type Provider struct {
 	mu       sync.Mutex
 	proc     *Process // nil while none is wanted
 	ending   *Process // asked to end by the loop
+	alive    *probing // the liveness probe of proc; nil: none
 	command  string   // what proc was started with
 	restarts int
 	started  time.Time // of the last start
@@ -312,6 +313,9 @@ func (v *Provider) follow(ctx context.Context) error {
 	if err := v.ensureProcess(ctx, &pod.Spec.Containers[i], pod); err != nil {
 		return err
 	}
+	if err := v.checkLife(ctx, pod); err != nil {
+		return err
+	}
 	return v.reportPod(ctx, pod)
 }
 
@@ -325,12 +329,16 @@ func (v *Provider) stopProcess(pod *corev1.Pod) error {
 	if proc == nil {
 		return nil
 	}
-	grace := 30 * time.Second
-	if pod != nil && pod.Spec.TerminationGracePeriodSeconds != nil {
-		grace = time.Duration(*pod.Spec.TerminationGracePeriodSeconds) * time.Second
-	}
 	// Without the lock: whoever asks meanwhile must not wait for as long as a process may take.
-	return proc.Stop(grace)
+	return proc.Stop(grace(pod))
+}
+
+// grace is how long a Pod's process may take to end.
+func grace(pod *corev1.Pod) time.Duration {
+	if pod != nil && pod.Spec.TerminationGracePeriodSeconds != nil {
+		return time.Duration(*pod.Spec.TerminationGracePeriodSeconds) * time.Second
+	}
+	return 30 * time.Second
 }
 
 // ensureProcess starts the process, or replaces one that was started for another Pod.
@@ -354,6 +362,13 @@ func (v *Provider) ensureProcess(ctx context.Context, c *corev1.Container, pod *
 	if err := v.writeCredentials(ctx, pod.Spec.ServiceAccountName); err != nil {
 		return err
 	}
+	alive, err := v.newProbing(pod, c.LivenessProbe)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	v.alive = alive
+	v.mu.Unlock()
 	return v.startProcess(spec, command)
 }
 

@@ -9,17 +9,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/test/lab"
 )
 
 // TestOverlays applies each environment of config/overlays, and each profile of config/profiles, to a running installation as
-// an operator would, and waits until every replica of it is Ready with the arguments, settings and rights that it ships.
+// an operator would, and waits until every replica of it is Ready, by its own probes, with the arguments, settings and rights that
+// it ships. A profile is one that --config-map names.
 func TestOverlays(t *testing.T) {
 	l := newLab(t)
 	s := newStory(t, l, "overlays", 1)
@@ -46,11 +49,30 @@ func TestOverlays(t *testing.T) {
 		})
 	}
 	for _, name := range []string{"latency-optimized", "high-throughput", "dell-idrac", "hpe-ilo", "supermicro"} {
-		s.applyDirectory("config/profiles/" + name)
-		if _, err := lab.Object(t.Context(), l, "beskar7-system", "beskar7-config-"+name, &corev1.ConfigMap{}); err != nil {
-			t.Error(err)
-		}
+		t.Run(name, func(t *testing.T) { (&story{Lab: l, t: t, namespace: s.namespace}).runsProfile(name) })
 	}
+}
+
+// runsProfile applies a profile, starts one manager with it and nothing else, and expects its values to be in effect.
+func (s *story) runsProfile(name string) {
+	s.t.Helper()
+	g := NewWithT(s.t)
+	s.applyDirectory("config/profiles/" + name)
+	configMap := "beskar7-config-" + name
+	profile, err := lab.Object(s.t.Context(), s.Lab, "beskar7-system", configMap, &corev1.ConfigMap{})
+	g.Expect(err).NotTo(HaveOccurred())
+	d, _ := s.installed()
+	base := d.DeepCopy()
+	c := &d.Spec.Template.Spec.Containers[0]
+	c.Args = append(slices.DeleteFunc(c.Args, func(a string) bool { return strings.HasPrefix(a, "--config-map=") }), "--config-map="+configMap)
+	d.Spec.Replicas = new(int32(1))
+	g.Expect(s.Client.Patch(s.t.Context(), d, client.MergeFrom(base))).To(Succeed())
+	s.rolledOut(1)
+	list := s.shown()
+	for key, value := range profile.Data {
+		g.Expect(list).To(HaveKeyWithValue(key, [2]string{value, "configmap " + configMap}))
+	}
+	s.available()
 }
 
 func currentGeneration(t *testing.T, l *lab.Lab) int64 {
