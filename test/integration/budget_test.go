@@ -30,8 +30,8 @@ const (
 	budgetProvision = 12 // off and enrolled, from the first hardware operation until power On was read
 	budgetRelease   = 10 // running, until it was proven off, empty and disarmed
 	// The same with a boot medium and a config drive: each is a change of its own, with its reads.
-	budgetProvisionTwo = 14
-	budgetReleaseTwo   = 11
+	budgetProvisionTwo = 15
+	budgetReleaseTwo   = 12
 	budgetIdle         = 10 // ten minutes of nothing
 )
 
