@@ -1,6 +1,7 @@
 package redfish
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -226,6 +227,23 @@ func (v *vendor) takes(id string) bool {
 	return false
 }
 
+// allNotes are the notes with the settle times: who wonders why nothing happens finds them there.
+func (v *vendor) allNotes() string {
+	var notes []string
+	if v.notes != "" {
+		notes = append(notes, v.notes)
+	}
+	for _, rest := range []struct {
+		after string
+		d     time.Duration
+	}{{"an eject", v.tuning.AfterEject}, {"an insert", v.tuning.AfterInsert}, {"a change of power", v.tuning.AfterPower}} {
+		if rest.d > 0 {
+			notes = append(notes, fmt.Sprintf("is left alone for %gs after %s", rest.d.Seconds(), rest.after))
+		}
+	}
+	return strings.Join(notes, "; ")
+}
+
 func (v *vendor) words() VendorRow {
 	out := VendorRow{
 		Name: v.name, Family: v.family, Products: v.products, Firmware: "any", Tuning: v.tuning,
@@ -238,7 +256,7 @@ func (v *vendor) words() VendorRow {
 		IfMatch:    [...]string{"only after 412 or 428", "always *", "always the tag"}[v.patchTag],
 		Power:      [...]string{"plain", "On may be refused for a minute after Off: tried again"}[v.power],
 
-		ImageSchemes: "http, https", Licence: v.licence, Notes: v.notes, Source: v.source,
+		ImageSchemes: "http, https", Licence: v.licence, Notes: v.allNotes(), Source: v.source,
 	}
 	if v.bootBody == bodyFull {
 		out.BootMode += ", with target and enabled in one request"

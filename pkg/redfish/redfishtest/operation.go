@@ -148,17 +148,16 @@ func (w *bench) untilState(ctx context.Context, what string, wanted func(redfish
 
 func (w *bench) untilSlot(ctx context.Context, id, what string, wanted func(redfish.Slot) bool) error {
 	return w.until(ctx, what, func(ctx context.Context) (bool, error) {
-		slots, err := w.Slots(ctx)
-		for _, s := range slots {
-			if s.ID != id {
-				continue
-			}
-			if s.Problem != "" {
-				return false, errors.New(s.Problem)
-			}
-			return wanted(s), err
+		s, err := w.Slot(ctx, id)
+		switch {
+		case redfish.KindOf(err) == redfish.KindNotFound:
+			return false, nil
+		case err != nil:
+			return false, err
+		case s.Problem != "":
+			return false, errors.New(s.Problem)
 		}
-		return false, err
+		return wanted(s), nil
 	})
 }
 
