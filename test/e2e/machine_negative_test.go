@@ -30,7 +30,7 @@ func (r *realStory) complains(words ...string) {
 	r.until("the host to say why: "+strings.Join(words, ", or "), func(context.Context) (bool, string, error) {
 		h := r.host()
 		said := conditions.GetMessage(h, v1beta1.ReadyCondition)
-		ok := conditions.IsFalse(h, v1beta1.ReadyCondition) && slices.ContainsFunc(words, func(w string) bool { return strings.Contains(said, w) })
+		ok := conditions.IsFalse(h, v1beta1.ReadyCondition) && slices.ContainsFunc(words, func(w string) bool { return strings.Contains(strings.ToLower(said), strings.ToLower(w)) })
 		if ok {
 			r.t.Logf("the host says (%s): %s", h.Status.State, said)
 		}

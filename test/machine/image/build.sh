@@ -22,11 +22,13 @@ if [ -s "$out/live.iso" ] && [ "$(cat "$out/live.inputs" 2>/dev/null)" = "$input
 	exit 0
 fi
 
-# Where this machine's own Debian packages come from, if it says so.
+# Where this machine's own Debian packages come from, if it is of the same suite and says so; else Debian's servers.
 sources=${MACHINE_SOURCES:-}
-if [ -z "$sources" ] && [ -f /etc/apt/sources.list.d/debian.sources ]; then
-	sources=/etc/apt/sources.list.d/debian.sources
-fi
+for f in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
+	if [ -z "$sources" ] && grep -qs "^[^#]*\b$suite\b" "$f"; then
+		sources=$f
+	fi
+done
 
 work=$(mktemp -d "$out/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT

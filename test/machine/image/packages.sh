@@ -3,7 +3,7 @@
 # Of them only the firmware and QEMU run in a story; the rest builds the live image.
 set -eu -o pipefail
 
-packages="qemu-system-x86 ovmf seabios mmdebstrap squashfs-tools grub-common grub-pc-bin grub-efi-amd64-bin mtools xorriso cpio zstd"
+packages="qemu-system-x86 ovmf seabios mmdebstrap squashfs-tools grub-common grub-pc-bin grub-efi-amd64-bin mtools xorriso cpio zstd debian-archive-keyring"
 missing=()
 for p in $packages; do
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)" = installed ] || missing+=("$p")
