@@ -170,11 +170,11 @@ func (s *story) invalid() {
 func (s *story) startsNot(flags ...string) {
 	s.t.Helper()
 	cmd := s.command(flags...)
-	cmd.Env = append(cmd.Env, "POD_NAMESPACE=beskar7-system", "BESKAR7_RECONCILE_TIMEOUT=1h")
+	cmd.Env = append(cmd.Env, "POD_NAMESPACE=beskar7-system", "BESKAR7_LOG_TIME_ENCODING=sundial")
 	out, _ := cmd.CombinedOutput()
 	g := NewWithT(s.t)
 	g.Expect(cmd.ProcessState.ExitCode()).To(Equal(1))
-	for _, key := range []string{"kubeAPI.qps (flag)", "log.format (flag)", "reconcile.timeout (environment)", "bmc.maxRetries (configmap beskar7-config)", "provisioning.bmcCooldownPeriod (configmap beskar7-config)"} {
+	for _, key := range []string{"kubeAPI.qps (flag)", "log.format (flag)", "log.timeEncoding (environment)", "bmc.maxRetries (configmap beskar7-config)", "provisioning.bmcCooldownPeriod (configmap beskar7-config)"} {
 		g.Expect(string(out)).To(ContainSubstring(key))
 	}
 }
