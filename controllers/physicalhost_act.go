@@ -29,7 +29,7 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 	switch {
 	case d.Action.Hardware():
 		if g.fault == nil {
-			g.retry(r.Clock.Now(), r.submit(host, g, d))
+			g.submitted(r.Clock.Now(), d.Action, r.submit(host, g, d))
 		}
 		return false, nil
 	case d.Action != provision.None:
@@ -89,10 +89,14 @@ func (r *PhysicalHostReconciler) stillSo(ctx context.Context, host *v1beta1.Phys
 	return provision.Decide(again.facts).Action == d.Action, nil
 }
 
-// retry is when to hand a wish to the gate again that it had no room for: nobody else would.
-func (g *gathered) retry(now time.Time, t bmcqueue.Ticket) {
-	if !t.Accepted && t.RetryAfter > 0 {
-		g.deadlines = append(g.deadlines, now.Add(t.RetryAfter))
+// submitted takes in the gate's answer to a wish. One that it had no room for is to be handed to it again: nobody else would.
+func (g *gathered) submitted(now time.Time, wish provision.Action, t bmcqueue.Ticket) {
+	if t.Accepted || t.RetryAfter <= 0 {
+		return
+	}
+	g.deadlines = append(g.deadlines, now.Add(t.RetryAfter))
+	if t.Reason == bmcqueue.ReasonFull {
+		g.refused = wish
 	}
 }
 
