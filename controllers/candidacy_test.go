@@ -174,7 +174,7 @@ func TestOneArbiterAtATime(t *testing.T) {
 		locks[first].cut(false)
 		after(5 * time.Second)
 		ends[other]()
-		after(4 * time.Second)
+		after(5 * time.Second) // a retry period and its jitter, which is up to 1.2 times as long
 		if got := p.leaders(); len(got) != 1 || got[0] != first || p.elected != 3 {
 			t.Fatalf("leaders %v, elected %d times: the Lease was let go, and nobody took it", got, p.elected)
 		}

@@ -29,7 +29,7 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 	switch {
 	case d.Action.Hardware():
 		if g.fault == nil {
-			g.retry(r.Clock.Now(), r.submit(host, g, d))
+			g.submitted(r.Clock.Now(), d.Action, r.Actuator.Submit(r.order(host, g, d)))
 		}
 		return false, nil
 	case d.Action != provision.None:
@@ -89,17 +89,21 @@ func (r *PhysicalHostReconciler) stillSo(ctx context.Context, host *v1beta1.Phys
 	return provision.Decide(again.facts).Action == d.Action, nil
 }
 
-// retry is when to hand a wish to the gate again that it had no room for: nobody else would.
-func (g *gathered) retry(now time.Time, t bmcqueue.Ticket) {
-	if !t.Accepted && t.RetryAfter > 0 {
-		g.deadlines = append(g.deadlines, now.Add(t.RetryAfter))
+// submitted takes in the gate's answer to a wish. One that it had no room for is to be handed to it again: nobody else would.
+func (g *gathered) submitted(now time.Time, wish provision.Action, t bmcqueue.Ticket) {
+	if t.Accepted || t.RetryAfter <= 0 {
+		return
+	}
+	g.deadlines = append(g.deadlines, now.Add(t.RetryAfter))
+	if t.Reason == bmcqueue.ReasonFull {
+		g.refused = wish
 	}
 }
 
-// submit hands a hardware action to the gate.
-func (r *PhysicalHostReconciler) submit(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) bmcqueue.Ticket {
+// order is a hardware action for the gate.
+func (r *PhysicalHostReconciler) order(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) actuator.Order {
 	name, bmc, all := client.ObjectKeyFromObject(host), r.BMC(host), r.BMC(&v1beta1.PhysicalHost{})
-	return r.Actuator.Submit(actuator.Order{
+	return actuator.Order{
 		Host: key(host), Namespace: host.Namespace, Action: d.Action, Class: classOf(g.facts), ClaimID: g.brief.ClaimID,
 		Group:    config.VendorOf(vendorOf(host)),
 		Cooldown: unlike(all.Cooldown, bmc.Cooldown), Timeout: unlike(all.OperationTimeout, bmc.OperationTimeout),
@@ -116,7 +120,7 @@ func (r *PhysicalHostReconciler) submit(host *v1beta1.PhysicalHost, g *gathered,
 			}
 			return again.brief, nil
 		},
-	})
+	}
 }
 
 // unlike is 0 for what is the same for all hosts: the gate then follows the live setting, also for what waits in it already.

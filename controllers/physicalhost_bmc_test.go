@@ -186,6 +186,35 @@ func TestBackOffIsVisible(t *testing.T) {
 	}
 }
 
+// A wish that the gate has no room for is shown with the host, and handed to it again.
+func TestARefusedWishIsReported(t *testing.T) {
+	full, g := bmcqueue.Ticket{Reason: bmcqueue.ReasonFull, RetryAfter: 15 * time.Second}, &gathered{now: epoch}
+	g.submitted(epoch, provision.Insert, full)
+	if len(g.deadlines) != 1 || !g.deadlines[0].Equal(epoch.Add(15*time.Second)) {
+		t.Errorf("looked at again at %v", g.deadlines)
+	}
+	h := claimedHost()
+	reportOperation(&h.Status, bmcqueue.Status{State: bmcqueue.StateIdle}, g)
+	op := h.Status.Operation
+	if op == nil || op.Kind != string(provision.Insert) || op.Phase != "Refused" || !strings.Contains(op.LastError, "provisioning.maxQueueSize") {
+		t.Fatalf("%+v", op)
+	}
+	hostConditions(h, g, provision.Decision{State: provision.Provisioning})
+	if c := conditions.Get(h, v1beta1.ReadyCondition); c.Reason != v1beta1.ReasonOperationFailing || !strings.Contains(c.Message, "queue") {
+		t.Errorf("Ready says %+v", c)
+	}
+	was := op.DeepCopy()
+	g.now = epoch.Add(time.Minute)
+	if reportOperation(&h.Status, bmcqueue.Status{State: bmcqueue.StateIdle}, g); *h.Status.Operation != *was || h.Status.NextAttempt != nil {
+		t.Errorf("written again for nothing: %+v", h.Status.Operation)
+	}
+	g = &gathered{}
+	g.submitted(epoch, provision.Insert, bmcqueue.Ticket{Accepted: true, Reason: bmcqueue.ReasonQueued})
+	if reportOperation(&h.Status, bmcqueue.Status{State: bmcqueue.StateIdle}, g); h.Status.Operation != nil {
+		t.Errorf("still shown: %+v", h.Status.Operation)
+	}
+}
+
 func goodReport() *v1beta1.BMCReport {
 	return &v1beta1.BMCReport{MediaSlots: []v1beta1.MediaSlot{{ID: "1", Types: []string{"CD"}, CanInsert: true}}, ResetTypes: []string{"On", "ForceOff"},
 		Capabilities: []string{redfish.CapabilityBootOnceCD}}

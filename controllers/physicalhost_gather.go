@@ -38,6 +38,10 @@ type gathered struct {
 	connected *connection
 	// fault in what a user wrote that keeps the BMC from being used.
 	fault *inputError
+	// refused is the wish that the gate had no room for; "" if none.
+	refused provision.Action
+	// now is when the status is written.
+	now time.Time
 	// contentReason and contentMessage say what the boot media wait for.
 	contentReason, contentMessage string
 	// image is what Prepare said, for the grant.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/actuator"
+	"github.com/beskar7/beskar7/pkg/provision"
 )
 
 // How long a BMC is left alone after a change is what the vendor table says of the row that the driver chose, or the owner's word.
@@ -19,6 +20,9 @@ func TestRestOfAHost(t *testing.T) {
 	host.Status.BMC = &v1beta1.BMCReport{Vendor: "fujitsu-irmc"}
 	if got := restOf(host); got != (actuator.Rest{AfterEject: 2 * time.Second, AfterInsert: 20 * time.Second}) {
 		t.Errorf("of the table: %+v", got)
+	}
+	if got := newRig(t).host.order(host, &gathered{}, provision.Decision{}).Rest; got.AfterInsert != 20*time.Second {
+		t.Errorf("an operation is told %+v", got)
 	}
 	host.Spec.RedfishConnection.Tuning = &v1beta1.Tuning{SettleTime: &metav1.Duration{Duration: 3 * time.Second}}
 	if got, all := restOf(host), 3*time.Second; got != (actuator.Rest{AfterEject: all, AfterInsert: all, AfterPower: all}) {

@@ -38,6 +38,7 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 		s.Power = string(g.facts.Power)
 	}
 	reportInventory(s, g.observation)
+	g.now = now.Time
 	g.queue = r.Actuator.Status(key(host))
 	reportOperation(s, g.queue, g)
 	r.reportTenancy(host, g, now)
@@ -109,6 +110,15 @@ func learnedOf(host *v1beta1.PhysicalHost) redfish.Learned {
 func reportOperation(s *v1beta1.PhysicalHostStatus, q bmcqueue.Status, g *gathered) {
 	before := s.Operation
 	s.Operation, s.Attempts, s.NextAttempt = nil, 0, nil
+	if g.refused != "" {
+		// Without the time of the next try: it would be written every few seconds, for as many hosts as there is no room for.
+		s.Operation = &v1beta1.HostOperation{Kind: string(g.refused), Phase: "Refused", Since: metav1.NewTime(g.now),
+			LastError: "the queue of BMC operations is full (provisioning.maxQueueSize), and what waits in it is as urgent"}
+		if before != nil && before.Kind == s.Operation.Kind && before.Phase == s.Operation.Phase {
+			s.Operation.Since = before.Since
+		}
+		return
+	}
 	if g.fault != nil || (q.State == bmcqueue.StateIdle && q.Kind == "") {
 		return
 	}

@@ -121,7 +121,7 @@ type BootRecord struct {
 type HostOperation struct {
 	// kind of operation, such as InsertMedia.
 	Kind string `json:"kind"`
-	// phase is Waiting, Running, Settling, BackingOff or Parked.
+	// phase is InProgress, BackingOff, Parked, or Refused while the queue has no room for it.
 	// +optional
 	Phase string `json:"phase,omitempty"`
 	// since when.
