@@ -245,6 +245,7 @@ var errNotEnrolled = errors.New("the host did not become available before the fa
 // lived is a whole life under a fault: what became of provisioning and of the release under it, and what is wrong.
 type lived struct {
 	persona, fault     string
+	under              trial
 	provision, release ending
 	broken             []string
 }
@@ -252,7 +253,7 @@ type lived struct {
 // live leads a host through claim and release; the fault strikes at both, and ends when a part of it is stuck. After that the
 // host must find its way without help, but for a person's retry where the log-in was refused.
 func (s *site) live(ctx context.Context, name, persona string, fault trial, want [2]string) (out lived) {
-	out = lived{persona: persona, fault: fault.name}
+	out = lived{persona: persona, fault: fault.name, under: fault}
 	l, end, err := s.newLife(ctx, name, persona, fault)
 	if err != nil {
 		out.broken = append(out.broken, err.Error())

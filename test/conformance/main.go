@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -17,13 +19,19 @@ import (
 	"github.com/beskar7/beskar7/pkg/redfish/redfishtest"
 )
 
+// part is what of the lives is led.
+type part struct{ persona, fault string }
+
 func main() {
+	var of part
+	flag.StringVar(&of.persona, "persona", "", "only lives of this persona, and nothing else")
+	flag.StringVar(&of.fault, "fault", "", "only lives under this fault, and nothing else")
 	check := flag.Bool("check", false, "write nothing")
 	docs := flag.String("docs", filepath.Join("..", "docs", "hardware.md"), "where the generated page goes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	bad, err := run(ctx, *check, *docs)
+	bad, err := run(ctx, of, *check, *docs)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		os.Exit(1)
@@ -34,7 +42,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, check bool, docs string) (bad int, err error) {
+func run(ctx context.Context, of part, check bool, docs string) (bad int, err error) {
 	if address := os.Getenv("BESKAR7_BMC_ADDRESS"); address != "" {
 		return dryRun(ctx, redfish.Target{Address: address, Username: os.Getenv("BESKAR7_BMC_USERNAME"),
 			Password: redfish.Password(os.Getenv("BESKAR7_BMC_PASSWORD")), InsecureSkipVerify: os.Getenv("BESKAR7_BMC_INSECURE") == "true"})
@@ -45,11 +53,14 @@ func run(ctx context.Context, check bool, docs string) (bad int, err error) {
 		return 0, err
 	}
 	defer site.close()
+	if of != (part{}) {
+		return showLives(site.lives(ctx, of)), nil
+	}
 	personas := site.personas(ctx)
 	bad += show("Personas", personas)
 	faults := site.faults(ctx)
 	bad += show("Faults of the generic persona", faults)
-	lives := site.lives(ctx)
+	lives := site.lives(ctx, of)
 	bad += showLives(lives)
 	fmt.Printf("\n%d cells in %v\n", len(personas)+len(faults)+2*len(lives), time.Since(began).Round(time.Second))
 	if check {
@@ -97,17 +108,31 @@ func show(title string, cells []cell) (bad int) {
 	return bad
 }
 
-// showLives prints those lives that were not as they must be, and counts them.
+// showLives prints a line for each fault with how the lives under it came out, and those in full that were not as they must be.
 func showLives(lives []lived) (bad int) {
-	fmt.Printf("\nLives: every persona under every fault\n\n")
-	table := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	fmt.Printf("\nLives: every persona under every fault, provisioning and release\n\n")
+	byFault, faults := map[string]map[string]int{}, []string{}
 	for _, l := range lives {
-		mark := "ok"
-		if len(l.broken) > 0 {
-			mark = "BAD"
-			bad++
+		name := cmp.Or(l.fault, "no fault")
+		if byFault[name] == nil {
+			byFault[name], faults = map[string]int{}, append(faults, name)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", mark, l.persona, l.fault, l.provision.word, l.release.word, line(append([]string{l.provision.message, l.release.message}, l.broken...)))
+		byFault[name][l.provision.word+", "+l.release.word]++
+	}
+	slices.Sort(faults)
+	table := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+	for _, name := range slices.Compact(faults) {
+		var came []string
+		for _, words := range slices.Sorted(maps.Keys(byFault[name])) {
+			came = append(came, fmt.Sprintf("%d× %s", byFault[name][words], words))
+		}
+		fmt.Fprintf(table, "%s\t%s\n", name, strings.Join(came, "; "))
+	}
+	for _, l := range lives {
+		if len(l.broken) > 0 {
+			bad++
+			fmt.Fprintf(table, "BAD\t%s\t%s\t%s\t%s\t%s\n", l.persona, l.fault, l.provision.word, l.release.word, line(append([]string{l.provision.message, l.release.message}, l.broken...)))
+		}
 	}
 	_ = table.Flush()
 	return bad

@@ -23,7 +23,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 		t.Setenv("BESKAR7_BMC_PASSWORD", b.Password())
 		t.Setenv("BESKAR7_BMC_INSECURE", "true")
 		before := b.State()
-		if bad, err := run(t.Context(), false, t.TempDir()+"/not-written.md"); err != nil || bad > 0 {
+		if bad, err := run(t.Context(), part{}, false, t.TempDir()+"/not-written.md"); err != nil || bad > 0 {
 			t.Errorf("%s: %d cells are bad, %v", persona, bad, err)
 		}
 		reads := 0
@@ -59,7 +59,7 @@ func TestADryRunTellsWhatIsWrong(t *testing.T) {
 	t.Setenv("BESKAR7_BMC_USERNAME", b.Username())
 	t.Setenv("BESKAR7_BMC_PASSWORD", "wrong")
 	t.Setenv("BESKAR7_BMC_INSECURE", "true")
-	if bad, err := run(t.Context(), false, ""); err != nil || bad != 1 {
+	if bad, err := run(t.Context(), part{}, false, ""); err != nil || bad != 1 {
 		t.Errorf("%d cells are bad, %v", bad, err)
 	}
 	if n := b.Requests().Unauthorized; n != 1 {

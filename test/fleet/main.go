@@ -39,9 +39,11 @@ const (
 
 // report is what one run showed.
 type report struct {
-	Name                   string
-	BMCs, Dead, Cap        int
-	Seconds, BoundSeconds  float64
+	Name                  string
+	BMCs, Dead, Cap       int
+	Seconds, BoundSeconds float64
+	// AnswerSeconds is what an answer took on the average: more than the configured latency by what this machine is busy.
+	AnswerSeconds          float64
 	Requests               int
 	MaxInFlight, MaxPerBMC int
 	TooClose, Overlaps     int
@@ -157,8 +159,8 @@ func run(name string, n, dead, limit int) *report {
 	drive(servers, n-dead, limit)
 	r.Seconds = time.Since(began).Seconds()
 	r.judge(fleet, began, limit)
-	fmt.Printf("%-20s %d BMCs, %d dead, cap %d: %.1f s (bound %.1f s), %d requests, at most %d in flight and %d on one BMC, %d changes within a cooldown\n",
-		name, n, dead, limit, r.Seconds, r.BoundSeconds, r.Requests, r.MaxInFlight, r.MaxPerBMC, r.TooClose)
+	fmt.Printf("%-20s %d BMCs, %d dead, cap %d: %.1f s, %.3f of the bound of %.1f s; %d requests, answered in %.0f ms of %.0f, at most %d in flight and %d on one BMC, %d changes within a cooldown\n",
+		name, n, dead, limit, r.Seconds, r.Seconds/r.BoundSeconds, r.BoundSeconds, r.Requests, 1000*r.AnswerSeconds, 1000*latency.Seconds(), r.MaxInFlight, r.MaxPerBMC, r.TooClose)
 	return r
 }
 
@@ -227,12 +229,16 @@ func failed(err error) bmcqueue.Result {
 func (r *report) judge(fleet *emulator.Fleet, began time.Time, limit int) {
 	verdict := fleet.Judge(cooldown, began)
 	r.MaxInFlight, r.MaxPerBMC, r.TooClose, r.Overlaps = verdict.MaxInFlight, verdict.MaxPerBMC, len(verdict.TooClose), len(verdict.Overlaps)
-	longest := 0
+	longest, answers := 0, time.Duration(0)
 	for _, b := range fleet.BMCs() {
-		n := len(b.RequestLog())
-		r.Requests += n
-		longest = max(longest, n)
+		requests := b.RequestLog()
+		for _, q := range requests {
+			answers += q.End.Sub(q.Start)
+		}
+		r.Requests += len(requests)
+		longest = max(longest, len(requests))
 	}
+	r.AnswerSeconds = answers.Seconds() / float64(max(r.Requests, 1))
 	lane := time.Duration(longest)*latency + (operations-1)*cooldown
 	r.BoundSeconds = max(float64(r.Requests)*latency.Seconds()/float64(min(limit, workerLimit)), lane.Seconds())
 	r.limit(r.MaxInFlight <= limit, "%d requests in flight, and the cap is %d", r.MaxInFlight, limit)
