@@ -140,15 +140,12 @@ func (s *story) failOver(replicas []*controlplane.Provider) {
 	s.rolledOut(3)
 }
 
-// doubled says of each server's own record where two requests met, or a change began within the cooldown of another.
+// doubled says where, by each server's own record, a change began within the cooldown of another. That no two requests met is the
+// witness's to judge, which knows that log-outs may.
 func (s *story) doubled(cooldown time.Duration) (found []string) {
 	for _, b := range s.servers() {
-		r := b.Requests()
-		if r.MaxInFlight > 1 {
-			found = append(found, fmt.Sprintf("server %s had %d requests at a time", b.Name(), r.MaxInFlight))
-		}
 		last := time.Time{}
-		for _, c := range r.Changes {
+		for _, c := range b.Requests().Changes {
 			if c.Session || c.Login {
 				continue
 			}
