@@ -31,7 +31,9 @@ func defaultClient() *http.Client {
 		TLSHandshakeTimeout:   15 * time.Second,
 		ResponseHeaderTimeout: stall,
 		MaxIdleConnsPerHost:   16,
-		IdleConnTimeout:       90 * time.Second,
+		// An image is read in large pieces; the usual 4 KiB would only delay them.
+		ReadBufferSize:  bufferBytes / 4,
+		IdleConnTimeout: 90 * time.Second,
 	}}
 }
 

@@ -298,3 +298,11 @@ func (r *rig) get(t testing.TB, method, u string, header ...string) answer {
 	body, err := io.ReadAll(resp.Body)
 	return answer{resp.StatusCode, resp.Header, body, err}
 }
+
+// newLocal serves a handler until the test ends, and gives its URL.
+func newLocal(t testing.TB, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}

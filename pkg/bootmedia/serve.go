@@ -116,51 +116,6 @@ func (s *Server) takeStream(r *http.Request) bool {
 	return false
 }
 
-// recorder counts what is sent. It passes ReadFrom on, so that the connection's
-// own copying (sendfile, pooled buffers) is kept.
-type recorder struct {
-	http.ResponseWriter
-	status int
-	bytes  int64
-}
-
-func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 {
-		r.status = status
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	n, err := r.ResponseWriter.Write(p)
-	r.bytes += int64(n)
-	return n, err
-}
-
-// copyBytes is the buffer of one stream where the connection has no better way.
-const copyBytes = 32 << 10
-
-func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	var n int64
-	var err error
-	if to, ok := r.ResponseWriter.(io.ReaderFrom); ok {
-		n, err = to.ReadFrom(src)
-	} else {
-		n, err = io.CopyBuffer(struct{ io.Writer }{r.ResponseWriter}, src, make([]byte, copyBytes))
-	}
-	r.bytes += n
-	return n, err
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
 // hintRanges reads a Range header as net/http will, so that only the bytes that
 // are sent are fetched. It is a hint: what it does not understand, it leaves out.
 func hintRanges(header string, size int64) [][2]int64 {

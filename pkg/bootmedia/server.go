@@ -1,6 +1,7 @@
 package bootmedia
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -18,7 +19,7 @@ const (
 	// missRate and missBurst bound what misses cost in log lines and open
 	// connections. A valid token is never held up by them.
 	missRate, missBurst = 5, 50
-	// defaultStreams: one stream holds one 32 KiB buffer and two connections.
+	// defaultStreams: one stream holds one 128 KiB buffer and two connections.
 	defaultStreams = 128
 	// streamWait is how long a BMC waits for a free stream before it is told
 	// to come back: shorter than the patience of the BMCs we know of (15 s).
@@ -155,10 +156,7 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	grant, err := s.source.Grant(r.Context(), token.Hash())
-	if err == nil && !grant.Expires.IsZero() && !s.now().Before(grant.Expires) {
-		err = ErrUnknown
-	}
+	grant, err := s.granted(r.Context(), token)
 	switch {
 	case errors.Is(err, ErrUnknown):
 		s.miss(w, file)
@@ -168,7 +166,7 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 		unavailable(w, "try again")
 		return
 	}
-	rec := &recorder{ResponseWriter: w}
+	rec := &recorder{ResponseWriter: w, still: s.stillGranted(r.Context(), token)}
 	switch file {
 	case configFile:
 		err = s.serveConfig(rec, r, grant, token)
@@ -177,7 +175,17 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 	default:
 		err = s.serveBoot(rec, r, grant)
 	}
+	err = cmp.Or(err, rec.ended)
 	s.access(r, rec, grant.Host, file, err)
+}
+
+// granted is what a token stands for now; ErrUnknown when it is expired, too.
+func (s *Server) granted(ctx context.Context, token Token) (Grant, error) {
+	grant, err := s.source.Grant(ctx, token.Hash())
+	if err == nil && !grant.Expires.IsZero() && !s.now().Before(grant.Expires) {
+		err = ErrUnknown
+	}
+	return grant, err
 }
 
 func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request, g Grant, token Token) error {
