@@ -2,7 +2,6 @@ package bootmedia
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,8 +28,8 @@ func (s *Server) serveBoot(w *recorder, r *http.Request, g Grant) error {
 	if g.Content.Checksum == "" {
 		return s.serveStream(w, r, g)
 	}
-	file, err := s.openImage(w, g)
-	if file == nil {
+	file, err := s.openImage(g)
+	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
@@ -38,17 +37,11 @@ func (s *Server) serveBoot(w *recorder, r *http.Request, g Grant) error {
 	return nil
 }
 
-// openImage opens the verified image; nil when it is not there, which was
-// answered then.
-func (s *Server) openImage(w http.ResponseWriter, g Grant) (*cachedFile, error) {
+// openImage opens the verified image; a coldError when it is not here.
+func (s *Server) openImage(g Grant) (*cachedFile, error) {
 	file, err := s.openCached(g.Content.ImageURL, g.Content.Checksum)
-	if errors.Is(err, errNotReady) {
-		unavailable(w, "the image is being fetched; try again")
-		return nil, nil
-	}
 	if err != nil {
-		unavailable(w, "the image cannot be fetched; try again")
-		return nil, err
+		return nil, &coldError{err}
 	}
 	return file, nil
 }

@@ -40,6 +40,10 @@ type Server struct {
 	suppressed atomic.Int64 // misses not logged since the last one that was
 	streams    chan struct{}
 
+	peers      func(context.Context) []string
+	peerClient *http.Client
+	warm       atomic.Pointer[string] // the peer that had an image last
+
 	cache    *cache
 	probes   *probes
 	overlays *overlays
@@ -52,7 +56,7 @@ type Server struct {
 }
 
 // waits are time limits that tests shorten.
-type waits struct{ resume, reader, report time.Duration }
+type waits struct{ resume, reader, report, cold, again time.Duration }
 
 // New makes a server. It starts nothing; Prepare and requests start downloads.
 func New(o Options) *Server {
@@ -74,10 +78,17 @@ func New(o Options) *Server {
 	if o.StreamFailed == nil {
 		o.StreamFailed = func(string, string, error) {}
 	}
+	if o.Peers == nil {
+		o.Peers = func(context.Context) []string { return nil }
+	}
+	if o.PeerClient == nil {
+		o.PeerClient = http.DefaultClient
+	}
 	s := &Server{
 		source: o.Source, recorder: o.Recorder, client: imageClient(o.Client), log: o.Log, now: o.Now, failed: o.StreamFailed,
+		peers: o.Peers, peerClient: imageClient(o.PeerClient),
 		misses: rate.NewLimiter(missRate, missBurst), streams: make(chan struct{}, o.MaxStreams),
-		waits: waits{resume: resumePause, reader: readerStall, report: reportWait},
+		waits: waits{resume: resumePause, reader: readerStall, report: reportWait, cold: coldWait, again: coldAgain},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cache = newCache(o.CacheDir, o.CacheBytes, o.Now)
@@ -167,14 +178,15 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 		return
 	}
 	rec := &recorder{ResponseWriter: w, still: s.stillGranted(r.Context(), token)}
-	switch file {
-	case configFile:
-		err = s.serveConfig(rec, r, grant, token)
-	case composedFile:
-		err = s.serveComposed(rec, r, grant, token)
-	default:
-		err = s.serveBoot(rec, r, grant)
-	}
+	err = s.warmly(rec, r, mediumURL("", token, file), func() error {
+		switch file {
+		case configFile:
+			return s.serveConfig(rec, r, grant, token)
+		case composedFile:
+			return s.serveComposed(rec, r, grant, token)
+		}
+		return s.serveBoot(rec, r, grant)
+	})
 	err = cmp.Or(err, rec.ended)
 	s.access(r, rec, grant.Host, file, err)
 }
@@ -196,8 +208,7 @@ func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request, g Grant, to
 	c := contentFor(g, token)
 	var err error
 	if c.Looks, err = s.looksFor(r.Context(), c); err != nil {
-		unavailable(w, "the image cannot be looked into; try again")
-		return err
+		return &coldError{err}
 	}
 	d, err := ConfigDrive(c)
 	if err != nil {
