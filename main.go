@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -393,6 +394,10 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
 		}
 	})
+	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), Media: server, Clock: clock.RealClock{}}
+	if err := errors.Join(p.mgr.Add(everywhere{warmth.Run}), p.mgr.AddReadyzCheck("media", warmth.Ready)); err != nil {
+		return nil, err
+	}
 	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
 		defer server.Close()
 		return p.serveMedia(ctx, controllers.CountMedia(server.Handler(), p.metrics))
@@ -400,7 +405,9 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 }
 
 func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
-	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")}
+	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
+	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media"),
+		Peers: peers.URLs, PeerClient: controllers.PeerClient(p.settings.Media.CertDir)}
 }
 
 // serveMedia serves until the context ends: over https with certificates that are read again when they change, or, without
@@ -442,11 +449,14 @@ func (p *parts) mediaURL() string {
 	if err != nil || p.settings.Pod.IP == "" {
 		return ""
 	}
-	scheme := "http"
+	return p.mediaScheme() + "://" + net.JoinHostPort(p.settings.Pod.IP, port)
+}
+
+func (p *parts) mediaScheme() string {
 	if p.settings.Media.CertDir != "" {
-		scheme = "https"
+		return "https"
 	}
-	return scheme + "://" + net.JoinHostPort(p.settings.Pod.IP, port)
+	return "http"
 }
 
 func (p *parts) phoneHomeURL() string {
