@@ -131,7 +131,7 @@ mutants: ## Take each guard of the claims away once, and see a test fail for it
 	cd test && go run ./mutants
 
 bench: ## Budgets and benchmarks: choosing a host, the BMC gate, media, requests per host
-	go test -count=1 -tags budget -run TestBudget -v ./pkg/hostselection
+	go test -count=1 -tags budget -run TestBudget -v ./pkg/hostselection ./pkg/bootmedia
 	go test -run '^$$' -bench . -benchtime 200ms ./pkg/hostselection ./pkg/coordinator/bmcqueue ./pkg/bootmedia
 	cd test && go test -count=1 -v -run Budget ./integration
 

@@ -4,10 +4,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -28,7 +28,6 @@ import (
 	"sigs.k8s.io/cluster-api/controllers/remote"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -403,45 +402,22 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
 		}
 	})
+	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), Media: server, Clock: clock.RealClock{}}
+	if err := errors.Join(p.mgr.Add(everywhere{warmth.Run}), p.mgr.AddReadyzCheck("media", warmth.Ready)); err != nil {
+		return nil, err
+	}
 	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
 		defer server.Close()
-		return p.serveMedia(ctx, controllers.CountMedia(server.Handler(), p.metrics))
+		door := controllers.MediaDoor{Address: p.settings.Media.BindAddress, CertDir: p.settings.Media.CertDir, TLS: tlsOptions(p.settings.TLS)}
+		return door.Serve(ctx, controllers.CountMedia(server.Handler(), p.metrics))
 	}})
 }
 
 func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
+	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
 	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media"),
-		StreamFailed: p.streams.Report(p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid)}
-}
-
-// serveMedia serves until the context ends: over https with certificates that are read again when they change, or, without
-// --media-cert-dir, over http for hosts that consent to it.
-func (p *parts) serveMedia(ctx context.Context, handler http.Handler) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.settings.Media.BindAddress)
-	if err != nil {
-		return fmt.Errorf("listen for media: %w", err)
-	}
-	if dir := p.settings.Media.CertDir; dir != "" {
-		certs, err := certwatcher.New(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
-		if err != nil {
-			return fmt.Errorf("read the media certificate: %w", err)
-		}
-		go func() { _ = certs.Start(ctx) }()
-		options := &tls.Config{GetCertificate: certs.GetCertificate} //nolint:gosec // the setting has a least version
-		tlsOptions(p.settings.TLS)(options)
-		listener = tls.NewListener(listener, options)
-	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
-	go func() {
-		<-ctx.Done()
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = server.Shutdown(closing)
-	}()
-	if err := server.Serve(listener); err != nil && err != http.ErrServerClosed { //nolint:errorlint // Serve returns it bare
-		return fmt.Errorf("serve media: %w", err)
-	}
-	return nil
+		StreamFailed: p.streams.Report(p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid),
+		Peers:        peers.URLs, PeerClient: controllers.PeerClient(p.settings.Media.CertDir)}
 }
 
 // mediaURL is what BMCs are given: as set, else this Pod's own address.
@@ -453,11 +429,14 @@ func (p *parts) mediaURL() string {
 	if err != nil || p.settings.Pod.IP == "" {
 		return ""
 	}
-	scheme := "http"
+	return p.mediaScheme() + "://" + net.JoinHostPort(p.settings.Pod.IP, port)
+}
+
+func (p *parts) mediaScheme() string {
 	if p.settings.Media.CertDir != "" {
-		scheme = "https"
+		return "https"
 	}
-	return scheme + "://" + net.JoinHostPort(p.settings.Pod.IP, port)
+	return "http"
 }
 
 func (p *parts) phoneHomeURL() string {

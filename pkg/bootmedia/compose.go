@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 )
 
@@ -364,9 +365,7 @@ func (c *composer) finish(tag string) (*overlay, error) {
 // apply puts the parts that fall into p, which is at off of the medium, over it.
 func (o *overlay) apply(p []byte, off int64) {
 	end := off + int64(len(p))
-	i, _ := slices.BinarySearchFunc(o.parts, off, func(q part, at int64) int {
-		return cmp.Compare(q.off+int64(len(q.data)), at+1)
-	})
+	i, _ := slices.BinarySearchFunc(o.parts, off, partEndsBehind)
 	for ; i < len(o.parts) && o.parts[i].off < end; i++ {
 		q := o.parts[i]
 		from, to := max(off, q.off), min(end, q.off+int64(len(q.data)))
@@ -423,3 +422,28 @@ func (c *composed) Read(p []byte) (int, error) {
 	c.off += int64(n)
 	return n, nil
 }
+
+// straight is the file that the next bytes of the medium stand in as they are,
+// at the place where they begin, and how many of them do; nil where they come
+// from elsewhere or are too few to be worth it, and then how many are to be read.
+func (c *composed) straight(most int64) (*os.File, int64) {
+	file, ok := c.base.(*cachedFile)
+	if !ok || c.off >= c.over.base {
+		return nil, most
+	}
+	i, _ := slices.BinarySearchFunc(c.over.parts, c.off, partEndsBehind)
+	end := min(c.over.base, c.off+most)
+	if i < len(c.over.parts) {
+		q := c.over.parts[i]
+		if end = min(end, max(q.off, c.off)); end-c.off < straightBytes {
+			return nil, min(most, max(q.off+int64(len(q.data))-c.off, straightBytes))
+		}
+	}
+	if _, err := file.Seek(c.off, io.SeekStart); err != nil {
+		return nil, most // reading will say the same
+	}
+	return file.File, end - c.off
+}
+
+// partEndsBehind orders parts for a search of the first that ends behind a place.
+func partEndsBehind(q part, at int64) int { return cmp.Compare(q.off+int64(len(q.data)), at+1) }

@@ -34,8 +34,8 @@ func (s *Server) serveComposed(w *recorder, r *http.Request, g Grant, token Toke
 	if c.Checksum == "" {
 		return s.streamComposed(w, r, g, c)
 	}
-	file, err := s.openImage(w, g)
-	if file == nil {
+	file, err := s.openImage(g)
+	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()

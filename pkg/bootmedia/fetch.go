@@ -31,7 +31,9 @@ func defaultClient() *http.Client {
 		TLSHandshakeTimeout:   15 * time.Second,
 		ResponseHeaderTimeout: stall,
 		MaxIdleConnsPerHost:   16,
-		IdleConnTimeout:       90 * time.Second,
+		// An image is read in large pieces; the usual 4 KiB would only delay them.
+		ReadBufferSize:  bufferBytes / 4,
+		IdleConnTimeout: 90 * time.Second,
 	}}
 }
 
@@ -86,14 +88,14 @@ func get(ctx context.Context, client *http.Client, imageURL string, header http.
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &watched{body: resp.Body, ctx: ctx, cancel: cancel, timer: timer}
+	resp.Body = &watched{body: resp.Body, ctx: ctx, cancel: cancel, timer: timer, stall: stall}
 	return resp, nil
 }
 
 // plainError strips the URL from a client's error and names a stall as such.
 func plainError(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errStalled) {
-		return errStalled
+	if cause := context.Cause(ctx); errors.Is(cause, errStalled) || errors.Is(cause, errPeerSilent) {
+		return cause
 	}
 	for {
 		wrapped, ok := errors.AsType[*url.Error](err)
@@ -111,10 +113,11 @@ type watched struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
+	stall  time.Duration
 }
 
 func (w *watched) Read(p []byte) (int, error) {
-	w.timer.Reset(stall)
+	w.timer.Reset(w.stall)
 	n, err := w.body.Read(p)
 	w.timer.Stop()
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -3,9 +3,7 @@ package bootmedia
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -158,33 +156,4 @@ func FuzzRange(f *testing.F) {
 			t.Fatalf("%q: bodies differ", header)
 		}
 	})
-}
-
-func BenchmarkStreaming(b *testing.B) {
-	image := testImage(32<<20, 1)
-	r := newRig(b, image)
-	files := httptest.NewServer(http.FileServer(http.Dir(r.cache.dir)))
-	b.Cleanup(files.Close)
-	cached, streamed := BootURL(r.web.URL, r.grant(b, sha256Of(image))), BootURL(r.web.URL, r.grant(b, ""))
-	sum, err := parseChecksum(sha256Of(image))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for name, u := range map[string]string{"fileserver": files.URL + "/" + sum.name() + doneSuffix, "cached": cached, "streamed": streamed} {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(image)))
-			b.ReportAllocs()
-			for b.Loop() {
-				resp, err := http.Get(u)
-				if err != nil {
-					b.Fatal(err)
-				}
-				n, err := io.Copy(io.Discard, resp.Body)
-				_ = resp.Body.Close()
-				if err != nil || n != int64(len(image)) {
-					b.Fatalf("%d bytes, %v", n, err)
-				}
-			}
-		})
-	}
 }

@@ -231,6 +231,7 @@ func newRig(t testing.TB, image []byte, tune ...func(*Options)) *rig {
 	}
 	r.Server = New(o)
 	r.waits.resume = time.Millisecond
+	r.waits.cold, r.waits.again = 0, time.Millisecond
 	r.Notify(func(u string) { r.woken <- u })
 	r.web = httptest.NewServer(r.Handler())
 	t.Cleanup(func() { r.web.Close(); r.Close() })
@@ -297,4 +298,12 @@ func (r *rig) get(t testing.TB, method, u string, header ...string) answer {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	return answer{resp.StatusCode, resp.Header, body, err}
+}
+
+// newLocal serves a handler until the test ends, and gives its URL.
+func newLocal(t testing.TB, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
 }

@@ -2,7 +2,6 @@ package bootmedia
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,8 +28,8 @@ func (s *Server) serveBoot(w *recorder, r *http.Request, g Grant) error {
 	if g.Content.Checksum == "" {
 		return s.serveStream(w, r, g)
 	}
-	file, err := s.openImage(w, g)
-	if file == nil {
+	file, err := s.openImage(g)
+	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
@@ -38,17 +37,11 @@ func (s *Server) serveBoot(w *recorder, r *http.Request, g Grant) error {
 	return nil
 }
 
-// openImage opens the verified image; nil when it is not there, which was
-// answered then.
-func (s *Server) openImage(w http.ResponseWriter, g Grant) (*cachedFile, error) {
+// openImage opens the verified image; a coldError when it is not here.
+func (s *Server) openImage(g Grant) (*cachedFile, error) {
 	file, err := s.openCached(g.Content.ImageURL, g.Content.Checksum)
-	if errors.Is(err, errNotReady) {
-		unavailable(w, "the image is being fetched; try again")
-		return nil, nil
-	}
 	if err != nil {
-		unavailable(w, "the image cannot be fetched; try again")
-		return nil, err
+		return nil, &coldError{err}
 	}
 	return file, nil
 }
@@ -115,51 +108,6 @@ func (s *Server) takeStream(r *http.Request) bool {
 	}
 	return false
 }
-
-// recorder counts what is sent. It passes ReadFrom on, so that the connection's
-// own copying (sendfile, pooled buffers) is kept.
-type recorder struct {
-	http.ResponseWriter
-	status int
-	bytes  int64
-}
-
-func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 {
-		r.status = status
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	n, err := r.ResponseWriter.Write(p)
-	r.bytes += int64(n)
-	return n, err
-}
-
-// copyBytes is the buffer of one stream where the connection has no better way.
-const copyBytes = 32 << 10
-
-func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	var n int64
-	var err error
-	if to, ok := r.ResponseWriter.(io.ReaderFrom); ok {
-		n, err = to.ReadFrom(src)
-	} else {
-		n, err = io.CopyBuffer(struct{ io.Writer }{r.ResponseWriter}, src, make([]byte, copyBytes))
-	}
-	r.bytes += n
-	return n, err
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // hintRanges reads a Range header as net/http will, so that only the bytes that
 // are sent are fetched. It is a hint: what it does not understand, it leaves out.

@@ -1,6 +1,7 @@
 package bootmedia
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -18,7 +19,7 @@ const (
 	// missRate and missBurst bound what misses cost in log lines and open
 	// connections. A valid token is never held up by them.
 	missRate, missBurst = 5, 50
-	// defaultStreams: one stream holds one 32 KiB buffer and two connections.
+	// defaultStreams: one stream holds one 128 KiB buffer and two connections.
 	defaultStreams = 128
 	// streamWait is how long a BMC waits for a free stream before it is told
 	// to come back: shorter than the patience of the BMCs we know of (15 s).
@@ -39,6 +40,10 @@ type Server struct {
 	suppressed atomic.Int64 // misses not logged since the last one that was
 	streams    chan struct{}
 
+	peers      func(context.Context) []string
+	peerClient *http.Client
+	warm       atomic.Pointer[string] // the peer that had an image last
+
 	cache    *cache
 	probes   *probes
 	overlays *overlays
@@ -51,7 +56,7 @@ type Server struct {
 }
 
 // waits are time limits that tests shorten.
-type waits struct{ resume, reader, report time.Duration }
+type waits struct{ resume, reader, report, cold, again time.Duration }
 
 // New makes a server. It starts nothing; Prepare and requests start downloads.
 func New(o Options) *Server {
@@ -73,10 +78,17 @@ func New(o Options) *Server {
 	if o.StreamFailed == nil {
 		o.StreamFailed = func(string, string, error) {}
 	}
+	if o.Peers == nil {
+		o.Peers = func(context.Context) []string { return nil }
+	}
+	if o.PeerClient == nil {
+		o.PeerClient = http.DefaultClient
+	}
 	s := &Server{
 		source: o.Source, recorder: o.Recorder, client: imageClient(o.Client), log: o.Log, now: o.Now, failed: o.StreamFailed,
+		peers: o.Peers, peerClient: imageClient(o.PeerClient),
 		misses: rate.NewLimiter(missRate, missBurst), streams: make(chan struct{}, o.MaxStreams),
-		waits: waits{resume: resumePause, reader: readerStall, report: reportWait},
+		waits: waits{resume: resumePause, reader: readerStall, report: reportWait, cold: coldWait, again: coldAgain},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cache = newCache(o.CacheDir, o.CacheBytes, o.Now)
@@ -155,10 +167,7 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	grant, err := s.source.Grant(r.Context(), token.Hash())
-	if err == nil && !grant.Expires.IsZero() && !s.now().Before(grant.Expires) {
-		err = ErrUnknown
-	}
+	grant, err := s.granted(r.Context(), token)
 	switch {
 	case errors.Is(err, ErrUnknown):
 		s.miss(w, file)
@@ -168,16 +177,27 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 		unavailable(w, "try again")
 		return
 	}
-	rec := &recorder{ResponseWriter: w}
-	switch file {
-	case configFile:
-		err = s.serveConfig(rec, r, grant, token)
-	case composedFile:
-		err = s.serveComposed(rec, r, grant, token)
-	default:
-		err = s.serveBoot(rec, r, grant)
-	}
+	rec := &recorder{ResponseWriter: w, still: s.stillGranted(r.Context(), token)}
+	err = s.warmly(rec, r, mediumURL("", token, file), func() error {
+		switch file {
+		case configFile:
+			return s.serveConfig(rec, r, grant, token)
+		case composedFile:
+			return s.serveComposed(rec, r, grant, token)
+		}
+		return s.serveBoot(rec, r, grant)
+	})
+	err = cmp.Or(err, rec.ended)
 	s.access(r, rec, grant.Host, file, err)
+}
+
+// granted is what a token stands for now; ErrUnknown when it is expired, too.
+func (s *Server) granted(ctx context.Context, token Token) (Grant, error) {
+	grant, err := s.source.Grant(ctx, token.Hash())
+	if err == nil && !grant.Expires.IsZero() && !s.now().Before(grant.Expires) {
+		err = ErrUnknown
+	}
+	return grant, err
 }
 
 func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request, g Grant, token Token) error {
@@ -188,8 +208,7 @@ func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request, g Grant, to
 	c := contentFor(g, token)
 	var err error
 	if c.Looks, err = s.looksFor(r.Context(), c); err != nil {
-		unavailable(w, "the image cannot be looked into; try again")
-		return err
+		return &coldError{err}
 	}
 	d, err := ConfigDrive(c)
 	if err != nil {

@@ -186,6 +186,14 @@ type Options struct {
 	// MaxStreams bounds the requests to image servers that run at one time on
 	// behalf of BMCs. 0 means 128.
 	MaxStreams int
+	// Peers, when set, gives the base URLs under which the other replicas serve
+	// media. It is asked while an image is not here yet, as often as a BMC reads,
+	// so it answers from memory or keeps its answers for a while. A token is sent
+	// to whatever it names.
+	Peers func(ctx context.Context) []string
+	// PeerClient talks to Peers, and has to make sure that they are that; nil
+	// means http.DefaultClient.
+	PeerClient *http.Client
 	// StreamFailed, when set, is told of a streamed image that could not be
 	// served to a host, most of all because it changed since it was pinned.
 	StreamFailed func(host, imageURL string, err error)

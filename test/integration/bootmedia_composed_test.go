@@ -3,7 +3,9 @@ package integration
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"maps"
 	"net/http"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/diskfs/go-diskfs/backend/file"
 	diskiso "github.com/diskfs/go-diskfs/filesystem/iso9660"
+	"github.com/diskfs/go-diskfs/partition/gpt"
 
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 )
@@ -32,6 +35,9 @@ func baseFiles() map[string][]byte {
 	return files
 }
 
+// gptImage is made as current Ubuntu and Debian images are: its EFI system partition stands behind its files, in a GPT.
+const gptImage = "xorriso gpt"
+
 // baseImages are images by writers that are not ours: bootable ones, with Rock Ridge, with Joliet, with neither.
 func baseImages(t *testing.T) map[string][]byte {
 	t.Helper()
@@ -45,6 +51,7 @@ func baseImages(t *testing.T) map[string][]byte {
 	for name, args := range map[string][]string{
 		"xorriso rock ridge": append([]string{"-R"}, boot...), "xorriso both": append([]string{"-R", "-J", "-joliet-long"}, boot...),
 		"xorriso joliet": append([]string{"-J", "-joliet-long", "-iso-level", "3"}, boot...), "xorriso hybrid": append([]string{"-R", "-J", "-joliet-long", "-partition_offset", "16"}, boot...),
+		gptImage: append([]string{"-R", "-J", "-joliet-long", "-append_partition", "2", "0xef", filepath.Join(tree, "boot/loader.img"), "-appended_part_as_gpt"}, boot...),
 	} {
 		path := filepath.Join(t.TempDir(), "base.iso")
 		args = append([]string{"-as", "mkisofs", "-quiet", "-V", "BASE", "-o", path}, append(args, tree)...)
@@ -186,10 +193,58 @@ func TestComposedImageReaders(t *testing.T) {
 					t.Errorf("firmware saw\n%s\nand sees\n%s", a, b)
 				}
 			}
+			if name == gptImage {
+				checkGPT(t, path, int64(len(image)))
+			}
 			for reader, files := range seen {
 				checkComposed(t, reader, files, added, content.UserData)
 			}
 		})
+	}
+}
+
+// checkGPT: the medium is longer than its image, so the backup GPT is not at its end any more. Firmware and kernels look for it
+// where the primary one says, and use both only if their checksums hold: they do, and the partitions are those of the image.
+func checkGPT(t *testing.T, path string, imageBytes int64) {
+	t.Helper()
+	medium, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer medium.Close()
+	table, err := gpt.Read(file.New(medium, true), 512, 512)
+	if err != nil {
+		t.Fatalf("the partition table: %v", err)
+	}
+	found := false
+	for _, p := range table.Partitions {
+		if p.Type != gpt.EFISystemPartition {
+			continue
+		}
+		found = true
+		got, want := make([]byte, 4096), bytes.Repeat([]byte{0xEB}, 4096)
+		if _, err := medium.ReadAt(got, int64(p.Start)*512); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("what firmware boots from is not the image's own: %v", err)
+		}
+	}
+	if !found {
+		t.Error("the EFI system partition is not in the table")
+	}
+	header := make([]byte, 512)
+	if _, err := medium.ReadAt(header, 512); err != nil {
+		t.Fatal(err)
+	}
+	backup := int64(binary.LittleEndian.Uint64(header[32:])) * 512
+	if backup+512 > imageBytes {
+		t.Fatalf("the backup table is at %d, behind the image of %d bytes", backup, imageBytes)
+	}
+	if _, err := medium.ReadAt(header, backup); err != nil {
+		t.Fatal(err)
+	}
+	sum := binary.LittleEndian.Uint32(header[16:])
+	clear(header[16:20])
+	if string(header[:8]) != "EFI PART" || crc32.ChecksumIEEE(header[:92]) != sum {
+		t.Error("the backup table is damaged")
 	}
 }
 

@@ -1,0 +1,55 @@
+package controllers
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+)
+
+// MediaDoor is where media are served and phone-homes come in.
+type MediaDoor struct {
+	// Address to listen at, host:port.
+	Address string
+	// CertDir holds tls.crt and tls.key, which are read again when they change. Without it media are served over http, for
+	// hosts that consent to it.
+	CertDir string
+	// TLS sets what the settings say of versions and ciphers.
+	TLS func(*tls.Config)
+}
+
+// Serve serves until the context ends.
+func (d MediaDoor) Serve(ctx context.Context, handler http.Handler) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", d.Address)
+	if err != nil {
+		return fmt.Errorf("listen for media: %w", err)
+	}
+	if d.CertDir != "" {
+		certs, err := certwatcher.New(filepath.Join(d.CertDir, "tls.crt"), filepath.Join(d.CertDir, "tls.key"))
+		if err != nil {
+			_ = listener.Close()
+			return fmt.Errorf("read the media certificate: %w", err)
+		}
+		go func() { _ = certs.Start(ctx) }()
+		options := &tls.Config{GetCertificate: certs.GetCertificate} //nolint:gosec // the setting has a least version
+		d.TLS(options)
+		listener = tls.NewListener(listener, options)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
+	go func() {
+		<-ctx.Done()
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = server.Shutdown(closing)
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve media: %w", err)
+	}
+	return nil
+}
