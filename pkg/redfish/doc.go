@@ -27,8 +27,9 @@
 //
 // What it does not do: it does not read back what it changed (a success code is
 // advisory; the caller reads State or Slots and decides), it does not wait for
-// effects nor for settle times (TuningOf names them), it does not serialise
-// operations (bmcqueue does), and it knows nothing of Kubernetes.
+// effects nor for settle times (TuningOf names them; the actuator has the gate
+// park the BMC for them), it does not serialise operations (bmcqueue does), and it
+// knows nothing of Kubernetes.
 //
 // Vendor behaviour is data: the table in vendors_table.go. A row picks from closed
 // sets of forms (vendors.go); a new form is a constant and a function in the file

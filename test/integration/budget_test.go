@@ -49,6 +49,7 @@ type hostLoop struct {
 	hands    *actuator.Actuator
 	interval time.Duration
 	media    string
+	rest     actuator.Rest
 	wake     chan struct{}
 	// clock of the actuator stands still within a step, so that nothing depends on how fast this machine is.
 	clock *clocktesting.FakePassiveClock
@@ -126,7 +127,7 @@ func (l *hostLoop) reconcile() provision.Decision {
 		if b.Facts.Claim == provision.ClaimReleasing {
 			class = bmcqueue.ClassRelease
 		}
-		l.hands.Submit(actuator.Order{Host: budgetHost, Namespace: "ns", Action: d.Action, Class: class, ClaimID: b.ClaimID, Shutdown: time.Minute, Settle: time.Minute,
+		l.hands.Submit(actuator.Order{Host: budgetHost, Namespace: "ns", Action: d.Action, Class: class, ClaimID: b.ClaimID, Shutdown: time.Minute, Settle: time.Minute, Rest: l.rest,
 			Brief: func(context.Context) (actuator.Brief, error) { return l.facts(), nil }})
 	case d.Action == provision.MintGrant:
 		token, err := bootmedia.NewToken()

@@ -11,8 +11,9 @@
 //     min(WorkerCount, MaxConcurrentOps) are in flight in all. A run occupies its lane and its slot until its function
 //     returned, even past its timeout: what we cannot stop we do not overlap.
 //  2. Between the end of an operation that changed something and the start of the next that may, on one endpoint, lies
-//     the cooldown, or the rest that the first one's result asked for if that is longer. It parks the lane and holds no slot. Polls and read-only operations go on. After a hand-over the cooldown
-//     counts from then: the driver before may have begun it.
+//     the cooldown, or the rest that the first one's result asked for if that is longer. It parks the lane and holds no
+//     slot. Polls and read-only operations go on. After a hand-over the cooldown counts from then: the driver before may
+//     have begun it; a rest that it was asked for is not known.
 //  3. An accepted operation ends in an Outcome (succeeded, failed, superseded, displaced, withdrawn), or waits, or is
 //     lost with the process, after which its owner derives it again. Every ending but a withdrawal is told to Done.
 //  4. Nothing starts while the Fence is not valid. Lost, it cancels what runs within fenceEvery; back, it begins a quiet
