@@ -3,7 +3,6 @@ package redfish
 import (
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -213,32 +212,4 @@ func TestAnOverrideIsClearedAsAWholeWhereThatIsWanted(t *testing.T) {
 		t.Error(got)
 	}
 	must(t, b.SetBootOnce(t.Context(), BootCD))
-}
-
-// TestANewConnectionResumesTheOldOne: idle connections are closed soon, and a whole handshake takes some BMCs a second.
-func TestANewConnectionResumesTheOldOne(t *testing.T) {
-	s := newServer(t, httptest.NewTLSServer)
-	target := testTarget(s)
-	target.InsecureSkipVerify = true
-	b, p := connect(t, target)
-	var whole, resumed atomic.Int32
-	system := s.routes["GET /redfish/v1/Systems/1"]
-	s.on("GET /redfish/v1/Systems/1", func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS.DidResume {
-			resumed.Add(1)
-		} else {
-			whole.Add(1)
-		}
-		system(w, r)
-	})
-	for range 3 {
-		_, err := b.State(t.Context())
-		must(t, err)
-		for _, c := range p.conns {
-			c.transport.CloseIdleConnections()
-		}
-	}
-	if whole.Load() != 1 || resumed.Load() != 2 {
-		t.Errorf("%d readings on whole handshakes, %d on resumed ones", whole.Load(), resumed.Load())
-	}
 }

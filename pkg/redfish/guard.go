@@ -109,8 +109,7 @@ func newHTTPClient(endpoint string, transport http.RoundTripper) *http.Client {
 // tlsConfig: a fingerprint decides alone; else CA bundle, else system roots,
 // unless verification is switched off.
 func (t Target) tlsConfig(minVersion uint16) (*tls.Config, error) {
-	// Idle connections are closed soon and opened again with the next operation: a whole handshake takes some BMCs a second.
-	config := &tls.Config{MinVersion: minVersion, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	config := &tls.Config{MinVersion: minVersion} // no session cache: a resumed session would hide a certificate that was changed
 	pinned, err := t.fingerprint()
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ import (
 // The times of a life, in real time where nothing else is said.
 const (
 	lifeCooldown = 100 * time.Millisecond
-	// lifePhase is how long a host is given under a fault that it cannot get over, before it is said to wait.
+	// lifePhase is how long a host is given before it is said to wait, where nothing else tells that it is stuck.
 	lifePhase = 12 * time.Second
 	// lifeRecovery is how long it may take to get over a fault that has ended; a machine that is busy takes longer.
 	lifeRecovery = 2 * time.Minute
@@ -301,9 +301,9 @@ func (l *life) under(ctx context.Context, out *lived, fault trial, want string, 
 		l.strike(out, fault)
 	}
 	l.change(ask)
-	limit := lifePhase
-	if accepts(want, done) {
-		limit = lifeRecovery
+	limit := lifeRecovery
+	if accepts(want, waits) && !accepts(want, done) {
+		limit = lifePhase
 	}
 	came := l.until(ctx, limit, !accepts(want, done), wanted)
 	if l.secretIn(came.message) {

@@ -157,7 +157,7 @@ func (s *site) lives(ctx context.Context, of part) []lived {
 			}
 		}
 		if len(c.broken) > 0 { // at once: the table comes minutes later
-			fmt.Fprintf(os.Stderr, "conformance: %s, %s: %s\n", persona, cmp.Or(fault.name, "no fault"), line(c.broken))
+			fmt.Fprintf(os.Stderr, "conformance: %s, %s: %s, %s: %s\n", persona, cmp.Or(fault.name, "no fault"), c.provision.word, c.release.word, line(c.broken))
 		}
 		cells[i] = c
 	})

@@ -32,16 +32,22 @@ func TestIdleMemoryBudget(t *testing.T) {
 		}
 		targets = append(targets, target(fleet, b))
 	}
-	held, letGo := restingFleet(t, targets)
-	with := heapAlive()
-	runtime.KeepAlive(held)
-	held = nil
-	letGo()
+	with := resting(t, targets)
 	per := (with - heapAlive()) / bmcs
 	t.Logf("memory per idle BMC: %d bytes of gate, actuator and driver, of %d", per, budgetMemory)
 	if per > budgetMemory {
 		t.Errorf("an idle BMC costs %d bytes, the budget is %d", per, budgetMemory)
 	}
+}
+
+// resting is the heap with all BMCs at rest; they are let go of when it returns.
+func resting(t *testing.T, targets []redfish.Target) int64 {
+	t.Helper()
+	held, letGo := restingFleet(t, targets)
+	with := heapAlive()
+	runtime.KeepAlive(held)
+	letGo()
+	return with
 }
 
 // restingFleet observes every BMC once, and then leaves them alone without a connection.
