@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,7 +15,9 @@ import (
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -24,6 +27,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/yaml"
 
+	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/test/controlplane"
 	"github.com/beskar7/beskar7/test/lab"
 )
@@ -38,11 +42,14 @@ func built(t *testing.T, folder string) [][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	build := exec.CommandContext(t.Context(), filepath.Join(root, "bin", "kustomize"), "build", filepath.Join("config", folder))
+	if !filepath.IsAbs(folder) {
+		folder = filepath.Join("config", folder)
+	}
+	build := exec.CommandContext(t.Context(), filepath.Join(root, "bin", "kustomize"), "build", folder)
 	build.Dir = root
 	out, err := build.Output()
 	if err != nil {
-		t.Fatalf("kustomize build config/%s: %v", folder, err)
+		t.Fatalf("kustomize build %s: %v", folder, err)
 	}
 	return bytes.Split(out, []byte("\n---\n"))
 }
@@ -86,6 +93,7 @@ func TestDeployment(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("metrics are for those who may", func(t *testing.T) { guardedMetrics(ctx, t, plane, c) })
+	t.Run("rights in one namespace", func(t *testing.T) { namespacedRights(ctx, t, plane, c) })
 	t.Run("Pods are restricted", func(t *testing.T) { restrictedPods(ctx, t, c) })
 }
 
@@ -147,6 +155,75 @@ func guardedMetrics(ctx context.Context, t *testing.T, plane *controlplane.Contr
 	}
 }
 
+// with is a folder with config/default and one of the components.
+func with(t *testing.T, component string) string {
+	t.Helper()
+	root, err := lab.Root("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, err := filepath.Rel(dir, filepath.Join(root, "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := "resources: [" + up + "/default]\ncomponents: [" + up + "/components/" + component + "]\n"
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// namespacedRights: with components/namespaced-rbac the manager may read Secrets where it looks, and nowhere else.
+func namespacedRights(ctx context.Context, t *testing.T, plane *controlplane.ControlPlane, c client.Client) {
+	may := func(namespace, group, resource, verb string) bool {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: "system:serviceaccount:" + ours + ":beskar7-controller-manager",
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Group: group, Resource: resource, Verb: verb}}}
+		if err := c.Create(ctx, review); err != nil {
+			t.Fatal(err)
+		}
+		return review.Status.Allowed
+	}
+	if !may("kube-system", "", "secrets", "list") {
+		t.Error("without the component the manager cannot watch all namespaces")
+	}
+	documents := built(t, with(t, "namespaced-rbac"))
+	if d := ofKind(documents, "Deployment"); len(d) != 1 || !bytes.Contains(d[0], []byte("- --namespace=default\n")) || !bytes.Contains(d[0], []byte("- --leader-elect\n")) {
+		t.Error("the Deployment is not told its namespace, or lost its flags")
+	}
+	if err := c.Delete(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "beskar7-system-manager-rolebinding"}}); err != nil {
+		t.Fatal(err)
+	}
+	rights := ofKind(documents, "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
+	if _, err := plane.Kubectl(ctx, bytes.Join(rights, []byte("\n---\n")), "apply", "--server-side", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	// The authorizer follows what is stored: the binding that is gone first, those that came after it.
+	if err := lab.Until(ctx, "the API server to know the new rights", time.Minute, func(context.Context) (bool, string, error) {
+		return !may("kube-system", "", "secrets", "list") && may(ours, "events.k8s.io", "events", "create") && may("default", "", "secrets", "watch"), "not yet", nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, namespace := range []string{"", "kube-system", ours} {
+		for _, verb := range []string{"get", "list", "watch", "patch"} {
+			if may(namespace, "", "secrets", verb) {
+				t.Errorf("may %s Secrets in %q", verb, namespace)
+			}
+		}
+	}
+	for _, verb := range []string{"list", "watch", "patch"} {
+		if group := v1beta1.GroupVersion.Group; !may("default", group, "physicalhosts", verb) || may("kube-system", group, "physicalhosts", verb) {
+			t.Errorf("%s hosts", verb)
+		}
+	}
+	if !may(ours, "coordination.k8s.io", "leases", "update") || !may("", "authentication.k8s.io", "tokenreviews", "create") {
+		t.Error("the rights that do not depend on the watched namespace are gone")
+	}
+}
+
 // restrictedPods: our namespace enforces Pod Security "restricted", and the Pods of every environment are within it.
 func restrictedPods(ctx context.Context, t *testing.T, c client.Client) {
 	pod := func(environment string) *corev1.Pod {
@@ -166,8 +243,10 @@ func restrictedPods(ctx context.Context, t *testing.T, c client.Client) {
 		}
 	}
 	for what, loosen := range map[string]func(*corev1.Pod){
-		"hostNetwork":  func(p *corev1.Pod) { p.Spec.HostNetwork = true },
-		"runAsNonRoot": func(p *corev1.Pod) { p.Spec.Containers[0].SecurityContext.RunAsNonRoot, p.Spec.SecurityContext.RunAsNonRoot = nil, nil },
+		"hostNetwork": func(p *corev1.Pod) { p.Spec.HostNetwork = true },
+		"runAsNonRoot": func(p *corev1.Pod) {
+			p.Spec.Containers[0].SecurityContext.RunAsNonRoot, p.Spec.SecurityContext.RunAsNonRoot = nil, nil
+		},
 		"capabilities": func(p *corev1.Pod) { p.Spec.Containers[0].SecurityContext.Capabilities = nil },
 	} {
 		loose := pod("default")
