@@ -33,7 +33,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-image clean test-alerts conformance scale fleet model mutants bench
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-image clean test-alerts conformance scale fleet model mutants bench rights
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,6 +115,9 @@ e2e-machine-all: machine-image release binaries ## All stories of real machines:
 
 conformance: ## Try the driver on every persona and fault of the emulator, and write docs/hardware.md
 	cd test && go run ./conformance
+
+rights: ## Compare what our roles grant with what the audit logs of the last demo and e2e show that the manager used
+	cd test && go run ./rights
 
 scale: binaries ## Measure claims in both modes on the real API server, against test/scale/rangespec.yaml (about 10 minutes)
 	rm -f out/scale/claims.json

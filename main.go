@@ -33,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
@@ -180,7 +181,7 @@ func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controller
 		LeaderElection: true, LeaderElectionResourceLockInterface: lease, LeaderElectionReleaseOnCancel: true,
 		LeaseDuration: &s.LeaderElection.LeaseDuration, RenewDeadline: &s.LeaderElection.RenewDeadline, RetryPeriod: &s.LeaderElection.RetryPeriod,
 		HealthProbeBindAddress: s.Metrics.ProbeAddress,
-		Metrics:                metricsserver.Options{BindAddress: s.Metrics.BindAddress},
+		Metrics:                metricsOptions(s),
 		WebhookServer:          webhook.NewServer(webhook.Options{Port: s.Webhook.Port, CertDir: s.Webhook.CertDir, TLSOpts: []func(*tls.Config){tlsOptions(s.TLS)}}),
 		Client:                 client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}}}},
 	}
@@ -189,6 +190,16 @@ func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controller
 	}
 	if s.Scope.Namespace != "" {
 		o.Cache.DefaultNamespaces = map[string]cache.Config{s.Scope.Namespace: {}}
+	}
+	return o
+}
+
+// metricsOptions: unless the settings ask for plain metrics, the API server is asked who scrapes and whether they may.
+func metricsOptions(s config.Settings) metricsserver.Options {
+	address, secure := s.Metrics.Endpoint()
+	o := metricsserver.Options{BindAddress: address, SecureServing: secure, TLSOpts: []func(*tls.Config){tlsOptions(s.TLS)}}
+	if secure {
+		o.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
 	return o
 }

@@ -141,6 +141,8 @@ var effects = map[string]func(*running) any{
 	"metrics.interval":        func(r *running) any { return r.parts.gaugesInterval().Of() },
 	"metrics.enableProfiling": func(r *running) any { return r.options.PprofBindAddress },
 	"metrics.bindAddress":     func(r *running) any { return r.options.Metrics.BindAddress },
+	"diagnostics.address":     func(r *running) any { return r.options.Metrics.BindAddress },
+	"diagnostics.insecure":    func(r *running) any { return r.options.Metrics.SecureServing },
 	"health.probeBindAddress": func(r *running) any { return r.options.HealthProbeBindAddress },
 	"pprof.bindAddress": func(r *running) any {
 		s := r.parts.settings
@@ -255,5 +257,27 @@ func TestSettingsOfVendorsFromSourceToEffect(t *testing.T) {
 	}
 	if caps := r.parts.live.Gate().GroupCaps; !reflect.DeepEqual(caps, map[string]int{"dell": 2}) {
 		t.Errorf("parts %v", caps)
+	}
+}
+
+// Metrics are for those only whom the API server knows, unless a setting says otherwise; the guide's flag goes before Cluster API's.
+func TestWhoMayReadMetrics(t *testing.T) {
+	for args, want := range map[string]string{
+		"": ":8443 guarded", "--diagnostics-address=:9": ":9 guarded", "--insecure-diagnostics": ":8443 open", "--diagnostics-address=0": "0 guarded",
+		"--metrics-bind-address=:8080": ":8080 open", "--metrics-bind-address=:8080 --diagnostics-address=:9": ":8080 open", "--metrics-bind-address=0": "0 open",
+	} {
+		flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
+		config.Bind(flags)
+		if err := flags.Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		o := start(t, config.Sources{Flags: flags}).options.Metrics
+		got := o.BindAddress + " open"
+		if o.SecureServing && o.FilterProvider != nil {
+			got = o.BindAddress + " guarded"
+		}
+		if got != want || o.SecureServing != (o.FilterProvider != nil) || len(o.TLSOpts) == 0 {
+			t.Errorf("%q: %s, want %s", args, got, want)
+		}
 	}
 }

@@ -26,7 +26,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/hostselection"
 )
 
-// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7clusters,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7clusters,verbs=list;watch;patch
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7clusters/status,verbs=patch
 
 // Beskar7ClusterReconciler publishes a cluster's endpoint and failure domains.

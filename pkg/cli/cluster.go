@@ -148,15 +148,15 @@ func (in *installation) pods(ctx context.Context) ([]corev1.Pod, error) {
 	}), nil
 }
 
-// metricsPort is where the Pods serve metrics.
-func (in *installation) metricsPort() (string, error) {
+// metricsPort is where the Pods serve metrics, and whether over https.
+func (in *installation) metricsPort() (port string, secure bool, err error) {
 	settings, findings := config.Load(in.sources)
 	if len(findings.Errors) > 0 {
-		return "", fmt.Errorf("the settings of the Deployment are invalid: %s", findings.Errors[0])
+		return "", false, fmt.Errorf("the settings of the Deployment are invalid: %s", findings.Errors[0])
 	}
-	_, port, err := net.SplitHostPort(settings.Metrics.BindAddress)
-	if err != nil {
-		return "", errors.New("the manager serves no metrics: metrics.bindAddress is 0")
+	address, secure := settings.Metrics.Endpoint()
+	if _, port, err = net.SplitHostPort(address); err != nil {
+		return "", false, errors.New("the manager serves no metrics: metrics.bindAddress or diagnostics.address is 0")
 	}
-	return port, nil
+	return port, secure, nil
 }

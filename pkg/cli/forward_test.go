@@ -65,7 +65,7 @@ func TestForwardReachesThePod(t *testing.T) {
 	if host, _, err := net.SplitHostPort(address); err != nil || host != "127.0.0.1" {
 		t.Errorf("the way begins at %s", address)
 	}
-	one, err := fetchScrape(t.Context(), "pod", "http://"+address+"/metrics")
+	one, err := newVisitor("", nil).fetchScrape(t.Context(), "pod", "http://"+address+"/metrics")
 	if err != nil || one.total(metricValid, every) != 1 {
 		t.Errorf("%+v %v", one, err)
 	}

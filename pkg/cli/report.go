@@ -18,6 +18,7 @@ func (c *CLI) report(ctx context.Context, args []string) error {
 	length := flags.Duration("window", time.Minute, "the time between the two looks from which rates are made; of saved scrapes, the time that lay between them")
 	urls := flags.StringArray("url", nil, "the metrics of one replica, such as http://127.0.0.1:8080/metrics; give it for every replica")
 	saved := flags.StringArray("scrape", nil, "a saved scrape; twice: the earlier first. Files of several replicas are separated by commas, in the same order")
+	who := visitFlags(flags)
 	settings := flags.String("settings", "", "with --url or --scrape: a file with the Deployment, ConfigMaps or settings of the manager; without it the defaults")
 	if err := parse(flags, args, 0, 0); err != nil {
 		return err
@@ -48,7 +49,10 @@ func (c *CLI) report(ctx context.Context, args []string) error {
 	case len(*saved) > 0:
 		w, err = savedWindow(*saved, *length)
 	case len(*urls) > 0:
-		w, err = c.look(ctx, ofURLs(*urls), *length)
+		var guest *visitor
+		if guest, err = who.visitor(); err == nil {
+			w, err = c.look(ctx, guest.ofURLs(*urls), *length)
+		}
 	default:
 		w, err = c.look(ctx, in.scrapes, *length)
 	}

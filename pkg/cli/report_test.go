@@ -2,9 +2,13 @@ package cli
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/beskar7/beskar7/pkg/config"
 )
@@ -119,4 +123,26 @@ func TestReportOfAddressesAndSavedScrapes(t *testing.T) {
 	w.run(1, "config", "report", "--url", a.URL+"/nothing")
 	w.has(w.err.String(), "404")
 	w.run(2, "config", "report", "--window=0")
+}
+
+// Where metrics are not for everybody, the report shows a token: of metrics-reader to Pods, of a file to addresses.
+func TestReportWithAToken(t *testing.T) {
+	guarded := deployment()
+	guarded.Spec.Template.Spec.Containers[1].Args = []string{"--leader-elect=true", "--diagnostics-address=:8443"}
+	started := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: metricsAccount}}
+	w := newWorld(t, guarded, pod("a", started), pod("b", started), account)
+	w.has(w.run(0, "config", "report"), "2 replicas")
+	door := w.guard(w.serve("a"))
+	token := file(t, "token", "fake-token\n")
+	ca := file(t, "ca.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: door.Certificate().Raw})))
+	w.run(0, "config", "report", "--url", door.URL+"/metrics", "--token-file", token, "--ca-file", ca)
+	w.run(0, "config", "report", "--url", door.URL+"/metrics", "--token-file", token, "--insecure-skip-verify")
+	w.run(1, "config", "report", "--url", door.URL+"/metrics", "--ca-file", ca)
+	w.has(w.err.String(), "401", "--token-file")
+	w.run(1, "config", "report", "--url", door.URL+"/metrics", "--token-file", token)
+	w.has(w.err.String(), "certificate")
+	w = newWorld(t, guarded, pod("a", started)) // no account
+	w.run(1, "config", "report")
+	w.has(w.err.String(), metricsAccount)
 }

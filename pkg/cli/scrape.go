@@ -46,19 +46,26 @@ func parseScrape(replica string, content []byte) (scrape, error) {
 }
 
 // fetchScrape asks one replica.
-func fetchScrape(ctx context.Context, replica, url string) (scrape, error) {
+func (v *visitor) fetchScrape(ctx context.Context, replica, url string) (scrape, error) {
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(limited, http.MethodGet, url, nil)
 	if err != nil {
 		return scrape{}, fmt.Errorf("ask %s for metrics: %w", replica, err)
 	}
-	reply, err := http.DefaultClient.Do(request)
+	if v.token != "" {
+		request.Header.Set("Authorization", "Bearer "+v.token)
+	}
+	reply, err := v.client.Do(request)
 	if err != nil {
 		return scrape{}, fmt.Errorf("ask %s for metrics: %w", replica, err)
 	}
 	defer reply.Body.Close()
-	if reply.StatusCode != http.StatusOK {
+	switch reply.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return scrape{}, fmt.Errorf("ask %s for metrics: %s: give --token-file the token of a ServiceAccount that the ClusterRole beskar7-system-metrics-reader is bound to", replica, reply.Status)
+	default:
 		return scrape{}, fmt.Errorf("ask %s for metrics: %s", replica, reply.Status)
 	}
 	content, err := io.ReadAll(io.LimitReader(reply.Body, scrapeLimit))
@@ -72,11 +79,11 @@ func fetchScrape(ctx context.Context, replica, url string) (scrape, error) {
 type scraper func(context.Context) ([]scrape, error)
 
 // ofURLs asks addresses.
-func ofURLs(urls []string) scraper {
+func (v *visitor) ofURLs(urls []string) scraper {
 	return func(ctx context.Context) ([]scrape, error) {
 		var all []scrape
 		for _, url := range urls {
-			one, err := fetchScrape(ctx, url, url)
+			one, err := v.fetchScrape(ctx, url, url)
 			if err != nil {
 				return nil, err
 			}
@@ -88,9 +95,16 @@ func ofURLs(urls []string) scraper {
 
 // scrapes asks the ready Pods of an installation, each through a forwarded port.
 func (in *installation) scrapes(ctx context.Context) ([]scrape, error) {
-	port, err := in.metricsPort()
+	port, secure, err := in.metricsPort()
 	if err != nil {
 		return nil, err
+	}
+	scheme, guest := "http", &visitor{client: http.DefaultClient}
+	if secure {
+		scheme = "https"
+		if guest, err = in.visitor(ctx); err != nil {
+			return nil, err
+		}
 	}
 	pods, err := in.pods(ctx)
 	if err != nil {
@@ -105,7 +119,7 @@ func (in *installation) scrapes(ctx context.Context) ([]scrape, error) {
 		if err != nil {
 			return nil, err
 		}
-		one, err := fetchScrape(ctx, pod.Name, "http://"+address+"/metrics")
+		one, err := guest.fetchScrape(ctx, pod.Name, scheme+"://"+address+"/metrics")
 		closing()
 		if err != nil {
 			return nil, err

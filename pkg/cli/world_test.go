@@ -119,6 +119,19 @@ func (w *world) serve(replica string) *httptest.Server {
 	return server
 }
 
+// guard serves the same over https, to those with the token that the fake API server makes.
+func (w *world) guard(open *httptest.Server) *httptest.Server {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer fake-token" {
+			http.Error(out, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		open.Config.Handler.ServeHTTP(out, r)
+	}))
+	w.t.Cleanup(server.Close)
+	return server
+}
+
 // cli is a CLI in this world.
 func (w *world) cli() *CLI {
 	ways := map[string]*httptest.Server{"a": w.serve("a"), "b": w.serve("b")}
@@ -130,10 +143,13 @@ func (w *world) cli() *CLI {
 		},
 		Connect: func(string, string) (*Access, error) {
 			return &Access{Client: w.client, Forward: func(_ context.Context, namespace, pod, port string) (string, func(), error) {
-				if namespace != system || port != "8080" || ways[pod] == nil {
-					return "", nil, fmt.Errorf("no way to %s/%s:%s", namespace, pod, port)
+				switch {
+				case namespace == system && port == "8080" && ways[pod] != nil:
+					return strings.TrimPrefix(ways[pod].URL, "http://"), func() {}, nil
+				case namespace == system && port == "8443" && ways[pod] != nil:
+					return strings.TrimPrefix(w.guard(ways[pod]).URL, "https://"), func() {}, nil
 				}
-				return strings.TrimPrefix(ways[pod].URL, "http://"), func() {}, nil
+				return "", nil, fmt.Errorf("no way to %s/%s:%s", namespace, pod, port)
 			}}, nil
 		}})
 }

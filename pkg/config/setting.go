@@ -96,6 +96,9 @@ func (s *Setting) parse(text string) (any, error) {
 		}
 		return text, nil
 	case Address:
+		if text == "" && s.Default == "" { // another setting says where
+			return text, nil
+		}
 		return text, checkAddress(text)
 	case URL:
 		return text, checkURL(text)

@@ -104,11 +104,22 @@ type KubeAPI struct {
 type Metrics struct {
 	// Interval of the pass that sets fleet gauges. Live.
 	Interval time.Duration
-	// BindAddress of the metrics, ProbeAddress of /healthz and /readyz; "0" turns an endpoint off.
-	BindAddress, ProbeAddress string
+	// BindAddress of plain metrics, without authentication; when it is empty, DiagnosticsAddress counts. ProbeAddress is that of
+	// /healthz and /readyz. "0" turns an endpoint off. See Endpoint.
+	BindAddress, DiagnosticsAddress, ProbeAddress string
+	// InsecureDiagnostics serves DiagnosticsAddress over http, to everybody.
+	InsecureDiagnostics bool
 	// EnableProfiling serves pprof on ProfilingAddress.
 	EnableProfiling  bool
 	ProfilingAddress string
+}
+
+// Endpoint is where metrics are served, and whether over https to those only whom the API server knows and lets read them.
+func (m Metrics) Endpoint() (address string, secure bool) {
+	if m.BindAddress != "" {
+		return m.BindAddress, false
+	}
+	return m.DiagnosticsAddress, !m.InsecureDiagnostics
 }
 
 // Log shapes the log.
@@ -142,7 +153,7 @@ type Webhook struct {
 	CertDir string
 }
 
-// TLS is what the webhook and media servers accept. It needs a restart.
+// TLS is what the webhook, media and diagnostics servers accept. It needs a restart.
 type TLS struct {
 	// MinVersion is VersionTLS12 or VersionTLS13.
 	MinVersion string
