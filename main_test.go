@@ -3,7 +3,9 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
+	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -278,6 +280,38 @@ func TestWhoMayReadMetrics(t *testing.T) {
 		}
 		if got != want || o.SecureServing != (o.FilterProvider != nil) || len(o.TLSOpts) == 0 {
 			t.Errorf("%q: %s, want %s", args, got, want)
+		}
+	}
+}
+
+// Whoever sees a condition finds what to do in the runbook.
+func TestRunbookOfEveryCondition(t *testing.T) {
+	runbook, err := os.ReadFile("docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("api/v1beta1/conditions.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conditions := []string{v1beta1.ReadyCondition, v1beta1.PausedCondition} // of Cluster API
+	for _, m := range regexp.MustCompile(`(?m)^\t\w+Condition\s*= "(\w+)"`).FindAllSubmatch(source, -1) {
+		conditions = append(conditions, string(m[1]))
+	}
+	if len(conditions) < 12 {
+		t.Fatalf("found only %q", conditions)
+	}
+	for _, condition := range conditions {
+		if !strings.Contains(string(runbook), "\n### Condition "+condition+"\n") || !strings.Contains(string(runbook), "| `"+condition+"` |") {
+			t.Errorf("docs/operations.md has no section, or no row, for condition %s", condition)
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^- ((?:`+"`\\w+`"+`(?:, )?)+):`).FindAllStringSubmatch(string(runbook), -1) {
+		for reason := range strings.SplitSeq(m[1], ", ") {
+			reason = strings.Trim(reason, "`")
+			if !strings.Contains(string(source), `"`+reason+`"`) && !strings.Contains(string(source), "."+reason+"Reason") {
+				t.Errorf("docs/operations.md explains %s, which is no reason", reason)
+			}
 		}
 	}
 }
