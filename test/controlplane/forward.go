@@ -19,7 +19,7 @@ import (
 // forwarding is one port-forward connection to a Pod. Each request in it is a pair of streams with one
 // id: data to and from the port, and one on which only what went wrong is told.
 type forwarding struct {
-	life     context.Context //nolint:containedctx // of the connection
+	life     context.Context // of the connection
 	provider *Provider
 	pod      *corev1.Pod
 	running  sync.WaitGroup

@@ -27,7 +27,7 @@ const kubeletUser = "kube-apiserver-kubelet-client"
 // Pods that Providers run. It believes callers with the API server's certificate and nobody else.
 type kubelet struct {
 	plane *ControlPlane
-	life  context.Context //nolint:containedctx // the life of forwarded connections, which outlive their requests
+	life  context.Context // of forwarded connections, which outlive their requests
 	done  chan struct{}   // closed when the server has ended
 }
 
