@@ -139,7 +139,7 @@ func (v *Provider) hostPort(pod *corev1.Pod, port int) (int, error) {
 				continue
 			}
 			switch declared.Name {
-			case "metrics":
+			case "metrics", "diagnostics":
 				return v.addr.Metrics, nil
 			case "health", "healthz":
 				return v.addr.Health, nil
