@@ -19,7 +19,7 @@ import (
 // forwarding is one port-forward connection to a Pod. Each request in it is a pair of streams with one
 // id: data to and from the port, and one on which only what went wrong is told.
 type forwarding struct {
-	life     context.Context //nolint:containedctx // of the connection
+	life     context.Context // of the connection
 	provider *Provider
 	pod      *corev1.Pod
 	running  sync.WaitGroup
@@ -51,7 +51,6 @@ func (k *kubelet) portForward(w http.ResponseWriter, r *http.Request) {
 	if connection == nil {
 		return // it has answered
 	}
-	defer connection.Close()
 	select {
 	case <-connection.CloseChan():
 	case <-k.life.Done():
@@ -101,7 +100,7 @@ func (f *forwarding) carry(pair *streamPair, port int) {
 			return
 		}
 	}
-	defer pair.report.Close()
+	defer func() { _ = pair.report.Close() }()
 	defer func() { _ = pair.data.Reset() }()
 	if err := f.copy(pair.data, port); err != nil {
 		_, _ = io.WriteString(pair.report, err.Error())

@@ -27,7 +27,7 @@ const kubeletUser = "kube-apiserver-kubelet-client"
 // Pods that Providers run. It believes callers with the API server's certificate and nobody else.
 type kubelet struct {
 	plane *ControlPlane
-	life  context.Context //nolint:containedctx // the life of forwarded connections, which outlive their requests
+	life  context.Context // of forwarded connections, which outlive their requests
 	done  chan struct{}   // closed when the server has ended
 }
 
@@ -139,7 +139,7 @@ func (v *Provider) hostPort(pod *corev1.Pod, port int) (int, error) {
 				continue
 			}
 			switch declared.Name {
-			case "metrics":
+			case "metrics", "diagnostics":
 				return v.addr.Metrics, nil
 			case "health", "healthz":
 				return v.addr.Health, nil

@@ -67,7 +67,7 @@ func (v *Provider) present(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, e
 	now := &corev1.Pod{}
 	err := v.plane.house.client.Get(ctx, client.ObjectKeyFromObject(pod), now)
 	if apierrors.IsNotFound(err) || err == nil && now.UID != pod.UID {
-		return nil, nil
+		return nil, nil //nolint:nilerr // gone: the answer, no failure
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading Pod %s: %w", pod.Name, err)

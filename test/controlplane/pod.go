@@ -47,7 +47,7 @@ func (v *Provider) commandOf(c *corev1.Container, pod *corev1.Pod) (processSpec,
 	for i := range args {
 		args[i] = expand(args[i], vars)
 	}
-	args = slices.Concat(args, []string{"--kubeconfig=" + v.kubeconfig()}, v.opts.Args(v.addr), v.opts.ExtraArgs)
+	args = slices.Concat(args, []string{"--kubeconfig=" + v.kubeconfig()}, sameMetrics(args, v.opts.Args(v.addr)), v.opts.ExtraArgs)
 	ready, err := v.newProbing(pod, c.ReadinessProbe)
 	if err != nil {
 		return processSpec{}, err
@@ -61,6 +61,25 @@ func (v *Provider) commandOf(c *corev1.Container, pod *corev1.Pod) (processSpec,
 		env:    slices.Concat(v.plane.baseEnv(), env, v.opts.Env),
 		readyz: readyz, detach: v.plane.opts.Detach,
 	}, nil
+}
+
+// sameMetrics keeps a Pod's choice of how metrics are served: where it gives --diagnostics-address and not --metrics-bind-address, the
+// first is what is brought onto loopback.
+func sameMetrics(args, loopback []string) []string {
+	const plain, checked = "--metrics-bind-address=", "--diagnostics-address="
+	given := func(flag string) bool {
+		return slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, flag) })
+	}
+	if given(plain) || !given(checked) {
+		return loopback
+	}
+	out := slices.Clone(loopback)
+	for i := range out {
+		if address, ok := strings.CutPrefix(out[i], plain); ok {
+			out[i] = checked + address
+		}
+	}
+	return out
 }
 
 // dropArgs leaves out flags by name, in the forms "--flag", "--flag=value" and "--flag value".

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +90,17 @@ func TestCommandOfContainer(t *testing.T) {
 	}))
 	g.Expect(spec.env).To(ContainElements("POD=pod-1", "IP=127.0.0.1"))
 	g.Expect(slices.Index(spec.env, "POD=mine")).To(BeNumerically(">", slices.Index(spec.env, "POD=pod-1")))
+
+	v.opts.Args = Beskar7Args
+	for want, args := range map[string][]string{
+		"--metrics-bind-address=127.0.0.1:2": {"--metrics-bind-address=:8080"}, "--diagnostics-address=127.0.0.1:2": {"--diagnostics-address=:8443"},
+	} {
+		c.Args = args
+		spec, err = v.commandOf(c, pod)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(spec.args).To(ContainElement(want))
+		g.Expect(slices.DeleteFunc(spec.args, func(a string) bool { return !strings.HasSuffix(a, "127.0.0.1:2") })).To(HaveLen(1))
+	}
 
 	c.Env = []corev1.EnvVar{{Name: "S", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{Key: "k"}}}}
 	_, err = v.commandOf(c, pod)
