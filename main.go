@@ -383,7 +383,8 @@ func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
 
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
-	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
+	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL(),
+		Events: p.mgr.GetEventRecorder("beskar7")}
 	if dir := p.settings.Media.CertDir; dir != "" {
 		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
 		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
@@ -407,7 +408,7 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
 	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
 	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media"),
-		Peers: peers.URLs, PeerClient: controllers.PeerClient(p.settings.Media.CertDir)}
+		StreamFailed: source.StreamFailed, Peers: peers.URLs, PeerClient: controllers.PeerClient(p.settings.Media.CertDir)}
 }
 
 // serveMedia serves until the context ends: over https with certificates that are read again when they change, or, without

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -27,6 +31,37 @@ type MediaSource struct {
 	PhoneHomeURL string
 	// PhoneHomeCA gives the authority that booted systems need to trust for it; nil: none but their own.
 	PhoneHomeCA func() []byte
+	// Events, when set, tells a host's owner of media that could not be served.
+	Events events.EventRecorder
+
+	// told is when a host was told of a failure last; a BMC tries again and again.
+	told sync.Map
+}
+
+// toldAgain is how often a host is told of the same failure of its media.
+const toldAgain = time.Minute
+
+// StreamFailed tells a host's owner, by an event, that the image could not be streamed to its BMC: most of all because it is no
+// longer the one that was pinned, which only its owner can mend. A reader that went away is no failure.
+func (s *MediaSource) StreamFailed(host, _ string, failure error) {
+	namespace, name, ok := strings.Cut(host, "/")
+	if !ok || s.Events == nil || errors.Is(failure, context.Canceled) {
+		return
+	}
+	now := s.Clock.Now()
+	if last, ok := s.told.Load(host); ok && now.Sub(last.(time.Time)) < toldAgain {
+		return
+	}
+	s.told.Store(host, now)
+	object := &v1beta1.PhysicalHost{}
+	if err := s.Client.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: name}, object); err != nil {
+		return // it is gone
+	}
+	reason := "MediaNotServed"
+	if errors.Is(failure, bootmedia.ErrChanged) {
+		reason = "ImageChanged"
+	}
+	s.Events.Eventf(object, nil, corev1.EventTypeWarning, reason, "ServeMedia", "%s", failure.Error())
 }
 
 var (
@@ -107,6 +142,9 @@ func (s *MediaSource) PhoneHome(ctx context.Context, tokenHash string, outcome b
 		host, err := s.hostOf(ctx, tokenHash)
 		if err != nil {
 			return err
+		}
+		if host.Spec.Claim.Release != nil {
+			return bootmedia.ErrUnknown // nobody waits for it any more
 		}
 		if p := host.Spec.Claim.PhoneHome; p != nil && (p.Outcome == v1beta1.PhoneHomeSucceeded || string(p.Outcome) == string(outcome)) {
 			return nil
