@@ -407,7 +407,11 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
 		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
 	}
-	server := bootmedia.New(p.mediaOptions(source))
+	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
+	options := p.mediaOptions(source)
+	options.StreamFailed = p.streams.Report(p.mgr.GetClient(), p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid)
+	options.Peers, options.PeerClient = peers.URLs, controllers.PeerClient(p.settings.Media.CertDir)
+	server := bootmedia.New(options)
 	server.Notify(func(imageURL string) {
 		if p.lease.Valid() { // only there a controller waits for it
 			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
@@ -425,10 +429,7 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 }
 
 func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
-	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
-	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media"),
-		StreamFailed: p.streams.Report(p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid),
-		Peers:        peers.URLs, PeerClient: controllers.PeerClient(p.settings.Media.CertDir)}
+	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")}
 }
 
 // mediaURL is what BMCs are given: as set, else this Pod's own address.

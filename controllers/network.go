@@ -40,6 +40,9 @@ func renderNetwork(family bootmedia.Family, n *v1beta1.NetworkData) ([]byte, err
 	if reason := networkUnsupported(family); reason != "" {
 		return nil, fmt.Errorf("spec.networkData: %s", reason)
 	}
+	if family == bootmedia.FamilyFedoraCoreOS || family == bootmedia.FamilyRHCOS {
+		return renderKeyfiles(n)
+	}
 	plan := netplan{Version: 2, Ethernets: map[string]netplanInterface{}, Bonds: map[string]netplanInterface{}, VLANs: map[string]netplanInterface{}}
 	for _, i := range n.Interfaces {
 		out := netplanInterface{DHCP4: i.DHCP4, MTU: i.MTU, Addresses: i.Addresses}
@@ -67,9 +70,10 @@ func renderNetwork(family bootmedia.Family, n *v1beta1.NetworkData) ([]byte, err
 // networkUnsupported says why a family cannot be given network data, or "".
 func networkUnsupported(family bootmedia.Family) string {
 	switch family {
-	case bootmedia.FamilyGeneric, bootmedia.FamilyUbuntu, bootmedia.FamilyDebian, bootmedia.FamilyKairos, bootmedia.FamilyTalos:
+	case bootmedia.FamilyGeneric, bootmedia.FamilyUbuntu, bootmedia.FamilyDebian, bootmedia.FamilyKairos, bootmedia.FamilyTalos,
+		bootmedia.FamilyFedoraCoreOS, bootmedia.FamilyRHCOS:
 		return ""
-	case bootmedia.FamilyFlatcar, bootmedia.FamilyFedoraCoreOS, bootmedia.FamilyRHCOS, bootmedia.FamilyLeapMicro, bootmedia.FamilyMicroOS, bootmedia.FamilyNone:
+	case bootmedia.FamilyFlatcar, bootmedia.FamilyLeapMicro, bootmedia.FamilyMicroOS, bootmedia.FamilyNone:
 	}
 	return fmt.Sprintf("osFamily %s reads no network data from our media; configure the network in its bootstrap data", family)
 }

@@ -1,15 +1,19 @@
 package controllers
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/bootmedia"
 )
 
 // streamAgain is how often the same failure of one host's stream is passed on: a drive that reads asks many times a second.
@@ -50,15 +54,24 @@ func (s *Streams) Failed(host string, err error) bool {
 	return news
 }
 
-// Report is a bootmedia.Options.StreamFailed: each news is an event of the host, and wakes its controller if that runs here.
-func (s *Streams) Report(recorder events.EventRecorder, wake *Waker, driving func() bool) func(host, imageURL string, err error) {
+// Report is a bootmedia.Options.StreamFailed: each news is an event of the host, and wakes its controller if that runs here. A
+// reader that went away is no failure.
+func (s *Streams) Report(hosts client.Reader, recorder events.EventRecorder, wake *Waker, driving func() bool) func(host, imageURL string, err error) {
 	return func(host, _ string, err error) { // the error names the image
-		if !s.Failed(host, err) {
+		if errors.Is(err, context.Canceled) || !s.Failed(host, err) {
 			return
 		}
 		namespace, name, _ := strings.Cut(host, "/")
-		about := &v1beta1.PhysicalHost{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-		recorder.Eventf(about, nil, "Warning", v1beta1.ReasonImageUnusable, "ServeMedia", "%s", err)
+		about := &v1beta1.PhysicalHost{}
+		if err := hosts.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: name}, about); err != nil {
+			s.drop(host) // it is gone
+			return
+		}
+		reason := v1beta1.ReasonMediaNotServed
+		if errors.Is(err, bootmedia.ErrChanged) {
+			reason = v1beta1.ReasonImageChanged
+		}
+		recorder.Eventf(about, nil, corev1.EventTypeWarning, reason, "ServeMedia", "%s", err)
 		if driving() {
 			wake.Wake(host)
 		}

@@ -1,7 +1,9 @@
 package controllers
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"sigs.k8s.io/cluster-api/util/conditions"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
 
@@ -19,35 +22,39 @@ import (
 func TestStreamsTellNewsOnce(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(epoch)
 	recorder, wake, driving := events.NewFakeRecorder(100), NewWaker(), false
-	report := (&Streams{Clock: clock}).Report(recorder, wake, func() bool { return driving })
-	told := func() (n int) {
+	r := newRig(t, claimedHost())
+	report := (&Streams{Clock: clock}).Report(r.api, recorder, wake, func() bool { return driving })
+	told := func() (all []string) {
 		for {
 			select {
 			case e := <-recorder.Events:
-				if !strings.HasPrefix(e, "Warning ImageUnusable") {
-					t.Errorf("event %q", e)
-				}
-				n++
+				all = append(all, e)
 			default:
-				return n
+				return all
 			}
 		}
 	}
-	fail := func(text string) { report(namespace+"/h", "http://images/x.iso", errors.New(text)) }
-	fail("changed")
-	fail("changed")
-	if n := told(); n != 1 || len(wake.pending) != 0 {
-		t.Errorf("%d events, woken %v, on a replica that does not drive", n, wake.pending)
+	fail := func(err error) { report(namespace+"/h", "http://images/x.iso", err) }
+	changed := fmt.Errorf("stream image http://images/x.iso: %w: it was longer", bootmedia.ErrChanged)
+	fail(changed)
+	fail(changed)
+	if e := told(); len(e) != 1 || !strings.Contains(e[0], "ImageChanged") || !strings.Contains(e[0], "it was longer") || len(wake.pending) != 0 {
+		t.Errorf("events %q, woken %v, on a replica that does not drive", e, wake.pending)
 	}
 	driving = true
-	fail("gone")
-	if n := told(); n != 1 || len(wake.pending) != 1 {
-		t.Errorf("%d events, woken %v, for another failure", n, wake.pending)
+	fail(errors.New("the server was silent"))
+	if e := told(); len(e) != 1 || !strings.Contains(e[0], "MediaNotServed") || len(wake.pending) != 1 {
+		t.Errorf("events %q, woken %v, for another failure", e, wake.pending)
+	}
+	fail(context.Canceled)
+	report(namespace+"/gone", "http://images/x.iso", changed)
+	if e := told(); len(e) != 0 {
+		t.Errorf("events %q of a reader that went away and of a host that is gone", e)
 	}
 	clock.SetTime(epoch.Add(streamAgain))
-	fail("gone")
-	if n := told(); n != 1 {
-		t.Errorf("%d events after a minute", n)
+	fail(errors.New("the server was silent"))
+	if e := told(); len(e) != 1 {
+		t.Errorf("events %q after a minute", e)
 	}
 }
 

@@ -75,6 +75,8 @@ const (
 	ReasonNotReleasing         = "NotReleasing"
 	ReasonMediaNotReady        = "MediaNotReady"
 	ReasonImageUnusable        = "ImageUnusable"
+	ReasonImageChanged         = "ImageChanged"   // of an event: an image without checksum is no longer the one that was pinned
+	ReasonMediaNotServed       = "MediaNotServed" // of an event: the image could not be streamed to the BMC
 	ReasonBootstrapDataMissing = "BootstrapDataMissing"
 	ReasonMediaNotAllowed      = "PlainMediaNotAllowed"
 	ReasonBootOverdue          = "BootOverdue"

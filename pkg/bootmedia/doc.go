@@ -15,13 +15,20 @@
 //   - A token is stored nowhere, is in no log line, error or metric; whoever
 //     knows the recorded hash, or the phone-home URL, cannot derive the URL of
 //     the media from it.
-//   - A token that is unknown, revoked or expired gets 404, at the cost of one
-//     lookup, and such misses are rate limited.
+//   - A replica that lacks an image with a checksum has another one answer that
+//     has it, or lets the BMC wait; it never serves what it did not verify.
+//   - A token that is unknown, revoked or expired gets 404, and such misses are
+//     rate limited. A few of the unknown wait a moment for a replica that is
+//     behind. A stream that is open when its token ends is cut within a second
+//     of reading.
 //   - Memory is bounded per stream; disk is bounded by Options.CacheBytes.
 //
 // Not done here: deciding when a medium is inserted or a token revoked, TLS and
 // listeners, and storing anything in Kubernetes. The package knows no
 // Kubernetes; controllers implement Source and Recorder.
+//
+// Between replicas: Options.Peers names the others. A request is passed on at
+// most once, and with it the token, so PeerClient must know whom it talks to.
 //
 // Locking: a stream has a mutex of its own, held while it reads upstream and
 // shared with nothing; the image cache has one mutex for its index, never held

@@ -1,6 +1,7 @@
 package bootmedia
 
 import (
+	"encoding/json"
 	"io"
 	"regexp"
 	"slices"
@@ -13,6 +14,8 @@ type ImageLooksLike struct {
 	VolumeLabel string
 	// EmbedBytes is the room that the image reserves for an Ignition config; 0: none.
 	EmbedBytes int64
+	// EmbedNetwork is true when that room may hold network configuration, too.
+	EmbedNetwork bool
 	// BootsByLabel is true when a boot loader's configuration in the image looks
 	// for the volume by its label, so that it must keep it.
 	BootsByLabel bool
@@ -48,6 +51,14 @@ func lookAround(r io.ReaderAt, v *volume) (ImageLooksLike, error) {
 			return looks, err
 		}
 		looks.Opaque = err.Error()
+	}
+	if looks.EmbedBytes > 0 {
+		text, err := v.readText(r, "coreos/features.json")
+		if err != nil {
+			return looks, err
+		}
+		var features map[string]any
+		looks.EmbedNetwork = json.Unmarshal([]byte(text), &features) == nil && features["live-initrd-network"] == true
 	}
 	for _, path := range bootConfigs {
 		text, err := v.readText(r, path)

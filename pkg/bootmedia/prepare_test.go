@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,11 +102,16 @@ func TestPrepareRecovers(t *testing.T) {
 func TestOneDownloadForMany(t *testing.T) {
 	image := testImage(3_000_000, 1)
 	r := newRig(t, image)
+	sum := sha256Of(image)
+	var wg sync.WaitGroup
 	for range 50 {
-		if _, err := r.Prepare(t.Context(), r.origin.URL+"/image.iso", sha256Of(image)); err != nil {
-			t.Fatal(err)
-		}
+		wg.Go(func() {
+			if _, err := r.Prepare(t.Context(), r.origin.URL+"/image.iso", sum); err != nil {
+				t.Error(err)
+			}
+		})
 	}
+	wg.Wait()
 	if _, err := r.prepare(t, r.origin.URL+"/image.iso", sha256Of(image)); err != nil {
 		t.Fatal(err)
 	}

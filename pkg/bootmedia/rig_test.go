@@ -231,7 +231,7 @@ func newRig(t testing.TB, image []byte, tune ...func(*Options)) *rig {
 	}
 	r.Server = New(o)
 	r.waits.resume = time.Millisecond
-	r.waits.cold, r.waits.again = 0, time.Millisecond
+	r.waits.cold, r.waits.again, r.waits.late = 0, time.Millisecond, 0
 	r.Notify(func(u string) { r.woken <- u })
 	r.web = httptest.NewServer(r.Handler())
 	t.Cleanup(func() { r.web.Close(); r.Close() })

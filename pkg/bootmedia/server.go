@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,6 +25,10 @@ const (
 	// streamWait is how long a BMC waits for a free stream before it is told
 	// to come back: shorter than the patience of the BMCs we know of (15 s).
 	streamWait = 10 * time.Second
+	// lateWait is how long a replica may be behind the one that gave a token out,
+	// and lateMost how many requests wait for that at one time.
+	lateWait, lateMost = 2 * time.Second, 16
+	lateAgain          = 50 * time.Millisecond
 )
 
 // Server serves media and takes phone-homes. It is safe for concurrent use.
@@ -39,6 +44,7 @@ type Server struct {
 	misses     *rate.Limiter
 	suppressed atomic.Int64 // misses not logged since the last one that was
 	streams    chan struct{}
+	late       chan struct{}
 
 	peers      func(context.Context) []string
 	peerClient *http.Client
@@ -56,7 +62,7 @@ type Server struct {
 }
 
 // waits are time limits that tests shorten.
-type waits struct{ resume, reader, report, cold, again time.Duration }
+type waits struct{ resume, reader, report, cold, again, late time.Duration }
 
 // New makes a server. It starts nothing; Prepare and requests start downloads.
 func New(o Options) *Server {
@@ -88,7 +94,7 @@ func New(o Options) *Server {
 		source: o.Source, recorder: o.Recorder, client: imageClient(o.Client), log: o.Log, now: o.Now, failed: o.StreamFailed,
 		peers: o.Peers, peerClient: imageClient(o.PeerClient),
 		misses: rate.NewLimiter(missRate, missBurst), streams: make(chan struct{}, o.MaxStreams),
-		waits: waits{resume: resumePause, reader: readerStall, report: reportWait, cold: coldWait, again: coldAgain},
+		waits: waits{resume: resumePause, reader: readerStall, report: reportWait, cold: coldWait, again: coldAgain, late: lateWait}, late: make(chan struct{}, lateMost),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cache = newCache(o.CacheDir, o.CacheBytes, o.Now)
@@ -168,6 +174,9 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 		return
 	}
 	grant, err := s.granted(r.Context(), token)
+	if errors.Is(err, ErrUnknown) && !errors.Is(err, errExpired) && r.Header.Get(passedOn) == "" {
+		grant, err = s.grantedSoon(r.Context(), token)
+	}
 	switch {
 	case errors.Is(err, ErrUnknown):
 		s.miss(w, file)
@@ -195,9 +204,41 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 func (s *Server) granted(ctx context.Context, token Token) (Grant, error) {
 	grant, err := s.source.Grant(ctx, token.Hash())
 	if err == nil && !grant.Expires.IsZero() && !s.now().Before(grant.Expires) {
-		err = ErrUnknown
+		err = errExpired
 	}
 	return grant, err
+}
+
+var errExpired = fmt.Errorf("%w: expired", ErrUnknown)
+
+// grantedSoon waits a little for a token to become known. The replica that gave
+// it out may have been quicker to tell the BMC than the API server was to tell
+// this one, and a BMC does not come back after a 404. Only few may wait, so that
+// those who guess do not fill us with connections.
+func (s *Server) grantedSoon(ctx context.Context, token Token) (Grant, error) {
+	select {
+	case s.late <- struct{}{}:
+		defer func() { <-s.late }()
+	default:
+		return Grant{}, ErrUnknown
+	}
+	giveUp := time.NewTimer(s.waits.late)
+	defer giveUp.Stop()
+	for {
+		grant, err := s.granted(ctx, token)
+		if !errors.Is(err, ErrUnknown) {
+			return grant, err
+		}
+		again := time.NewTimer(lateAgain)
+		select {
+		case <-again.C:
+			continue
+		case <-giveUp.C:
+		case <-ctx.Done():
+		}
+		again.Stop()
+		return Grant{}, err
+	}
 }
 
 func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request, g Grant, token Token) error {

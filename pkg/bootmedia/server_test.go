@@ -2,8 +2,10 @@ package bootmedia
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -100,5 +102,49 @@ func TestFamilyNoneHasNoConfig(t *testing.T) {
 	token = r.grant(t, "", func(g *Grant) { g.Content.Hostname = "not a name" })
 	if a := r.get(t, "GET", ConfigURL(r.web.URL, token)); a.status != 500 || bytes.Contains(a.body, []byte("not a name")) {
 		t.Errorf("a drive that cannot be built: %d %q", a.status, a.body)
+	}
+}
+
+// behind is a source that learns of a grant only after it was asked some times.
+type behind struct {
+	*registry
+	asks atomic.Int64
+	hash string
+	late Grant
+}
+
+func (b *behind) Grant(ctx context.Context, hash string) (Grant, error) {
+	if b.asks.Add(1) == 3 {
+		b.set(b.hash, b.late)
+	}
+	return b.registry.Grant(ctx, hash)
+}
+
+func TestReplicaThatIsBehindWaitsForTheGrant(t *testing.T) {
+	source := &behind{registry: newRegistry()}
+	r := newRig(t, testImage(40_000, 1), func(o *Options) { o.Source = source })
+	r.waits.late = time.Minute
+	token := r.grant(t, "")
+	g, err := r.registry.Grant(t.Context(), token.Hash())
+	if err != nil {
+		t.Fatal(err)
+	}
+	source.hash, source.late = token.Hash(), g
+	if a := r.get(t, "GET", BootURL(r.web.URL, token)); a.status != 200 {
+		t.Errorf("status %d", a.status)
+	}
+	// One that is expired will not become known, and those who guess do not wait in numbers.
+	r.waits.late = 0
+	source.set(token.Hash(), Grant{Expires: time.Now()})
+	before := source.asks.Load()
+	if a := r.get(t, "GET", BootURL(r.web.URL, token)); a.status != 404 || source.asks.Load() != before+1 {
+		t.Errorf("expired: %d after %d looks", a.status, source.asks.Load()-before)
+	}
+	for range lateMost {
+		r.late <- struct{}{}
+	}
+	r.waits.late = time.Minute
+	if a := r.get(t, "GET", BootURL(r.web.URL, newToken(t))); a.status != 404 {
+		t.Errorf("a guess among many: %d", a.status)
 	}
 }

@@ -2,9 +2,12 @@ package bootmedia
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -25,7 +28,7 @@ func Check(c Content, m Medium) error {
 		return nil
 	}
 	if c.Looks == nil {
-		c.Looks = &ImageLooksLike{EmbedBytes: maxEmbedBytes}
+		c.Looks = &ImageLooksLike{EmbedBytes: maxEmbedBytes, EmbedNetwork: true}
 	}
 	if err := checkCommandLine(c); err != nil {
 		return err
@@ -82,10 +85,15 @@ func recipeFor(c Content) (recipe, error) {
 // embedRecipe: a CoreOS image reads an initramfs with the Ignition config from
 // its embed area (coreos-installer, docs/iso-embed-ignition.md).
 func embedRecipe(c Content) (recipe, error) {
+	files := []isoFile{{"config.ign", c.UserData}}
 	if len(c.NetworkData) > 0 {
-		return recipe{}, fmt.Errorf("osFamily %s takes no network data: put it into the Ignition config", c.Family)
+		keyfiles, err := keyfilesOf(c)
+		if err != nil {
+			return recipe{}, err
+		}
+		files = append(files, keyfiles...)
 	}
-	archive := cpio("config.ign", c.UserData)
+	archive := cpio(files)
 	if c.Looks.EmbedBytes < int64(len(archive)) {
 		if c.Looks.EmbedBytes == 0 {
 			return recipe{}, fmt.Errorf("osFamily %s reads its configuration from the embed area of a live image, and this image has none: use the live ISO", c.Family)
@@ -95,19 +103,55 @@ func embedRecipe(c Content) (recipe, error) {
 	return recipe{embed: archive}, nil
 }
 
-// cpio is an archive of one file in the "newc" format of initramfs.
-func cpio(name string, data []byte) []byte {
+// keyfileDir is where the initramfs of a CoreOS live image takes NetworkManager's
+// keyfiles from, if the image says that it does (coreos/features.json).
+const keyfileDir = "etc/coreos-firstboot-network"
+
+// keyfilesOf are the network data of a CoreOS image as files of its initramfs.
+func keyfilesOf(c Content) ([]isoFile, error) {
+	if !c.Looks.EmbedNetwork {
+		return nil, fmt.Errorf("the image does not say that it takes network data (live-initrd-network in its coreos/features.json): "+
+			"use a newer live ISO of osFamily %s, or put the network into the Ignition config", c.Family)
+	}
+	var files map[string]string
+	if err := json.Unmarshal(c.NetworkData, &files); err != nil {
+		return nil, fmt.Errorf("osFamily %s takes network data as a JSON object of NetworkManager keyfiles, and what was given is none", c.Family)
+	}
+	var out []isoFile
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !keyfileName.MatchString(name) {
+			return nil, fmt.Errorf("network data: %q is no name of a keyfile", clip(name, 64))
+		}
+		out = append(out, isoFile{keyfileDir + "/" + name, []byte(files[name])})
+	}
+	return out, nil
+}
+
+var keyfileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\.nmconnection$`)
+
+// cpio is an archive of files in the "newc" format of initramfs, with the
+// folders that they are in: the kernel makes none by itself.
+func cpio(files []isoFile) []byte {
 	var out bytes.Buffer
-	put := func(name string, mode int, data []byte) {
+	put := func(name string, mode, links int, data []byte) {
 		// Inode, mode, owner, group, links, time, size, device (2), of device (2), length of the name, checksum.
-		fmt.Fprintf(&out, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", 0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name)+1, 0)
+		fmt.Fprintf(&out, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", 0, mode, 0, 0, links, 0, len(data), 0, 0, 0, 0, len(name)+1, 0)
 		out.WriteString(name + "\x00")
 		pad4(&out)
 		out.Write(data)
 		pad4(&out)
 	}
-	put(name, 0o100600, data)
-	put("TRAILER!!!", 0, nil)
+	made := map[string]bool{}
+	for _, f := range files {
+		for i, c := range f.path {
+			if dir := f.path[:i]; c == '/' && !made[dir] {
+				made[dir] = true
+				put(dir, 0o40755, 2, nil)
+			}
+		}
+		put(f.path, 0o100600, 1, f.data)
+	}
+	put("TRAILER!!!", 0, 1, nil)
 	return out.Bytes()
 }
 

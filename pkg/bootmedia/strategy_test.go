@@ -2,7 +2,9 @@ package bootmedia
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -145,16 +147,12 @@ func TestWhatDependsOnTheImageIsNotJudgedBeforeALook(t *testing.T) {
 	}
 }
 
-func TestEmbeddedConfigIsAnInitramfs(t *testing.T) {
-	c := composedContent(FamilyFedoraCoreOS, FormatIgnition, `{"ignition":{"version":"3.4.0"}}`)
-	c.Looks = &ImageLooksLike{EmbedBytes: 1 << 18}
-	rc, err := recipeFor(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+// initramfs reads an archive as the kernel does: folders end in a slash here.
+func initramfs(t *testing.T, archive []byte) map[string]string {
+	t.Helper()
 	files := map[string]string{}
-	for b := rc.embed; ; {
-		if string(b[:6]) != "070701" || len(rc.embed)%4 != 0 {
+	for b := archive; ; {
+		if string(b[:6]) != "070701" || len(archive)%4 != 0 {
 			t.Fatalf("no newc header: %q", b[:6])
 		}
 		field := func(n int) int { return int(hexDigits(t, b[6+8*n:14+8*n])) }
@@ -162,13 +160,79 @@ func TestEmbeddedConfigIsAnInitramfs(t *testing.T) {
 		name := string(b[110 : 110+length-1])
 		data := (110 + length + 3) / 4 * 4
 		if name == "TRAILER!!!" {
-			break
+			return files
+		}
+		if dir := path.Dir(name); dir != "." {
+			if _, made := files[dir+"/"]; !made {
+				t.Errorf("%s comes before its folder", name)
+			}
+		}
+		if field(1)&0o170000 == 0o40000 {
+			name += "/"
 		}
 		files[name] = string(b[data : data+size])
 		b = b[(data+size+3)/4*4:]
 	}
-	if len(files) != 1 || files["config.ign"] != string(c.UserData) {
+}
+
+func TestEmbeddedConfigIsAnInitramfs(t *testing.T) {
+	c := composedContent(FamilyFedoraCoreOS, FormatIgnition, `{"ignition":{"version":"3.4.0"}}`)
+	c.Looks = &ImageLooksLike{EmbedBytes: 1 << 18}
+	rc, err := recipeFor(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files := initramfs(t, rc.embed); len(files) != 1 || files["config.ign"] != string(c.UserData) {
 		t.Errorf("archive holds %v", files)
+	}
+}
+
+func TestCoreOSImageTakesNetworkDataInItsEmbedArea(t *testing.T) {
+	c := composedContent(FamilyRHCOS, FormatIgnition, "{}")
+	c.NetworkData = []byte(`{"b.nmconnection":"[connection]\nid=b\n","a.nmconnection":"[connection]\nid=a\n"}`)
+	if err := Check(c, Composed); err != nil {
+		t.Errorf("before a look: %v", err)
+	}
+	c.Looks = &ImageLooksLike{EmbedBytes: 1 << 18}
+	if err := Check(c, Composed); err == nil || !strings.Contains(err.Error(), "live-initrd-network") {
+		t.Errorf("an image that takes none: %v", err)
+	}
+	c.Looks.EmbedNetwork = true
+	rc, err := recipeFor(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := initramfs(t, rc.embed)
+	if len(files) != 5 || files["config.ign"] != "{}" || files[keyfileDir+"/a.nmconnection"] != "[connection]\nid=a\n" || files[keyfileDir+"/b.nmconnection"] == "" {
+		t.Errorf("archive holds %v", files)
+	}
+	for _, bad := range []string{"no JSON", `{"../x.nmconnection":""}`, `{"x":""}`} {
+		c.NetworkData = []byte(bad)
+		if err := Check(c, Composed); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+}
+
+func TestCoreOSImageSaysWhetherItTakesNetworkData(t *testing.T) {
+	for text, want := range map[string]bool{`{"live-initrd-network":true}`: true, `{"live-initrd-network":false}`: false, "junk": false, "": false} {
+		d, err := buildISO("fcos", []isoFile{{"coreos/features.json", []byte(text)}, {"images/ignition.img", make([]byte, 8192)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, err := io.ReadAll(newSection(d, d.Size()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lookAtImage(t, image).EmbedNetwork {
+			t.Errorf("%q: without an embed area", text)
+		}
+		copy(image[embedHeader:], embedMagic)
+		binary.LittleEndian.PutUint64(image[embedHeader+8:], uint64(len(image)-8192))
+		binary.LittleEndian.PutUint64(image[embedHeader+16:], 8192)
+		if got := lookAtImage(t, image).EmbedNetwork; got != want {
+			t.Errorf("%q: %v", text, got)
+		}
 	}
 }
 

@@ -66,7 +66,8 @@ type Content struct {
 	// UserDataFormat is FormatCloudConfig, FormatIgnition or empty.
 	UserDataFormat string
 	// NetworkData is in the family's own format: network-config YAML for
-	// NoCloud families, network_data.json for config-2 families. Empty: none.
+	// NoCloud families, network_data.json for config-2 families, for CoreOS
+	// images a JSON object of NetworkManager keyfiles by their names. Empty: none.
 	NetworkData []byte
 	// PhoneHomeURL is the complete URL the machine reports to. A Source leaves
 	// it empty and sets Grant.PhoneHomeBase instead, because nobody but the

@@ -1,0 +1,117 @@
+package controllers
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/bootmedia"
+)
+
+// declared is a bond of two ports by their MAC addresses, and a VLAN on it with static addresses.
+func declared() *v1beta1.NetworkData {
+	return &v1beta1.NetworkData{Nameservers: []string{"192.0.2.53", "2001:db8::53"}, SearchDomains: []string{"example.org"}, Interfaces: []v1beta1.NetworkInterface{
+		{Name: "p1", MACAddress: "02:00:00:00:00:0a"}, {Name: "p2", MACAddress: "02:00:00:00:00:0b"},
+		{Name: "bond0", Bond: &v1beta1.Bond{Mode: "802.3ad", Interfaces: []string{"p1", "p2"}}, MTU: 9000},
+		{Name: "bond0.7", VLAN: &v1beta1.VLAN{ID: 7, Link: "bond0"}, Addresses: []string{"192.0.2.10/24", "2001:db8::10/64"},
+			Routes: []v1beta1.Route{{To: "0.0.0.0/0", Via: "192.0.2.1"}, {To: "::/0", Via: "2001:db8::1"}}},
+		{Name: "oob", MACAddress: "02:00:00:00:00:0c", DHCP4: true},
+	}}
+}
+
+func TestNetplanOfABondAndAVLAN(t *testing.T) {
+	for _, family := range []bootmedia.Family{bootmedia.FamilyGeneric, bootmedia.FamilyUbuntu, bootmedia.FamilyDebian, bootmedia.FamilyKairos, bootmedia.FamilyTalos} {
+		raw, err := renderNetwork(family, declared())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plan netplan
+		if err := yaml.UnmarshalStrict(raw, &plan); err != nil {
+			t.Fatal(err)
+		}
+		bond, vlan := plan.Bonds["bond0"], plan.VLANs["bond0.7"]
+		if plan.Version != 2 || plan.Ethernets["p1"].Match["macaddress"] != "02:00:00:00:00:0a" || plan.Ethernets["p1"].SetName != "p1" || !plan.Ethernets["oob"].DHCP4 ||
+			strings.Join(bond.Interfaces, " ") != "p1 p2" || bond.Parameters["mode"] != "802.3ad" || bond.MTU != 9000 ||
+			vlan.ID != 7 || vlan.Link != "bond0" || len(vlan.Addresses) != 2 || vlan.Routes[1]["via"] != "2001:db8::1" || len(vlan.Nameservers["addresses"]) != 2 {
+			t.Errorf("%s:\n%s", family, raw)
+		}
+	}
+}
+
+// sections reads a keyfile: section, key, value.
+func sections(text string) map[string]map[string]string {
+	out, at := map[string]map[string]string{}, ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "["); ok {
+			at = strings.TrimSuffix(name, "]")
+			out[at] = map[string]string{}
+		} else if key, value, ok := strings.Cut(line, "="); ok {
+			out[at][key] = value
+		}
+	}
+	return out
+}
+
+func TestKeyfilesOfABondAndAVLAN(t *testing.T) {
+	raw, err := renderNetwork(bootmedia.FamilyFedoraCoreOS, declared())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files map[string]string
+	if err := json.Unmarshal(raw, &files); err != nil || len(files) != 5 {
+		t.Fatalf("%v in %s", err, raw)
+	}
+	is := func(file, section, key, want string) {
+		t.Helper()
+		if got := sections(files[file+".nmconnection"])[section][key]; got != want {
+			t.Errorf("%s: [%s] %s is %q, want %q", file, section, key, got, want)
+		}
+	}
+	bond := sections(files["bond0.nmconnection"])["connection"]["uuid"]
+	if len(bond) != 36 || bond[14] != '8' {
+		t.Errorf("uuid %q", bond)
+	}
+	is("p1", "connection", "type", "ethernet")
+	is("p1", "ethernet", "mac-address", "02:00:00:00:00:0A")
+	is("p1", "connection", "master", bond)
+	is("p1", "ipv4", "method", "")
+	is("bond0", "bond", "mode", "802.3ad")
+	is("bond0", "connection", "interface-name", "bond0")
+	is("bond0", "ipv4", "method", "disabled")
+	is("bond0", "ethernet", "mtu", "9000")
+	is("bond0.7", "vlan", "id", "7")
+	is("bond0.7", "vlan", "parent", bond)
+	is("bond0.7", "ipv4", "method", "manual")
+	is("bond0.7", "ipv4", "address1", "192.0.2.10/24")
+	is("bond0.7", "ipv4", "route1", "0.0.0.0/0,192.0.2.1")
+	is("bond0.7", "ipv4", "dns", "192.0.2.53;")
+	is("bond0.7", "ipv6", "address1", "2001:db8::10/64")
+	is("bond0.7", "ipv6", "dns", "2001:db8::53;")
+	is("bond0.7", "ipv6", "dns-search", "example.org;")
+	is("oob", "ipv4", "method", "auto")
+	is("oob", "connection", "interface-name", "")
+	if again, _ := renderNetwork(bootmedia.FamilyRHCOS, declared()); string(again) != string(raw) {
+		t.Error("two renderings differ")
+	}
+	// What is rendered is what the media take.
+	c := bootmedia.Content{Family: bootmedia.FamilyFedoraCoreOS, InstanceID: "i", UserData: []byte("{}"), UserDataFormat: bootmedia.FormatIgnition, NetworkData: raw,
+		Looks: &bootmedia.ImageLooksLike{EmbedBytes: 1 << 18, EmbedNetwork: true}}
+	if err := bootmedia.Check(c, bootmedia.Composed); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFamiliesThatTakeNoNetworkDataSaySo(t *testing.T) {
+	for _, family := range []bootmedia.Family{bootmedia.FamilyFlatcar, bootmedia.FamilyLeapMicro, bootmedia.FamilyMicroOS, bootmedia.FamilyNone} {
+		if _, err := renderNetwork(family, declared()); err == nil || !strings.Contains(err.Error(), "bootstrap data") {
+			t.Errorf("%s: %v", family, err)
+		}
+		if raw, err := renderNetwork(family, nil); err != nil || raw != nil {
+			t.Errorf("%s without: %q, %v", family, raw, err)
+		}
+	}
+}
