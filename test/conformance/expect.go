@@ -157,7 +157,7 @@ var expected = map[string]expectation{
 	"media-under-system": {except: others(refused, "", "supermicro-x10")},
 	"https-only":         {except: others(refused, "", "supermicro-x10")},
 	"insert-protocol":    {except: others(refused, "", "supermicro-x10", "hpe-ilo4")},
-	"insert-credentials": {except: others(refused, "", "supermicro-x10")},
+	"insert-credentials": {except: others(refused, "", append([]string{"supermicro-x10"}, ilos...)...)},
 	// Supermicro refuses the Inserted that this way of inserting needs.
 	"insert-patch": {except: others(refused, "", "supermicro-x10", "supermicro-x11", "supermicro-x12", "supermicro-x13", "supermicro-x14", "supermicro-ars",
 		"supermicro-h13", "hpe-ilo4")},
