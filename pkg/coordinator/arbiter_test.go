@@ -406,3 +406,26 @@ func TestATakeOverDoesNotBelieveTheCache(t *testing.T) {
 		t.Fatalf("a second host, %s, for a machine that the arbiter before gave one", b.host.Name)
 	}
 }
+
+// Of machines that are equal otherwise the one that failed less often comes first; an older one comes before both.
+func TestWhatKeepsFailingKeepsNobodyWaiting(t *testing.T) {
+	q := newQueue()
+	add := func(name string, age time.Duration, losses int) {
+		m := newMachine(name)
+		m.CreationTimestamp = metav1.NewTime(epoch.Add(-age))
+		q.move(&ticket{key: keyOf(m), machine: m, request: ClaimRequest{Machine: m}, losses: losses}, active, time.Time{})
+	}
+	add("a", 0, 2)
+	add("b", 0, 0)
+	add("c", 0, 1)
+	add("d", time.Hour, 9)
+	add("e", 0, 0)
+	var order []string
+	for k := q.active.first(); k != nil; k = q.active.first() {
+		order = append(order, k.key.Name)
+		q.move(k, idle, time.Time{})
+	}
+	if got := fmt.Sprint(order); got != "[d b e c a]" {
+		t.Errorf("served %s", got)
+	}
+}

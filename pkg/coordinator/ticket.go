@@ -50,18 +50,27 @@ type ticket struct {
 	index int
 }
 
-// before is the order in which tickets are served.
-func (t *ticket) before(other *ticket) bool { return earlier(&t.request, &other.request) }
+// before is the order in which tickets are served. Of machines that are equal, above all those of one set, the one that failed
+// less often comes first: what keeps failing keeps nobody else waiting.
+func (t *ticket) before(other *ticket) bool {
+	return cmp.Or(rank(&t.request, &other.request), cmp.Compare(t.losses, other.losses), byName(&t.request, &other.request)) < 0
+}
 
-// earlier is the order in which machines are served: control planes first, since nothing of a cluster works without them, then the
-// higher spec.priority, then who is older, then by name.
-func earlier(a, b *ClaimRequest) bool {
+// earlier is that order for requests of which no failures are known.
+func earlier(a, b *ClaimRequest) bool { return cmp.Or(rank(a, b), byName(a, b)) < 0 }
+
+// rank is what machines are served by: control planes first, since nothing of a cluster works without them, then the higher
+// spec.priority, then who is older, in seconds, as the API keeps it.
+func rank(a, b *ClaimRequest) int {
 	return cmp.Or(
 		-cmp.Compare(number(a.ControlPlane), number(b.ControlPlane)),
 		-cmp.Compare(a.Machine.Spec.Priority, b.Machine.Spec.Priority),
 		a.Machine.CreationTimestamp.Compare(b.Machine.CreationTimestamp.Time),
-		cmp.Compare(a.Machine.Namespace, b.Machine.Namespace), cmp.Compare(a.Machine.Name, b.Machine.Name),
-	) < 0
+	)
+}
+
+func byName(a, b *ClaimRequest) int {
+	return cmp.Or(cmp.Compare(a.Machine.Namespace, b.Machine.Namespace), cmp.Compare(a.Machine.Name, b.Machine.Name))
 }
 
 func number(yes bool) int {

@@ -193,15 +193,18 @@ func (c *commands) at(ctx context.Context, do func(context.Context, *site) ([]ru
 		return err
 	}
 	defer func() { err = errors.Join(err, s.plane.Stop()) }()
-	runs, err := do(ctx, s)
-	if err != nil {
-		return fmt.Errorf("%w (logs: %s)", err, c.dir)
+	runs, failure := do(ctx, s)
+	if failure != nil {
+		failure = fmt.Errorf("%w (logs: %s)", failure, c.dir)
 	}
-	now, err := store(c.out, runs, budgets)
-	if err != nil {
-		return err
+	if len(runs) == 0 {
+		return failure
 	}
-	return c.print(now, runs)
+	now, err := store(c.out, runs, budgets) // those that came to an end, also when another one did not
+	if err != nil {
+		return errors.Join(failure, err)
+	}
+	return errors.Join(failure, c.print(now, runs))
 }
 
 // print shows the runs and what they broke.

@@ -121,8 +121,9 @@ type managers struct {
 	errs  chan error
 }
 
-// startManagers builds the product and starts it as often as asked.
-func (s *site) startManagers(ctx context.Context, o managersOptions, qps, burst int) (*managers, error) {
+// startManagers builds the product and starts it as often as asked. It looks at one namespace alone: what storms left behind in
+// others would keep it busy.
+func (s *site) startManagers(ctx context.Context, o managersOptions, namespace string, qps, burst int) (*managers, error) {
 	binary := s.output("manager")
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
 	build.Dir = s.root
@@ -131,7 +132,7 @@ func (s *site) startManagers(ctx context.Context, o managersOptions, qps, burst 
 	}
 	args := func(m *manager) []string {
 		m.metrics = freeAddress()
-		list := []string{"--kubeconfig=" + s.plane.Kubeconfig(), "--metrics-bind-address=" + m.metrics, "--health-probe-bind-address=" + freeAddress(),
+		list := []string{"--kubeconfig=" + s.plane.Kubeconfig(), "--namespace=" + namespace, "--metrics-bind-address=" + m.metrics, "--health-probe-bind-address=" + freeAddress(),
 			"--media-bind-address=" + freeAddress(), "--media-cache-dir=" + s.output(m.name+"-media"), "--log-level=info", "--log-format=console",
 			"--leader-elect=true", "--leader-elect-lease-duration=5s", "--leader-elect-renew-deadline=4s", "--leader-elect-retry-period=1s",
 			"--kube-api-qps=" + strconv.Itoa(qps), "--kube-api-burst=" + strconv.Itoa(burst)}

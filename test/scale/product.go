@@ -56,7 +56,7 @@ func (s *site) product(ctx context.Context, o managersOptions) (r run, err error
 		return r, err
 	}
 	defer func() { err = errors.Join(err, fleet.Close()) }()
-	all, err := s.startManagers(ctx, o, qps, burst)
+	all, err := s.startManagers(ctx, o, namespace, qps, burst)
 	if err != nil {
 		return r, err
 	}
