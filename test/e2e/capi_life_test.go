@@ -26,6 +26,7 @@ func TestClusterLife(t *testing.T) {
 	l := newLab(t)
 	t.Run("ClusterClass", func(t *testing.T) { clusterClass(newStory(t, l, "class", 4)) })
 	t.Run("RolloutWithoutSpare", func(t *testing.T) { rolloutWithoutSpare(newStory(t, l, "rollout", 3)) })
+	t.Run("RolloutReusesHosts", func(t *testing.T) { rolloutReusesHosts(newStory(t, l, "reuse", 6)) })
 	t.Run("ControlPlaneUpgrade", func(t *testing.T) { controlPlaneUpgrade(newStory(t, l, "upgrade", 2)) })
 	t.Run("Pause", func(t *testing.T) { pause(newStory(t, l, "pause", 2, slow)) })
 	t.Run("DeletedHalfway", func(t *testing.T) { deletedHalfway(newStory(t, l, "halfway", 4)) })
@@ -116,6 +117,50 @@ func rolloutWithoutSpare(s *story) {
 		g.Expect(host.Spec.Boot.ImageURL).To(Equal(next.Spec.Template.Spec.ImageURL))
 	}
 	s.remove("roll")
+	s.available()
+	w := s.witness()
+	g.Expect([]int{w.Provisioned, w.Released}).To(Equal([]int{5, 5}))
+}
+
+// rolloutReusesHosts: although other hosts are free, each new worker waits for the host of the one it replaces, and finds on its
+// disk what that one left.
+func rolloutReusesHosts(s *story) {
+	g := NewWithT(s.t)
+	s.apply(lab.ClusterSpec{Name: "again", ControlPlanes: 1, Workers: 2})
+	s.running("again", 1, 2)
+	hosts := func() (names []string) {
+		for _, m := range s.workers("again") {
+			if m.Spec.HostRef != nil {
+				names = append(names, m.Spec.HostRef.Name)
+			}
+		}
+		return names
+	}
+	before := hosts()
+	for _, name := range before {
+		s.Fleet.Get(name).Disk().Put("of a worker", []byte(name))
+	}
+	old, err := lab.Object(s.t.Context(), s.Lab, s.namespace, "again-md-0", &v1beta1.Beskar7MachineTemplate{})
+	g.Expect(err).NotTo(HaveOccurred())
+	next := &v1beta1.Beskar7MachineTemplate{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "again-md-0-v2"}, Spec: *old.Spec.DeepCopy()}
+	next.Spec.Template.Spec.Reuse = v1beta1.ReuseRequire
+	g.Expect(s.Client.Create(s.t.Context(), next)).To(Succeed())
+	s.kubectl("patch", "machinedeployment", "again-md-0", "--type=json", "-p",
+		`[{"op":"replace","path":"/spec/template/spec/infrastructureRef/name","value":"again-md-0-v2"}]`)
+	s.until("both workers to be replaced", func(ctx context.Context) (bool, string, error) {
+		for _, m := range s.workers("again") {
+			if m.Spec.Reuse != v1beta1.ReuseRequire {
+				return false, m.Name + " is an old one", nil
+			}
+		}
+		return s.ClusterRuns(ctx, s.namespace, "again", 1, 2)
+	})
+	g.Expect(hosts()).To(ConsistOf(before), "three other hosts were free all the time")
+	for _, name := range before {
+		kept, _ := s.Fleet.Get(name).Disk().Get("of a worker")
+		g.Expect(string(kept)).To(Equal(name), "the disk of "+name)
+	}
+	s.remove("again")
 	s.available()
 	w := s.witness()
 	g.Expect([]int{w.Provisioned, w.Released}).To(Equal([]int{5, 5}))
