@@ -74,6 +74,11 @@ func (c *Confirmer) claim(ctx context.Context, p *pass) (ClaimResult, error) {
 		if host == nil {
 			return c.wait(ctx, p)
 		}
+		if p.mayClaim(p.request.Machine) {
+			// Under the version that the cache shows: if that is not the newest one, the write is refused, and only then is it read.
+			p.machine = p.request.Machine
+			return c.confirm(ctx, p, host)
+		}
 	}
 	if mayClaim, err := p.readMachine(ctx); err != nil || !mayClaim {
 		return ClaimResult{Outcome: IntentLost}, err
@@ -110,7 +115,7 @@ func younger(a, b *v1beta1.Claim) bool {
 	return a.ID < b.ID
 }
 
-// confirm writes hostRef on the machine as it was read live, and nothing else.
+// confirm writes hostRef on the machine as it was read, and nothing else.
 func (c *Confirmer) confirm(ctx context.Context, p *pass, host *v1beta1.PhysicalHost) (ClaimResult, error) {
 	ref := v1beta1.HostRef{Name: host.Name, ClaimID: host.Spec.Claim.ID}
 	for range rewrites {

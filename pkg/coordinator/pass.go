@@ -94,9 +94,14 @@ func (p *pass) readMachine(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("read the machine: %w", err)
 	}
 	p.machine = machine
+	return p.mayClaim(machine), nil
+}
+
+// mayClaim says whether the machine is the one that was asked for, and may have a host.
+func (p *pass) mayClaim(machine *v1beta1.Beskar7Machine) bool {
 	// With a provider id but no host, someone cleared hostRef of a machine whose server ran: it gets no second one.
 	orphaned := machine.Spec.ProviderID != "" && machine.Spec.HostRef == nil
-	return machine.UID == p.request.Machine.UID && machine.DeletionTimestamp.IsZero() && !orphaned, nil
+	return machine.UID == p.request.Machine.UID && machine.DeletionTimestamp.IsZero() && !orphaned
 }
 
 // readHost reads a host live; nil if there is none.
