@@ -87,7 +87,7 @@ func (w *Warmth) sweep(ctx context.Context) error {
 // readsImage: an image without a checksum is kept by nobody, and a system that was installed needs its medium no more.
 func readsImage(h *v1beta1.PhysicalHost) bool {
 	c, b := h.Spec.Claim, h.Spec.Boot
-	return c != nil && b != nil && b.Checksum != "" && c.Release == nil && !(c.Bound && b.BootMode == v1beta1.BootModeInstall)
+	return c != nil && b != nil && b.Checksum != "" && c.Release == nil && (!c.Bound || b.BootMode != v1beta1.BootModeInstall)
 }
 
 // Ready is the replica's check: it takes part once it has what BMCs are reading from the others, or when it took too long.
