@@ -207,10 +207,10 @@ func (r *realStory) shutDownByItself() {
 	g.Expect(strings.Contains(console, "reboot: Power down")).To(BeTrue(), "the kernel's own last words are missing")
 	graceful := false
 	for _, e := range r.bmc.Events() {
-		switch {
-		case e.Kind == emulator.EventGuestStart:
+		switch e.Kind { //nolint:exhaustive // the others say nothing of power
+		case emulator.EventGuestStart:
 			graceful = false
-		case e.Kind == emulator.EventReset:
+		case emulator.EventReset:
 			g.Expect(e.To == "ForceOff" && graceful).To(BeFalse(), "power was cut: %+v", e)
 			graceful = e.To == "GracefulShutdown"
 		}

@@ -159,7 +159,7 @@ func (s *story) invalid() {
 	g.Expect(s.cli(0, "config", "show")).To(ContainSubstring("invalid, so that no change is in effect"))
 	g.Expect(s.logged(func(l logLine) bool { return l.Key == "provisioning.maxQueueSize" && l.To == "33" })).To(BeFalse())
 	s.startsNot("--kube-api-qps=1", "--log-format=xml")
-	s.set(map[string]string{"bmc.maxRetries": "4", "provisioning.bmcCooldownPeriod": "5s", "hostSelection.algoritm": "priority"})
+	s.set(map[string]string{"bmc.maxRetries": "4", "provisioning.bmcCooldownPeriod": "5s", "hostSelection.algorithmm": "priority"})
 	s.told("SettingsValid", "valid again")
 	s.told("SettingsWarning", "did you mean hostSelection.algorithm?")
 	s.gauge("beskar7_config_valid 1")
@@ -182,7 +182,7 @@ func (s *story) startsNot(flags ...string) {
 // needsRestart: what only a new process can take over is told, and shown.
 func (s *story) needsRestart() {
 	s.t.Helper()
-	s.set(map[string]string{"kubeAPI.qps": "55", "hostSelection.algoritm": ""})
+	s.set(map[string]string{"kubeAPI.qps": "55", "hostSelection.algorithmm": ""})
 	s.told("RestartRequired", "takes effect after a restart of the manager", "kubeAPI.qps: 55 instead of 20")
 	NewWithT(s.t).Expect(s.cli(0, "config", "show")).To(MatchRegexp(`kubeAPI\.qps .*needs a restart`))
 }

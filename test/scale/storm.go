@@ -96,6 +96,12 @@ func (s *site) rawRate(ctx context.Context, o stormOptions) (rate, each float64,
 		return 0, 0, err
 	}
 	defer c.end()
+	// Whoever watches the storm costs something: the raw writes are watched, too, so that only the claims differ.
+	watched, stop := context.WithCancel(ctx)
+	defer stop()
+	if _, err := watchHistory(watched, s.client, namespace); err != nil {
+		return 0, 0, err
+	}
 	if err := s.settle(ctx); err != nil {
 		return 0, 0, err
 	}
