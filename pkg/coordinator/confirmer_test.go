@@ -120,6 +120,28 @@ func TestAHostRefWithoutItsClaim(t *testing.T) {
 	}
 }
 
+// The confirmation reads nothing live, so the machine as the cache shows it must be one that may have a host: not one whose
+// server ran on another host, and not one that is being deleted.
+func TestWhoMayNotHaveAHostConfirmsNone(t *testing.T) {
+	for name, spoil := range map[string]func(*world, *v1beta1.Beskar7Machine){
+		"provisioned": func(w *world, m *v1beta1.Beskar7Machine) {
+			edit(w, m, func(m *v1beta1.Beskar7Machine) { m.Spec.ProviderID = v1beta1.ProviderID(namespace, "b", claimID) })
+		},
+		"being deleted": func(w *world, m *v1beta1.Beskar7Machine) {
+			if err := w.api.Delete(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		w := newWorld(t, answer(newHost("a"), claimID, 1), newMachine("m"))
+		spoil(w, w.machine("m"))
+		mustClaim(t, w.confirmer(), request(w.machine("m")), IntentLost)
+		if ref := w.machine("m").Spec.HostRef; ref != nil {
+			t.Errorf("%s: it confirmed %+v", name, ref)
+		}
+	}
+}
+
 // The confirmation goes to the machine that was read: one that got a hostRef meanwhile keeps it.
 func TestAConfirmationDoesNotReplaceAnother(t *testing.T) {
 	w := newWorld(t, answer(newHost("a"), claimID, 1), answer(newHost("b"), "00000000000000bb", 1), newMachine("m"))
