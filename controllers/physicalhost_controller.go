@@ -60,6 +60,7 @@ type PhysicalHostReconciler struct {
 	watcher   clustercache.SourceWatcher[ctrl.Request]
 	known     connections
 	announced announcements
+	unsettled unsettled
 }
 
 // Reconcile looks at one host: gather, decide, act, report.
@@ -71,6 +72,7 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		}
 		r.forget(req.String())
 		r.announced.forget(req.String())
+		r.unsettled.forget(req.String())
 		return ctrl.Result{}, r.unguard(ctx, req.Namespace)
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {
