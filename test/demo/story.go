@@ -75,8 +75,8 @@ func (d *demo) story(ctx context.Context) (err error) {
 		return err
 	}
 	tell, stop := context.WithCancel(ctx)
-	watched := d.watch(tell)
-	defer func() { stop(); <-watched }()
+	watched, recorded := d.watch(tell), d.record(tell)
+	defer func() { stop(); <-watched; <-recorded }()
 	if err := d.chapters(ctx); err != nil {
 		return err
 	}
@@ -86,6 +86,7 @@ func (d *demo) story(ctx context.Context) (err error) {
 	}
 	stop()
 	<-watched
+	<-recorded
 	if err := witness.Err(); err != nil {
 		return err
 	}

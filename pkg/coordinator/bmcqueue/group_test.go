@@ -2,6 +2,7 @@ package bmcqueue
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -76,6 +77,38 @@ func TestPollsAreOfNoGroup(t *testing.T) {
 		wantTimes(t, "polls, two at a time", s.starts("poll", t0), 0, 0, 10*time.Second)
 		for _, n := range []int{0, 1, 9} {
 			s.queue.Unregister(fmt.Sprintf("ns/h%d", n))
+		}
+	})
+}
+
+// groups is an Observer that keeps the group of what ran, by kind.
+type groups struct {
+	endings
+	mu  sync.Mutex
+	ran map[string]string
+}
+
+func (g *groups) Ended(string, Class, Ending, Failure) {}
+func (g *groups) Tried(kind, group string, _ Class, _ Failure, _, _ time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ran[kind] = group
+}
+
+func TestTheObserverLearnsTheGroup(t *testing.T) {
+	g := &groups{ran: map[string]string{}}
+	in(t, Options{Settings: ample(), Observer: g}, func(s *site) {
+		o := s.op(0, "op", time.Second, Result{})
+		o.Group = "dell"
+		s.queue.Submit(o)
+		s.queue.Register(Poll{Endpoint: bmc(9), Host: "ns/h9", Interval: func() time.Duration { return time.Hour },
+			Run: s.busyFor(bmc(9), "ns/h9", "poll", 0, Result{})})
+		pass(time.Minute)
+		s.queue.Unregister("ns/h9")
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if want := map[string]string{"op": "dell", "Poll": ""}; !maps.Equal(g.ran, want) {
+			t.Errorf("told %v, want %v", g.ran, want)
 		}
 	})
 }
