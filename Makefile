@@ -85,8 +85,8 @@ test-race: ## Run the product's tests with the race detector (needs a C compiler
 test-alerts: ## Run the unit tests of the alerts with promtool, and put the dashboard's queries to a recorded run (minutes, the first time)
 	cd hack/monitoring && go test -count=1 ./...
 
-record-metrics: DEMO_MODE := leader
-record-metrics: demo ## Record the metrics of a demo anew, for test-alerts
+record-metrics: release binaries ## Record the metrics of a demo anew, for test-alerts
+	cd test && go run ./demo -mode leader -replicas 2
 	cd hack/monitoring && go run ./record ../../docs/metrics.md ../../out/demo/scrapes testdata/run.txt
 
 binaries: ## Build etcd, Kubernetes and Cluster API from their modules, for the tests (about 10 minutes the first time)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -35,18 +36,34 @@ type Gauges struct {
 	// Driving says whether this process holds the driver lease.
 	Driving func() bool
 	Metrics FleetMetrics
+	// Elected is closed when this process gets the driver lease; nil: it is not told.
+	Elected <-chan struct{}
 	// Interval is the time between two rounds.
 	Interval Period
 }
 
-// Run sets the gauges until the context ends.
+// Run sets the gauges until the context ends. The first round of a driver is made at once: an interval may be as long as alerts
+// wait for one.
 func (g Gauges) Run(ctx context.Context) error {
-	for g.Interval.wait(ctx) {
-		if err := g.set(ctx); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "Cannot set the gauges over the fleet")
+	var first sync.WaitGroup
+	defer first.Wait()
+	first.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-g.Elected:
+			g.round(ctx)
 		}
+	})
+	for g.Interval.wait(ctx) {
+		g.round(ctx)
 	}
 	return nil
+}
+
+func (g Gauges) round(ctx context.Context) {
+	if err := g.set(ctx); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot set the gauges over the fleet")
+	}
 }
 
 func (g Gauges) set(ctx context.Context) error {

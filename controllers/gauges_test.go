@@ -1,11 +1,13 @@
 package controllers
 
 import (
+	"context"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,6 +41,31 @@ func TestGauges(t *testing.T) {
 	if err := g.set(t.Context()); err != nil || b.driver || b.hosts != nil || b.awaiting != nil {
 		t.Fatalf("a process that does not drive says %+v (error %v)", b, err)
 	}
+}
+
+// TestADriverIsSeenAtOnce: the interval may be five minutes, which is how long Beskar7NoDriver waits.
+func TestADriverIsSeenAtOnce(t *testing.T) {
+	h := newHost()
+	h.Status.State = v1beta1.StateAvailable
+	r := newRig(t, h)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		b, elected, ended := &board{}, make(chan struct{}), make(chan struct{})
+		g := Gauges{Client: r.api, Queue: b.stats, QueueLimit: func() int { return 50 }, Driving: func() bool { return true }, Metrics: b,
+			Elected: elected, Interval: Period{Of: func() time.Duration { return 5 * time.Minute }}}
+		go func() { _ = g.Run(ctx); close(ended) }()
+		synctest.Wait()
+		if b.driver {
+			t.Error("set before this process drives")
+		}
+		close(elected)
+		synctest.Wait()
+		if !b.driver || b.hosts["Available"] != 1 {
+			t.Errorf("the new driver says %+v", b)
+		}
+		cancel()
+		<-ended
+	})
 }
 
 // notes is a HostMetrics that can be read.

@@ -211,3 +211,41 @@ func TestRecord(t *testing.T) {
 		t.Error("an empty folder is taken for a run")
 	}
 }
+
+// quiet are metrics that stay 0 in a good run, each with what counts it, and which test brings that about.
+var quiet = map[string]string{
+	"beskar7_bmc_operation_panics_total":     "a bug; pkg/coordinator/bmcqueue tests that panics are told",
+	"beskar7_provisioning_failures_total":    "a boot that fails; controllers tests that each is counted once",
+	"beskar7_hosts_awaiting_attempt":         "a BMC that fails; controllers tests TestGauges",
+	"beskar7_host_claim_retries_total":       "a lost race; pkg/coordinator tests that the next host is tried",
+	"beskar7_provisioning_queue_length":      "more work than slots at the moment of the pass; controllers tests TestGauges",
+	"beskar7_claim_coordinator_queue_length": "more machines than hosts at the moment of the scrape; pkg/coordinator tests the arbiter's queue",
+}
+
+// TestTheRunFedEveryMetric: a metric that nothing counts is no metric.
+func TestTheRunFedEveryMetric(t *testing.T) {
+	text, err := os.ReadFile(recording)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, fed := table(t), map[string]bool{}
+	for _, line := range seriesLines(string(text)) {
+		set, values, err := parser.ParseSeriesDesc(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(values, func(v parser.SequenceValue) bool { return !v.Omitted && v.Value != 0 }) {
+			fed[family(table, set.Get(labels.MetricName))] = true
+		}
+	}
+	for name := range table {
+		if !fed[name] && quiet[name] == "" {
+			t.Errorf("%s stayed 0: who feeds it?", name)
+		}
+	}
+	for name := range quiet {
+		if _, known := table[name]; !known {
+			t.Errorf("there is no %s", name)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 // scrapeInterval is how often the manager is scraped; hack/monitoring takes it for granted when it plays a run back.
 const scrapeInterval = 15 * time.Second
 
-// record scrapes the manager, as Prometheus would, from now until the context ends, and once more then: the files in the folder
+// record scrapes all replicas of the manager, as Prometheus would, from now until the context ends, and once more then: the files in the folder
 // scrapes are what "make record-metrics" takes. A scrape that fails is a line on the screen: the story does not depend on it.
 func (d *demo) record(ctx context.Context) <-chan struct{} {
 	done := make(chan struct{})
@@ -30,8 +30,11 @@ func (d *demo) record(ctx context.Context) <-chan struct{} {
 		tick := time.NewTicker(scrapeInterval)
 		defer tick.Stop()
 		for n := 0; ; n++ {
-			if err := d.scrape(context.WithoutCancel(ctx), strings.TrimSpace(token), dir, n); err != nil {
-				d.out.line("demo: scrape %d: %v", n, err)
+			for i, one := range d.managers {
+				file := filepath.Join(dir, fmt.Sprintf("%04d-manager-%d.prom", n, i))
+				if err := scrape(context.WithoutCancel(ctx), one.Addresses().Metrics, strings.TrimSpace(token), file); err != nil {
+					d.out.line("demo: scrape %d of manager %d: %v", n, i, err)
+				}
 			}
 			if ctx.Err() != nil {
 				return
@@ -45,11 +48,11 @@ func (d *demo) record(ctx context.Context) <-chan struct{} {
 	return done
 }
 
-// scrape writes one file: the number of the scrape, and which manager said it.
-func (d *demo) scrape(ctx context.Context, token, dir string, n int) error {
+// scrape writes what one replica says into a file.
+func scrape(ctx context.Context, port int, token, file string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	url := fmt.Sprintf("https://127.0.0.1:%d/metrics", d.lab.Manager.Addresses().Metrics)
+	url := fmt.Sprintf("https://127.0.0.1:%d/metrics", port)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
@@ -69,8 +72,8 @@ func (d *demo) scrape(ctx context.Context, token, dir string, n int) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, fmt.Sprintf("%04d-manager-0.prom", n)), text, 0o600)
+	return os.WriteFile(file, text, 0o600)
 }

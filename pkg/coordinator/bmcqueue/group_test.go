@@ -1,8 +1,10 @@
 package bmcqueue
 
 import (
+	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -84,8 +86,9 @@ func TestPollsAreOfNoGroup(t *testing.T) {
 // groups is an Observer that keeps the group of what ran, by kind.
 type groups struct {
 	endings
-	mu  sync.Mutex
-	ran map[string]string
+	mu       sync.Mutex
+	ran      map[string]string
+	panicked []string
 }
 
 func (g *groups) Ended(string, Class, Ending, Failure) {}
@@ -93,6 +96,28 @@ func (g *groups) Tried(kind, group string, _ Class, _ Failure, _, _ time.Duratio
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ran[kind] = group
+}
+
+func (g *groups) Panicked(host, kind string, _ []byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.panicked = append(g.panicked, host+" "+kind)
+}
+
+func TestTheObserverLearnsOfPanics(t *testing.T) {
+	g, once := &groups{ran: map[string]string{}}, ample()
+	once.RetryAttempts = 1
+	in(t, Options{Settings: once, Observer: g}, func(s *site) {
+		o := s.op(1, "op", 0, Result{})
+		o.Run = func(context.Context) Result { panic("a bug") }
+		s.queue.Submit(o)
+		pass(time.Minute)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if want := []string{"ns/h1 op"}; !slices.Equal(g.panicked, want) {
+			t.Errorf("told of %v, want %v", g.panicked, want)
+		}
+	})
 }
 
 func TestTheObserverLearnsTheGroup(t *testing.T) {
