@@ -33,7 +33,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-image clean test-alerts conformance scale fleet model mutants bench rights
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-image clean test-alerts record-metrics conformance scale fleet model mutants bench rights
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,8 +82,12 @@ test: release binaries ## Run all tests but the end-to-end ones
 test-race: ## Run the product's tests with the race detector (needs a C compiler)
 	go test -race ./...
 
-test-alerts: ## Run the unit tests of the alerts with promtool, and parse the dashboard's queries (minutes, the first time)
+test-alerts: ## Run the unit tests of the alerts with promtool, and put the dashboard's queries to a recorded run (minutes, the first time)
 	cd hack/monitoring && go test -count=1 ./...
+
+record-metrics: release binaries ## Record the metrics of a demo anew, for test-alerts
+	cd test && go run ./demo -mode leader -replicas 2
+	cd hack/monitoring && go run ./record ../../docs/metrics.md ../../out/demo/scrapes testdata/run.txt
 
 binaries: ## Build etcd, Kubernetes and Cluster API from their modules, for the tests (about 10 minutes the first time)
 	@cd test && go run ./controlplane/cmd/binaries

@@ -145,7 +145,7 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)
 	}
-	recorder, err := metrics.New(ctrlmetrics.Registry)
+	recorder, err := metrics.New(ctrlmetrics.Registry, controllers.MetricLabels())
 	if err != nil {
 		return nil, err
 	}
@@ -305,7 +305,7 @@ func (p *parts) addGate() (*actuator.Actuator, error) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics, DrainTimeout: drainTimeout})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
 	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
-		Interval: p.gaugesInterval()}
+		Elected: p.mgr.Elected(), Interval: p.gaugesInterval()}
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
 	}
@@ -352,7 +352,7 @@ func (p *parts) reconcilers(secrets client.Reader, clusters clustercache.Cluster
 	c, real, filter := p.mgr.GetClient(), clock.RealClock{}, p.settings.Scope.WatchFilter
 	return controllers.Reconcilers{
 		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: media,
-			Tokens: controllers.NewTokens(), Streams: p.streams, ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Clock: real, BMC: p.live.BMC,
+			Tokens: controllers.NewTokens(), Streams: p.streams, ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Metrics: p.metrics, Clock: real, BMC: p.live.BMC,
 			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
 		Machine:  &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},

@@ -27,8 +27,8 @@ type announcement struct {
 	wrong string // the reason; empty: nothing
 }
 
-// differs notes what is said now and tells whether it is news, for a host of which before was the last that others were told.
-func (a *announcements) differs(host string, before, now announcement) bool {
+// replace notes what is said now and returns what was said last: before, for a host of which this process has said nothing yet.
+func (a *announcements) replace(host string, before, now announcement) announcement {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.last == nil {
@@ -38,7 +38,7 @@ func (a *announcements) differs(host string, before, now announcement) bool {
 		before = known
 	}
 	a.last[host] = now
-	return now != before
+	return before
 }
 
 func (a *announcements) forget(host string) {
@@ -62,18 +62,20 @@ func announcementOf(host *v1beta1.PhysicalHost) announcement {
 }
 
 // announce makes an event of a changed state, and of something that went wrong or went wrong differently: a warning with the
-// words of condition Ready, which say what to do.
-func (r *PhysicalHostReconciler) announce(host, before *v1beta1.PhysicalHost) {
-	was, is := announcementOf(before), announcementOf(host)
-	if !r.announced.differs(key(host), was, is) || is.state == "" {
-		return
+// words of condition Ready, which say what to do. It returns what was said before.
+func (r *PhysicalHostReconciler) announce(host, before *v1beta1.PhysicalHost) announcement {
+	is := announcementOf(host)
+	told := r.announced.replace(key(host), announcementOf(before), is)
+	if told == is || is.state == "" {
+		return told
 	}
 	message := conditions.GetMessage(host, v1beta1.ReadyCondition)
 	if is.wrong != "" {
 		r.event(host, corev1.EventTypeWarning, is.wrong, "Reconcile", message)
-		return
+		return told
 	}
 	r.event(host, corev1.EventTypeNormal, string(is.state), "Reconcile", strings.TrimSuffix(fmt.Sprintf("%s: %s", is.state, message), ": "))
+	return told
 }
 
 // event records an event whose note fits.

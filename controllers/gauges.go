@@ -4,18 +4,24 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/metrics"
+	"github.com/beskar7/beskar7/pkg/provision"
 )
 
 // FleetMetrics are the gauges over the whole fleet.
 type FleetMetrics interface {
-	SetHosts(byState map[string]int)
+	SetHosts(byState, awaiting map[string]int)
 	SetQueue(waiting, limit, inFlight int)
 	SetDriver(held bool)
 }
@@ -30,42 +36,113 @@ type Gauges struct {
 	// Driving says whether this process holds the driver lease.
 	Driving func() bool
 	Metrics FleetMetrics
+	// Elected is closed when this process gets the driver lease; nil: it is not told.
+	Elected <-chan struct{}
 	// Interval is the time between two rounds.
 	Interval Period
 }
 
-// Run sets the gauges until the context ends.
+// Run sets the gauges until the context ends. The first round of a driver is made at once: an interval may be as long as alerts
+// wait for one.
 func (g Gauges) Run(ctx context.Context) error {
-	for g.Interval.wait(ctx) {
-		if err := g.set(ctx); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "Cannot set the gauges over the fleet")
+	var first sync.WaitGroup
+	defer first.Wait()
+	first.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-g.Elected:
+			g.round(ctx)
 		}
+	})
+	for g.Interval.wait(ctx) {
+		g.round(ctx)
 	}
 	return nil
 }
 
+func (g Gauges) round(ctx context.Context) {
+	if err := g.set(ctx); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot set the gauges over the fleet")
+	}
+}
+
 func (g Gauges) set(ctx context.Context) error {
-	driving, byState, stats := g.Driving(), map[string]int{}, g.Queue()
+	driving, stats := g.Driving(), g.Queue()
 	g.Metrics.SetDriver(driving)
 	waiting := 0
 	for _, n := range stats.Waiting {
 		waiting += n
 	}
 	g.Metrics.SetQueue(waiting, g.QueueLimit(), stats.Running+stats.Polling)
-	if driving {
-		hosts := &v1beta1.PhysicalHostList{}
-		if err := g.Client.List(ctx, hosts, client.UnsafeDisableDeepCopy); err != nil {
-			return err
+	if !driving {
+		g.Metrics.SetHosts(nil, nil)
+		return nil
+	}
+	hosts := &v1beta1.PhysicalHostList{}
+	if err := g.Client.List(ctx, hosts, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	byState, awaiting := map[string]int{}, map[string]int{}
+	for i := range hosts.Items {
+		s := &hosts.Items[i].Status
+		if s.State != "" {
+			byState[string(s.State)]++
 		}
-		for i := range hosts.Items {
-			if state := hosts.Items[i].Status.State; state != "" {
-				byState[string(state)]++
-			}
+		if phase := awaits(s); phase != "" {
+			awaiting[phase]++
 		}
 	}
-	g.Metrics.SetHosts(byState)
+	g.Metrics.SetHosts(byState, awaiting)
 	return nil
 }
+
+// awaits is the phase of a host's next attempt, if that is still to come. A host without a wish of its own waits for its next read.
+func awaits(s *v1beta1.PhysicalHostStatus) string {
+	switch {
+	case s.Operation != nil && slices.Contains(attemptPhases, s.Operation.Phase):
+		return s.Operation.Phase
+	case s.NextAttempt == nil:
+		return ""
+	case s.ParkedCredential != nil:
+		return phaseParked
+	}
+	return phaseBackingOff
+}
+
+// HostMetrics are told what becomes of hosts.
+type HostMetrics interface {
+	// PhaseTook: a host left a state in which it was for that long.
+	PhaseTook(state string, took time.Duration)
+	// ProvisioningFailed: a boot came to nothing.
+	ProvisioningFailed(reason string)
+}
+
+// MetricLabels are the label sets of the metrics that are told by this package.
+func MetricLabels() metrics.Options {
+	o := metrics.Options{Vendors: config.VendorNames(), Attempts: attemptPhases, Failures: []string{v1beta1.ReasonBootOverdue, v1beta1.ReasonBootstrapFailed}}
+	for _, a := range provision.Actions() {
+		if a.Hardware() {
+			o.Kinds = append(o.Kinds, string(a))
+		}
+	}
+	for _, s := range hostStates {
+		o.States = append(o.States, string(s))
+	}
+	for _, s := range provisioningPhases {
+		o.Phases = append(o.Phases, string(s))
+	}
+	return o
+}
+
+// hostStates are all states that the API knows.
+var hostStates = []v1beta1.HostState{v1beta1.StateEnrolling, v1beta1.StateInspecting, v1beta1.StateAvailable, v1beta1.StatePoweredOn, v1beta1.StateNotEmpty,
+	v1beta1.StateCleaning, v1beta1.StateDuplicate, v1beta1.StateMaintenance, v1beta1.StateClaimed, v1beta1.StateProvisioning, v1beta1.StateBooting,
+	v1beta1.StateProvisioned, v1beta1.StateReleasing, v1beta1.StateReleaseBlocked, v1beta1.StateOrphaned, v1beta1.StateQuarantined, v1beta1.StateDeleting,
+	v1beta1.StatePaused}
+
+// provisioningPhases are the states that a host passes through by our doing; how long it is in the others is up to its owner.
+var provisioningPhases = []v1beta1.HostState{v1beta1.StateEnrolling, v1beta1.StateInspecting, v1beta1.StateCleaning, v1beta1.StateClaimed,
+	v1beta1.StateProvisioning, v1beta1.StateBooting, v1beta1.StateReleasing, v1beta1.StateReleaseBlocked}
 
 // MediaMetrics count what the media server answered.
 type MediaMetrics interface {
@@ -73,10 +150,10 @@ type MediaMetrics interface {
 }
 
 // CountMedia counts the answers of the media server. It looks at the end of the path only: the rest is a secret.
-func CountMedia(next http.Handler, metrics MediaMetrics) http.Handler {
+func CountMedia(next http.Handler, counts MediaMetrics) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		counted := &countedWriter{ResponseWriter: w, code: http.StatusOK}
-		defer func() { metrics.MediaServed(mediaFile(r.URL.Path), counted.code, counted.bytes) }()
+		defer func() { counts.MediaServed(mediaFile(r.URL.Path), counted.code, counted.bytes) }()
 		next.ServeHTTP(counted, r)
 	})
 }

@@ -47,7 +47,9 @@ type PhysicalHostReconciler struct {
 	Streams      *Streams
 	ClusterCache clustercache.ClusterCache
 	Events       events.EventRecorder
-	Clock        clock.PassiveClock
+	// Metrics are told how long hosts are in their states, and of boots that fail; nil: nobody is.
+	Metrics HostMetrics
+	Clock   clock.PassiveClock
 	// BMC gives the settings that hold for a host's BMC now.
 	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.

@@ -52,8 +52,29 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 	case err != nil:
 		return nil //nolint:nilerr // the host is gone: there is nobody to tell
 	}
-	r.announce(host, before)
+	told := r.announce(host, before)
+	r.measure(told, before, host, g)
 	return nil
+}
+
+// measure tells the metrics what was written: once for each state that was left, by what was told of the host last, and for each
+// boot that failed.
+func (r *PhysicalHostReconciler) measure(told announcement, before, host *v1beta1.PhysicalHost, g *gathered) {
+	if r.Metrics == nil {
+		return
+	}
+	was, is := &before.Status, &host.Status
+	if told.state != "" && told.state == was.State && was.State != is.State {
+		r.Metrics.PhaseTook(string(was.State), is.StateSince.Sub(was.StateSince.Time))
+	}
+	if is.LastFailure == nil || is.LastFailure.Equal(was.LastFailure) {
+		return
+	}
+	reason := v1beta1.ReasonBootOverdue
+	if g.facts.Report == provision.ReportFailed {
+		reason = v1beta1.ReasonBootstrapFailed
+	}
+	r.Metrics.ProvisioningFailed(reason)
 }
 
 // reportInventory keeps the last good inventory: an observation without one changes nothing.
@@ -100,7 +121,7 @@ func reportOperation(s *v1beta1.PhysicalHostStatus, q bmcqueue.Status, g *gather
 	s.Operation, s.Attempts, s.NextAttempt = nil, 0, nil
 	if g.refused != "" {
 		// Without the time of the next try: it would be written every few seconds, for as many hosts as there is no room for.
-		s.Operation = &v1beta1.HostOperation{Kind: string(g.refused), Phase: "Refused", Since: metav1.NewTime(g.now),
+		s.Operation = &v1beta1.HostOperation{Kind: string(g.refused), Phase: phaseRefused, Since: metav1.NewTime(g.now),
 			LastError: "the queue of BMC operations is full (provisioning.maxQueueSize), and what waits in it is as urgent"}
 		if before != nil && before.Kind == s.Operation.Kind && before.Phase == s.Operation.Phase {
 			s.Operation.Since = before.Since
@@ -129,15 +150,24 @@ func reportOperation(s *v1beta1.PhysicalHostStatus, q bmcqueue.Status, g *gather
 	}
 }
 
+// The phases of operations whose next attempt is still to come.
+const (
+	phaseBackingOff = "BackingOff"
+	phaseParked     = "Parked"
+	phaseRefused    = "Refused"
+)
+
+var attemptPhases = []string{phaseBackingOff, phaseParked, phaseRefused}
+
 func phase(s bmcqueue.State) string {
 	switch s {
 	case bmcqueue.StateRunning, bmcqueue.StateSettling, bmcqueue.StateWaiting:
 		// One word for all of them: an operation changes between them many times a second, and nobody should write that.
 		return "InProgress"
 	case bmcqueue.StateBackOff:
-		return "BackingOff"
+		return phaseBackingOff
 	case bmcqueue.StateParked:
-		return "Parked"
+		return phaseParked
 	case bmcqueue.StateIdle:
 	}
 	return ""

@@ -48,35 +48,18 @@ func TestResyncFollowsItsPeriod(t *testing.T) {
 
 // board is a FleetMetrics and MediaMetrics that can be read.
 type board struct {
-	hosts             map[string]int
+	hosts, awaiting   map[string]int
 	waiting, inFlight int
 	driver            bool
 	media             []any
 }
 
-func (b *board) SetHosts(m map[string]int)                  { b.hosts = m }
+func (b *board) SetHosts(m, a map[string]int)               { b.hosts, b.awaiting = m, a }
 func (b *board) SetQueue(w, _, f int)                       { b.waiting, b.inFlight = w, f }
 func (b *board) SetDriver(held bool)                        { b.driver = held }
 func (b *board) MediaServed(file string, code int, n int64) { b.media = append(b.media, file, code, n) }
 func (b *board) stats() bmcqueue.Stats {
 	return bmcqueue.Stats{Waiting: [3]int{1, 2, 3}, Running: 4, Polling: 5}
-}
-
-func TestGauges(t *testing.T) {
-	h := newHost()
-	h.Status.State = v1beta1.StateAvailable
-	r, b, driving := newRig(t, h), &board{}, true
-	g := Gauges{Client: r.api, Queue: b.stats, QueueLimit: func() int { return 50 }, Driving: func() bool { return driving }, Metrics: b}
-	if err := g.set(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(b.hosts, map[string]int{"Available": 1}) || b.waiting != 6 || b.inFlight != 9 || !b.driver {
-		t.Fatalf("%+v", b)
-	}
-	driving = false
-	if err := g.set(t.Context()); err != nil || b.driver || len(b.hosts) != 0 {
-		t.Fatalf("a process that does not drive says %+v (error %v)", b, err)
-	}
 }
 
 func TestMediaAreCountedByFile(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,105 +15,209 @@ import (
 	"go.yaml.in/yaml/v2"
 )
 
-// known are the metrics that exist: those of docs/metrics.md, which is generated from the code, and those of controller-runtime
-// that we use.
-func known(t *testing.T) map[string]bool {
-	t.Helper()
-	text, err := os.ReadFile("../../docs/metrics.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]bool{"controller_runtime_reconcile_total": true}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9_]+)` \\| (\\w+)").FindAllStringSubmatch(string(text), -1) {
-		out[m[1]] = true
-		if m[2] == "histogram" {
-			out[m[1]+"_bucket"], out[m[1]+"_sum"], out[m[1]+"_count"] = true, true, true
-		}
-	}
-	if len(out) < 10 {
-		t.Fatalf("found only %d metrics in docs/metrics.md", len(out))
-	}
-	return out
-}
-
-// check parses a query and looks up every metric in it.
-func check(t *testing.T, where, query string, known map[string]bool) {
+// check parses a query and looks up every metric in it, and every label that a selector or a grouping names.
+func check(t *testing.T, where, query string, table map[string]Metric) {
 	t.Helper()
 	expr, err := parser.ParseExpr(query)
 	if err != nil {
 		t.Errorf("%s: %v", where, err)
 		return
 	}
+	var known []string
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
 		v, ok := n.(*parser.VectorSelector)
 		if !ok {
 			return nil
 		}
-		if i := slices.IndexFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == model.MetricNameLabel }); i < 0 || !known[v.LabelMatchers[i].Value] {
+		i := slices.IndexFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == model.MetricNameLabel })
+		if i < 0 || family(table, v.LabelMatchers[i].Value) == "" {
 			t.Errorf("%s: there is no metric %q", where, v.Name)
+			return nil
+		}
+		has := labelsOf(table, v.LabelMatchers[i].Value)
+		for _, m := range v.LabelMatchers {
+			if m.Name != model.MetricNameLabel && !slices.Contains(has, m.Name) {
+				t.Errorf("%s: %s has no label %q", where, v.Name, m.Name)
+			}
+		}
+		known = append(known, has...)
+		return nil
+	})
+	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
+		if a, ok := n.(*parser.AggregateExpr); ok {
+			for _, l := range a.Grouping {
+				if !slices.Contains(known, l) {
+					t.Errorf("%s: groups by %q, which nothing in it has", where, l)
+				}
+			}
 		}
 		return nil
 	})
 }
 
-func TestDashboardAsksForMetricsThatExist(t *testing.T) {
+// labelsOf are the labels that a series may have.
+func labelsOf(table map[string]Metric, series string) []string {
+	if slices.Contains(borrowed, series) {
+		return []string{"controller", "result", "pod"}
+	}
+	has := append([]string{"pod"}, table[family(table, series)].Labels...)
+	if strings.HasSuffix(series, "_bucket") {
+		has = append(has, model.BucketLabel)
+	}
+	return has
+}
+
+// query is one of the dashboard.
+type query struct{ panel, expr string }
+
+func dashboard(t *testing.T) (all []query) {
+	t.Helper()
 	data, err := os.ReadFile("../../config/grafana/dashboard.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var dashboard struct {
+	var shown struct {
 		Panels []struct {
 			Type, Title string
 			Targets     []struct{ Expr string }
 		}
 	}
-	if err := json.Unmarshal(data, &dashboard); err != nil {
+	if err := json.Unmarshal(data, &shown); err != nil {
 		t.Fatal(err)
 	}
-	metrics, queries := known(t), 0
-	for _, p := range dashboard.Panels {
+	for _, p := range shown.Panels {
+		if p.Type != "row" && len(p.Targets) == 0 {
+			t.Errorf("panel %s asks for nothing", p.Title)
+		}
 		for _, target := range p.Targets {
-			check(t, p.Title, target.Expr, metrics)
-			queries++
+			all = append(all, query{p.Title, target.Expr})
 		}
 	}
-	if queries < 15 {
-		t.Errorf("found only %d queries", queries)
+	return all
+}
+
+func table(t *testing.T) map[string]Metric {
+	t.Helper()
+	all, err := Table("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestDashboardAsksForMetricsThatExist, and shows all of them but a few.
+func TestDashboardAsksForMetricsThatExist(t *testing.T) {
+	metrics, asked := table(t), ""
+	for _, q := range dashboard(t) {
+		check(t, q.panel, q.expr, metrics)
+		asked += q.expr + "\n"
+	}
+	for name := range metrics {
+		if !strings.Contains(asked, name) {
+			t.Errorf("the dashboard does not show %s", name)
+		}
 	}
 }
 
-func TestAlertsAskForMetricsThatExistAndHaveARunbook(t *testing.T) {
+// alert is one rule.
+type alert struct {
+	Alert, Expr string
+	Annotations map[string]string
+}
+
+func alerts(t *testing.T) (all []alert) {
+	t.Helper()
 	data, err := os.ReadFile("../../config/prometheus/rules.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var rule struct {
-		Spec struct {
-			Groups []struct {
-				Rules []struct {
-					Alert, Expr string
-					Annotations map[string]string
-				}
-			}
-		}
+	var object struct {
+		Spec struct{ Groups []struct{ Rules []alert } }
 	}
-	if err := yaml.Unmarshal(data, &rule); err != nil {
+	if err := yaml.Unmarshal(data, &object); err != nil {
 		t.Fatal(err)
 	}
+	for _, g := range object.Spec.Groups {
+		all = append(all, g.Rules...)
+	}
+	return all
+}
+
+func TestAlertsAskForMetricsThatExistAndHaveARunbook(t *testing.T) {
 	runbook, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	metrics := known(t)
-	for _, g := range rule.Spec.Groups {
-		for _, r := range g.Rules {
-			check(t, r.Alert, r.Expr, metrics)
-			if !strings.HasSuffix(r.Annotations["runbook_url"], "/docs/operations.md#"+strings.ToLower(r.Alert)) {
-				t.Errorf("%s has the runbook %q", r.Alert, r.Annotations["runbook_url"])
+	metrics, all := table(t), alerts(t)
+	for _, r := range all {
+		check(t, r.Alert, r.Expr, metrics)
+		if !strings.HasSuffix(r.Annotations["runbook_url"], "/docs/operations.md#"+strings.ToLower(r.Alert)) {
+			t.Errorf("%s has the runbook %q", r.Alert, r.Annotations["runbook_url"])
+		}
+		_, section, found := strings.Cut(string(runbook), "\n### "+r.Alert+"\n")
+		section, _, _ = strings.Cut(section, "\n#")
+		if !found || len(strings.Fields(section)) < 15 {
+			t.Errorf("docs/operations.md does not say what to do about %s: %q", r.Alert, section)
+		}
+	}
+	for _, name := range []string{"ClaimConflicts", "QueueNearlyFull", "QueueStalled", "SlowClaims", "BMCOverload", "HostsQuarantined", "LeaderFlapping", "NoReconciles", "ConfigInvalid"} {
+		if !slices.ContainsFunc(all, func(r alert) bool { return r.Alert == "Beskar7"+name }) {
+			t.Errorf("there is no alert %s", name)
+		}
+	}
+}
+
+// ruleTests are what promtool runs.
+type ruleTests struct {
+	Tests []struct {
+		Name        string
+		InputSeries []struct{ Series string } `yaml:"input_series"`
+		Cases       []struct {
+			Alertname string
+			Expected  []any `yaml:"exp_alerts"`
+		} `yaml:"alert_rule_test"`
+	}
+}
+
+// TestEveryAlertIsTestedBothWays: firing and not firing, on series that the product has.
+func TestEveryAlertIsTestedBothWays(t *testing.T) {
+	data, err := os.ReadFile("../../config/prometheus/rules_test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tests ruleTests
+	if err := yaml.Unmarshal(data, &tests); err != nil {
+		t.Fatal(err)
+	}
+	metrics, fires, silent := table(t), map[string]bool{}, map[string]bool{}
+	for _, test := range tests.Tests {
+		for _, s := range test.InputSeries {
+			set, _, err := parser.ParseSeriesDesc(s.Series)
+			if err != nil {
+				t.Errorf("%s: %v", test.Name, err)
+				continue
 			}
-			if !strings.Contains(string(runbook), "\n### "+r.Alert+"\n") {
-				t.Errorf("docs/operations.md has no section %s", r.Alert)
+			name := set.Get(labels.MetricName)
+			if family(metrics, name) == "" {
+				t.Errorf("%s: there is no metric %s", test.Name, name)
 			}
+			set.Range(func(l labels.Label) {
+				if l.Name != labels.MetricName && !slices.Contains(labelsOf(metrics, name), l.Name) {
+					t.Errorf("%s: %s has no label %s", test.Name, name, l.Name)
+				}
+			})
+		}
+		for _, c := range test.Cases {
+			if len(c.Expected) > 0 {
+				fires[c.Alertname] = true
+			} else {
+				silent[c.Alertname] = true
+			}
+		}
+	}
+	for _, r := range alerts(t) {
+		if !fires[r.Alert] || !silent[r.Alert] {
+			t.Errorf("%s is tested firing: %t, not firing: %t", r.Alert, fires[r.Alert], silent[r.Alert])
 		}
 	}
 }

@@ -32,6 +32,7 @@ type court struct {
 	mu       sync.Mutex
 	requests []string
 	attempts map[string]int
+	progress ArbiterObserver // nil: nobody
 	// fail is asked before each request.
 	fail func(what string) fault
 }
@@ -54,7 +55,7 @@ func (c *court) renew() {
 	options := (&world{}).options(courtClient{c: c})
 	options.Random, options.Observer = dice{rand.New(rand.NewPCG(1, 1))}, courtObserver{c}
 	options.Fence = func() Fence { return c.fence }
-	c.arbiter = NewArbiter(ArbiterOptions{Options: options, Clock: clock.RealClock{}, Workers: 4,
+	c.arbiter = NewArbiter(ArbiterOptions{Options: options, Clock: clock.RealClock{}, Workers: 4, Progress: c.progress,
 		Wish: func(_ context.Context, m *v1beta1.Beskar7Machine) (ClaimRequest, bool) { return c.wished(m) }})
 }
 

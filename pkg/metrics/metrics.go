@@ -2,75 +2,42 @@ package metrics
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 )
-
-// pollKind is what the gate calls the recurring reads of its lanes.
-const pollKind = "Poll"
-
-// The closed label sets.
-var (
-	claimOutcomes   = []string{"success", "conflict", "no_host", "error"}
-	conflictReasons = []string{"", "host_changed", "host_taken", "host_gone", "machine_changed"}
-	mediaFiles      = []string{"image", "seed", "composed"}
-	methods         = []string{"GET", "PATCH", "POST", "PUT", "DELETE"}
-)
-
-// endingLabels are the outcomes of operations that ended without a run.
-var endingLabels = map[bmcqueue.Ending]string{
-	bmcqueue.EndedRefused:    "refused",
-	bmcqueue.EndedDisplaced:  "displaced",
-	bmcqueue.EndedSuperseded: "superseded",
-	bmcqueue.EndedWithdrawn:  "withdrawn",
-}
-
-func failureLabel(failure bmcqueue.Failure) string {
-	switch failure {
-	case bmcqueue.None:
-		return "ok"
-	case bmcqueue.Unreachable:
-		return "unreachable"
-	case bmcqueue.Busy:
-		return "busy"
-	case bmcqueue.LoginFailed:
-		return "login_failed"
-	case bmcqueue.Other:
-	}
-	return "other"
-}
-
-// codeLabel keeps the label set closed whatever a handler answers.
-func codeLabel(code int) string {
-	if code < 100 || code > 599 {
-		return "other"
-	}
-	return strconv.Itoa(code)
-}
-
-func known(set []string, value, otherwise string) string {
-	if slices.Contains(set, value) {
-		return value
-	}
-	return otherwise
-}
 
 // seconds are the buckets of what takes from a millisecond to ten minutes.
 var seconds = []float64{.001, .005, .01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
 
+// long are the buckets of what people wait for: the way of a host through its states takes from seconds to hours.
+var long = []float64{1, 2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200}
+
+// Options are the label sets that belong to others. Each is closed: a value that is not in it counts as "other".
+type Options struct {
+	// Kinds of BMC operations, without polls.
+	Kinds []string
+	// Vendors of BMCs, as the groups of operations are called.
+	Vendors []string
+	// States of hosts, and of them the Phases whose duration is measured.
+	States, Phases []string
+	// Attempts are the phases of operations whose next attempt is still to come.
+	Attempts []string
+	// Failures are the reasons for which a provisioning fails.
+	Failures []string
+}
+
 // New registers every metric with the registerer and returns their Recorder. It fails if one of them is registered there
-// already. Until SetConfigValid is called, the settings count as valid: a process with invalid ones does not start.
-func New(registerer prometheus.Registerer) (*Recorder, error) {
+// already. What can be counted exists at 0 from the start: a rate over a series that begins with its first event misses that
+// event. Until SetConfigValid is called, the settings count as valid: a process with invalid ones does not start.
+func New(registerer prometheus.Registerer, o Options) (*Recorder, error) {
 	r, b := build()
+	r.options = o
 	for i, collector := range b.collectors {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metric %s: %w", b.rows[i].Name, err)
 		}
 	}
+	r.begin()
 	r.SetConfigValid(true)
 	return r, nil
 }

@@ -50,7 +50,11 @@ func (b *builder) gauge(name, help string) prometheus.Gauge {
 }
 
 func (b *builder) histograms(name, help string, labels ...string) *prometheus.HistogramVec {
-	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: seconds}, labels)
+	return b.histogramsOf(seconds, name, help, labels...)
+}
+
+func (b *builder) histogramsOf(buckets []float64, name, help string, labels ...string) *prometheus.HistogramVec {
+	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 	b.add("histogram", name, help, labels, vec)
 	return vec
 }
@@ -85,14 +89,20 @@ func build() (*Recorder, *builder) {
 			"Machines that wait for a host at the claim arbiter, whether one fits or not; 0 where it does not run."),
 		arbiterProcessing: b.histogram("beskar7_claim_coordinator_processing_duration_seconds",
 			"Time from the choice of a host by the claim arbiter to the answer to its write."),
-		hosts: b.gauges("beskar7_hosts", "PhysicalHosts by the state in their status.", "state"),
+		hosts: b.gauges("beskar7_hosts", "PhysicalHosts by the state in their status, as counted by the replica that drives BMCs.", "state"),
+		backlog: b.gauges("beskar7_hosts_awaiting_attempt",
+			"PhysicalHosts whose next attempt at their BMC is still to come, by why: it backs off, is parked after a refused log-in, or had no room in the queue.", "phase"),
+		phaseDuration: b.histogramsOf(long, "beskar7_provisioning_phase_duration_seconds",
+			"Time that a host was in a state, when it left it.", "phase"),
+		provisioningFailures: b.counters("beskar7_provisioning_failures_total",
+			"Boots that ended without a sign of life in time, or with a failed bootstrap.", "reason"),
 		operations: b.counters("beskar7_bmc_operations_total",
 			"Runs of BMC operations and polls by outcome, and operations that ended without a run.", "kind", "outcome"),
 		operationDuration: b.histograms("beskar7_bmc_operation_duration_seconds",
-			"Duration of one run of a BMC operation or poll.", "kind"),
+			"Duration of one run of a BMC operation or poll, by kind and vendor (of polls unknown).", "kind", "vendor"),
 		inFlight: b.gauge("beskar7_bmc_operations_in_flight", "BMC operations and polls that run now."),
-		queueWait: b.histogram("beskar7_bmc_queue_wait_seconds",
-			"Time that runnable BMC operations waited for their turn."),
+		queueWait: b.histograms("beskar7_bmc_queue_wait_seconds",
+			"Time that runnable BMC operations waited for their turn.", "kind", "vendor"),
 		panics: b.counters("beskar7_bmc_operation_panics_total",
 			"BMC operations that panicked: a bug, please report it.", "kind"),
 		configValid: b.gauge("beskar7_config_valid",

@@ -25,10 +25,11 @@ func main() {
 	plain := flag.Bool("plain", false, "print plain lines even on a terminal")
 	limit := flag.Duration("timeout", 25*time.Minute, "give up after this time; the first build of Kubernetes and Cluster API is not counted")
 	mode := flag.String("mode", "optimistic", "how hosts are claimed: optimistic, or leader for an elected arbiter")
+	replicas := flag.Int("replicas", 1, "number of replicas of the manager")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d := &demo{dir: *dir, hosts: *hosts, mode: *mode, out: newScreen(os.Stdout, *plain), limit: *limit}
+	d := &demo{dir: *dir, hosts: *hosts, mode: *mode, replicas: *replicas, out: newScreen(os.Stdout, *plain), limit: *limit}
 	if d.dir == "" {
 		d.dir = defaultDir()
 	}

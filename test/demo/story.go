@@ -31,6 +31,9 @@ type demo struct {
 	out   *screen
 	limit time.Duration
 	lab   *lab.Lab
+	// replicas of the manager, and those that run.
+	replicas int
+	managers []*controlplane.Provider
 }
 
 // start brings the site up in an empty folder.
@@ -53,8 +56,38 @@ func (d *demo) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.scaleManager(ctx); err != nil {
+		return err
+	}
 	d.out.step("registering %d servers: a Secret and a PhysicalHost each", d.hosts)
 	return d.lab.AddHosts(ctx, namespace, "server", d.hosts)
+}
+
+// scaleManager runs as many replicas of the manager as asked for. The lab starts the first.
+func (d *demo) scaleManager(ctx context.Context) error {
+	d.managers = []*controlplane.Provider{d.lab.Manager}
+	for i := 1; i < d.replicas; i++ {
+		one, err := d.lab.RunReplica(i)
+		if err != nil {
+			return err
+		}
+		d.managers = append(d.managers, one)
+	}
+	if d.replicas <= 1 {
+		return nil
+	}
+	d.out.step("kubectl scale deployment beskar7-controller-manager 1 -> %d", d.replicas)
+	if _, err := d.lab.Plane.Kubectl(ctx, nil, "-n", "beskar7-system", "scale", "deployment", "beskar7-controller-manager", fmt.Sprintf("--replicas=%d", d.replicas)); err != nil {
+		return err
+	}
+	ready, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for _, one := range d.managers {
+		if err := one.Ready(ready); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // story is `make demo`.
@@ -75,8 +108,8 @@ func (d *demo) story(ctx context.Context) (err error) {
 		return err
 	}
 	tell, stop := context.WithCancel(ctx)
-	watched := d.watch(tell)
-	defer func() { stop(); <-watched }()
+	watched, recorded := d.watch(tell), d.record(tell)
+	defer func() { stop(); <-watched; <-recorded }()
 	if err := d.chapters(ctx); err != nil {
 		return err
 	}
@@ -86,6 +119,7 @@ func (d *demo) story(ctx context.Context) (err error) {
 	}
 	stop()
 	<-watched
+	<-recorded
 	if err := witness.Err(); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (d *demo) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	child := exec.Command(self, "-dir", d.dir, "-hosts", fmt.Sprint(d.hosts), "-mode", d.mode, "-plain", "serve") //nolint:noctx // it outlives us
+	child := exec.Command(self, "-dir", d.dir, "-hosts", fmt.Sprint(d.hosts), "-mode", d.mode, "-replicas", fmt.Sprint(d.replicas), "-plain", "serve") //nolint:noctx // it outlives us
 	child.Stdout, child.Stderr = log, log
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := child.Start(); err != nil {

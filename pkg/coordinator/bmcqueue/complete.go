@@ -32,9 +32,9 @@ func (g *gate) complete(r *run, res Result, interval time.Duration, now time.Tim
 		g.occupy(r.request.Group, -1)
 		g.completeOp(r.op, res, void, now)
 	}
-	kind, class, failure := r.request.Kind, r.request.Class, res.Failure
+	kind, group, class, failure := r.request.Kind, r.request.Group, r.request.Class, res.Failure
 	waited, took := r.waited, now.Sub(r.started)
-	g.tell(func(o Observer) { o.Tried(kind, class, failure, waited, took) })
+	g.tell(func(o Observer) { o.Tried(kind, group, class, failure, waited, took) })
 	g.place(l, now)
 }
 

@@ -1,7 +1,10 @@
 package bmcqueue
 
 import (
+	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -76,6 +79,61 @@ func TestPollsAreOfNoGroup(t *testing.T) {
 		wantTimes(t, "polls, two at a time", s.starts("poll", t0), 0, 0, 10*time.Second)
 		for _, n := range []int{0, 1, 9} {
 			s.queue.Unregister(fmt.Sprintf("ns/h%d", n))
+		}
+	})
+}
+
+// groups is an Observer that keeps the group of what ran, by kind.
+type groups struct {
+	endings
+	mu       sync.Mutex
+	ran      map[string]string
+	panicked []string
+}
+
+func (g *groups) Ended(string, Class, Ending, Failure) {}
+func (g *groups) Tried(kind, group string, _ Class, _ Failure, _, _ time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ran[kind] = group
+}
+
+func (g *groups) Panicked(host, kind string, _ []byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.panicked = append(g.panicked, host+" "+kind)
+}
+
+func TestTheObserverLearnsOfPanics(t *testing.T) {
+	g, once := &groups{ran: map[string]string{}}, ample()
+	once.RetryAttempts = 1
+	in(t, Options{Settings: once, Observer: g}, func(s *site) {
+		o := s.op(1, "op", 0, Result{})
+		o.Run = func(context.Context) Result { panic("a bug") }
+		s.queue.Submit(o)
+		pass(time.Minute)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if want := []string{"ns/h1 op"}; !slices.Equal(g.panicked, want) {
+			t.Errorf("told of %v, want %v", g.panicked, want)
+		}
+	})
+}
+
+func TestTheObserverLearnsTheGroup(t *testing.T) {
+	g := &groups{ran: map[string]string{}}
+	in(t, Options{Settings: ample(), Observer: g}, func(s *site) {
+		o := s.op(0, "op", time.Second, Result{})
+		o.Group = "dell"
+		s.queue.Submit(o)
+		s.queue.Register(Poll{Endpoint: bmc(9), Host: "ns/h9", Interval: func() time.Duration { return time.Hour },
+			Run: s.busyFor(bmc(9), "ns/h9", "poll", 0, Result{})})
+		pass(time.Minute)
+		s.queue.Unregister("ns/h9")
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if want := map[string]string{"op": "dell", "Poll": ""}; !maps.Equal(g.ran, want) {
+			t.Errorf("told %v, want %v", g.ran, want)
 		}
 	})
 }

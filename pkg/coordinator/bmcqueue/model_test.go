@@ -165,9 +165,9 @@ func (e endings) Ended(kind string, _ Class, how Ending, _ Failure) {
 		e[kind] = how
 	}
 }
-func (endings) Tried(string, Class, Failure, time.Duration, time.Duration) {}
-func (endings) CooldownWaited()                                            {}
-func (endings) Panicked(string, string, []byte)                            {}
+func (endings) Tried(string, string, Class, Failure, time.Duration, time.Duration) {}
+func (endings) CooldownWaited()                                                    {}
+func (endings) Panicked(string, string, []byte)                                    {}
 
 func (m *model) submit() {
 	n := m.rnd.IntN(40)

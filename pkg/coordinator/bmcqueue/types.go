@@ -305,9 +305,9 @@ type Status struct {
 
 // Observer receives what metrics need. Its methods are called without locks, from any goroutine, and must be cheap.
 type Observer interface {
-	// Tried: a run of an operation, or (class ClassRest, kind "Poll") of a poll, ended after took, having waited for
-	// its turn since it was allowed to start.
-	Tried(kind string, class Class, failure Failure, waited, took time.Duration)
+	// Tried: a run of an operation, or (class ClassRest, kind "Poll", no group) of a poll, ended after took, having waited
+	// for its turn since it was allowed to start.
+	Tried(kind, group string, class Class, failure Failure, waited, took time.Duration)
 	// Ended: an operation left the gate; refused ones included.
 	Ended(kind string, class Class, ending Ending, failure Failure)
 	// CooldownWaited: an operation that may start otherwise waits for the cooldown of its endpoint.
