@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -23,6 +24,7 @@ import (
 type world struct {
 	t      *testing.T
 	client client.Client
+	in     io.Reader
 	out    bytes.Buffer
 	err    bytes.Buffer
 	now    time.Time
@@ -135,7 +137,7 @@ func (w *world) guard(open *httptest.Server) *httptest.Server {
 // cli is a CLI in this world.
 func (w *world) cli() *CLI {
 	ways := map[string]*httptest.Server{"a": w.serve("a"), "b": w.serve("b")}
-	return New(Options{Out: &w.out, Err: &w.err, Now: func() time.Time { return w.now },
+	return New(Options{In: w.in, Out: &w.out, Err: &w.err, Now: func() time.Time { return w.now },
 		Pause: func(ctx context.Context, d time.Duration) error {
 			w.now = w.now.Add(d)
 			w.tick(d)
