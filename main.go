@@ -56,6 +56,7 @@ func main() {
 	ctx := ctrl.SetupSignalHandler()
 	if cli.Handles(os.Args[1:]) {
 		ctrl.SetLogger(logr.Discard())
+		klog.SetLogger(logr.Discard()) // a port-forward that ends is no line for an operator
 		os.Exit(cli.New(cli.Options{Env: os.Environ()}).Run(ctx, os.Args[1:]))
 	}
 	if err := run(ctx); err != nil {

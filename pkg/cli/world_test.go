@@ -34,6 +34,8 @@ type world struct {
 	counts map[string]map[string]float64
 	// tick is called at every pause, with its length.
 	tick func(time.Duration)
+	// deaf is how many times more no Pod answers.
+	deaf int
 }
 
 const system = "beskar7-system"
@@ -145,6 +147,9 @@ func (w *world) cli() *CLI {
 		},
 		Connect: func(string, string) (*Access, error) {
 			return &Access{Client: w.client, Forward: func(_ context.Context, namespace, pod, port string) (string, func(), error) {
+				if w.deaf--; w.deaf >= 0 {
+					return "", nil, fmt.Errorf("Pod %s is gone", pod)
+				}
 				switch {
 				case namespace == system && port == "8080" && ways[pod] != nil:
 					return strings.TrimPrefix(ways[pod].URL, "http://"), func() {}, nil
