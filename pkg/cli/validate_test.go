@@ -80,7 +80,7 @@ F:40: error: bmc.requestTimeout: it is there twice
 F:41: error: bmc.retryDelay: "5" is not a duration such as 30s, 5m or 1h30m
 F:47: error: bmc.maxRetries: 11 is outside the range 1 to 10
 F:22: warning: BESKAR7_METRICS_INTERVALL: there is no such setting; did you mean BESKAR7_METRICS_INTERVAL?
-F:38: warning: provisioning.bmcCooldown: there is no such setting
+F:38: warning: provisioning.bmcCooldown: there is no such setting; did you mean provisioning.bmcCooldownPeriod?
 F: invalid: 3 objects checked, 8 errors, 2 warnings
 `
 	if got != want {
