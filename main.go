@@ -56,6 +56,7 @@ func main() {
 	ctx := ctrl.SetupSignalHandler()
 	if cli.Handles(os.Args[1:]) {
 		ctrl.SetLogger(logr.Discard())
+		klog.SetLogger(logr.Discard()) // a port-forward that ends is no line for an operator
 		os.Exit(cli.New(cli.Options{Env: os.Environ()}).Run(ctx, os.Args[1:]))
 	}
 	if err := run(ctx); err != nil {
@@ -70,8 +71,14 @@ func run(ctx context.Context) error {
 	config.Bind(flags)
 	showVersion := flags.Bool("version", false, "print the version and end")
 	flags.AddGoFlagSet(flag.CommandLine) // controller-runtime's --kubeconfig
-	if err := flags.Parse(os.Args[1:]); err != nil {
+	switch err := flags.Parse(os.Args[1:]); {
+	case errors.Is(err, pflag.ErrHelp):
+		fmt.Fprintln(os.Stderr, "\nIt has subcommands too: manager help")
+		return nil
+	case err != nil:
 		return err
+	case flags.NArg() > 0: // most likely a command that was meant, and no manager
+		return fmt.Errorf("what is %q? The manager takes flags only; its subcommands come first: manager help", flags.Arg(0))
 	}
 	if *showVersion {
 		fmt.Println(version)

@@ -272,31 +272,72 @@ func TestReadSources(t *testing.T) {
 	}
 }
 
-// Whatever a ConfigMap holds: all of its live settings take effect, or none.
+// Whatever a ConfigMap holds: all of its live settings take effect, or none. Whoever looks meanwhile sees the old settings whole or
+// the new ones whole, the log is only told levels that are in effect, and when the ConfigMap is as before, so are the settings.
 func FuzzLiveSettings(f *testing.F) {
 	f.Add("bmc.maxRetries", "5", "provisioning.workerCount", "9")
 	f.Add("bmc.maxRetries", "5", "provisioning.workerCount", "99")
 	f.Add("leaderElection.renewDeadline", "30s", "log.level", "debug")
 	f.Add("vendors.dell.bmc.maxRetries", "", "kubeAPI.qps", "1e1")
+	f.Add("configMaps", "other", "namespace", "elsewhere")
 	f.Fuzz(func(t *testing.T, key, value, other, second string) {
 		start, _ := config.Load(config.Sources{})
-		live := &LiveSettings{settings: start, level: func(string) {}}
-		live.apply("beskar7-config", map[string]string{"bmc.retryDelay": "2s"})
+		level := ""
+		live := &LiveSettings{settings: start, level: func(l string) { level = l }}
+		good := map[string]string{"bmc.retryDelay": "2s"}
+		live.apply("beskar7-config", good)
 		before := live.Settings()
 		data := map[string]string{key: value, other: second}
-		v := live.apply("beskar7-config", data)
-		next, findings := config.Load(config.Sources{ConfigMaps: []config.ConfigMap{{Name: "beskar7-config", Data: data}}})
-		want := config.Reload(before, next)
-		if len(findings.Errors) > 0 {
-			want = before
+		seen := whileLooking(live, func() {
+			v := live.apply("beskar7-config", data)
+			next, findings := config.Load(config.Sources{ConfigMaps: []config.ConfigMap{{Name: "beskar7-config", Data: data}}})
+			want := config.Reload(before, next)
+			if len(findings.Errors) > 0 {
+				want = before
+			}
+			if live.Settings() != want || (len(v.Errors) > 0) != (len(findings.Errors) > 0) {
+				t.Fatalf("settings %+v, want %+v", live.Settings(), want)
+			}
+			for _, c := range append(config.Changes(before, live.Settings()), v.Applied...) {
+				if !c.Live {
+					t.Fatalf("%s needs a restart, but changed", c.Key)
+				}
+			}
+		})
+		after := live.Settings()
+		for s := range seen {
+			if s != before && s != after {
+				t.Fatalf("half applied: %+v, neither %+v nor %+v", s, before, after)
+			}
 		}
-		if live.Settings() != want || (len(v.Errors) > 0) != (len(findings.Errors) > 0) {
-			t.Fatalf("settings %+v, want %+v", live.Settings(), want)
+		if level != "" && level != after.Log.Level {
+			t.Fatalf("the log was told %q, its level is %q", level, after.Log.Level)
 		}
-		for _, c := range append(config.Changes(before, live.Settings()), v.Applied...) {
-			if !c.Live {
-				t.Fatalf("%s needs a restart, but changed", c.Key)
+		if live.apply("beskar7-config", good); live.Settings() != before {
+			t.Fatalf("something stayed behind: %+v", config.Changes(before, live.Settings()))
+		}
+	})
+}
+
+// whileLooking are the settings that someone saw who looked all the time while f ran.
+func whileLooking(live *LiveSettings, f func()) map[config.Settings]bool {
+	seen, looking, end := map[config.Settings]bool{}, make(chan struct{}), make(chan struct{})
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		for first := true; ; first = false {
+			seen[live.Settings()] = true
+			if first {
+				close(looking)
+			}
+			select {
+			case <-end:
+				return
+			default:
 			}
 		}
 	})
+	<-looking
+	defer func() { close(end); watcher.Wait() }()
+	f()
+	return seen
 }

@@ -55,7 +55,7 @@ const (
 
 // healthOver measures for a while.
 func (m *migration) healthOver(ctx context.Context, length time.Duration) (health, error) {
-	w, err := m.look(ctx, m.in.scrapes, length)
+	w, err := m.look(ctx, m.patiently(m.in.scrapes), length)
 	if err != nil {
 		return health{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
@@ -125,17 +126,73 @@ func TestImportLeavesForeignSecretsAlone(t *testing.T) {
 	}
 }
 
-// Whatever the bytes: no panic.
+// What a file says twice, or where nobody can know it, is told; nothing of it is dropped in silence.
+func TestImportTakesNothingForGranted(t *testing.T) {
+	for content, want := range map[string]string{
+		"c.csv h1,https://10.0.0.1,admin," + secretWord + "\n":                                    "F:1: error: the first line does not name the columns",
+		"c.csv name,address,name\na,https://10.0.0.1,b\n":                                         "F:1: error: column name is there twice",
+		"c.csv # racks\n\nname,colour\na,b\n":                                                     `F:3: error: there is no column "colour"`,
+		"c.csv name,address,username,credentialsSecret\na,https://10.0.0.1,admin,shared\n":        "F:2: error: give either username and password, or credentialsSecret",
+		"y.yaml - {name: a, name: b, address: 'https://10.0.0.1', credentialsSecret: s}\n":        "F:1: error: name is there twice",
+		"y.yaml - {name: a, address: 'https://10.0.0.1', credentialsSecret: s, labels: {a: [b]}}": "F:1: error: labels: each is a key with a single value",
+		"y.yaml - {name: a, address: 'https://10.0.0.1', credentialsSecret: s}\n---\na: b\n":      "F:3: error: there is no list of hosts",
+	} {
+		w := newWorld(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shared"}, Data: map[string][]byte{"password": []byte("kept")}})
+		name, text, _ := strings.Cut(content, " ")
+		name = file(t, name, text)
+		w.has(strings.ReplaceAll(w.run(1, "hosts", "import", name), name, "F"), want, "nothing was imported")
+		w.quiet()
+		if got := w.secret("default", "shared"); string(got["password"]) != "kept" {
+			t.Errorf("%q changed a Secret of others", content)
+		}
+	}
+	w := newWorld(t)
+	two := "- {name: a, address: 'https://10.0.0.1', credentialsSecret: s}\n---\nhosts:\n- {name: b, address: 'https://10.0.0.2', credentialsSecret: s}\n"
+	w.has(w.run(0, "hosts", "import", file(t, "hosts.yaml", two)), "PhysicalHost default/a created", "PhysicalHost default/b created")
+}
+
+// Whatever the bytes: no panic; every problem has a line of the file and words that hold no password; and rows without a problem
+// make hosts, the same ones however often.
 func FuzzReadRows(f *testing.F) {
 	f.Add("hosts.csv", []byte(hostsCSV))
 	f.Add("hosts.yaml", []byte("hosts: &a\n- {name: h, labels: {a: *a}}\n- *a\n"))
-	f.Fuzz(func(_ *testing.T, name string, content []byte) {
-		rows, _ := readRows(name, content)
-		checkRows(rows)
+	f.Add("hosts.yaml", []byte("- {name: h, address: 'https://10.0.0.1', credentialsSecret: s, labels: {a: b}}\n---\n- {name: i, name: j}\n"))
+	f.Add("hosts.csv", []byte("name,address,username,password\n\"a\nb\",https://10.0.0.1,u,"+secretWord+"\n"))
+	f.Fuzz(func(t *testing.T, name string, content []byte) {
+		rows, problems := readRows(name, content)
+		problems = append(problems, checkRows(rows)...)
+		for _, p := range problems {
+			if p.message == "" || p.line < 0 || p.line > strings.Count(string(content), "\n")+strings.Count(string(content), "\r")+2 {
+				t.Fatalf("a problem without words, or of no line: %+v", p)
+			}
+			for _, r := range rows {
+				if r.tells(p.message) {
+					t.Fatalf("%q holds a password", p.message)
+				}
+			}
+		}
 		for _, r := range rows {
-			r.fill(&v1beta1.PhysicalHost{})
+			host := &v1beta1.PhysicalHost{}
+			r.fill(host)
+			again := host.DeepCopy()
+			r.fill(again)
+			c := host.Spec.RedfishConnection
+			if !equality.Semantic.DeepEqual(host, again) || len(problems) == 0 && (c.Address == "" || c.CredentialsSecretRef.Name == "" || len(host.Labels) != len(r.labels)) {
+				t.Fatalf("%+v", host)
+			}
 		}
 	})
+}
+
+// tells says whether a message holds the row's password, and has it from nothing else that it may quote.
+func (r row) tells(message string) bool {
+	password := r.values["password"]
+	if len(password) < 8 || !strings.Contains(message, password) {
+		return false
+	}
+	quotes := strings.Join(append(sortedKeys(r.labels), r.values["name"]), " ")
+	plain := problem{message: "give either username and password, or credentialsSecret; username and password are missing; or name a Secret that has them in credentialsSecret"}
+	return !strings.Contains(quotes+plain.message, password)
 }
 
 func offered(name string, change func(*v1beta1.PhysicalHost)) *v1beta1.PhysicalHost {

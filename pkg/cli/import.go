@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,7 +26,7 @@ func (c *CLI) importHosts(ctx context.Context, args []string) error {
 	if err := parse(flags, args, 1, 1); err != nil {
 		return err
 	}
-	file, err := os.ReadFile(flags.Arg(0))
+	file, err := c.readFile(flags.Arg(0))
 	if err != nil {
 		return err
 	}

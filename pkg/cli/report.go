@@ -54,7 +54,7 @@ func (c *CLI) report(ctx context.Context, args []string) error {
 			w, err = c.look(ctx, guest.ofURLs(*urls), *length)
 		}
 	default:
-		w, err = c.look(ctx, in.scrapes, *length)
+		w, err = c.look(ctx, c.patiently(in.scrapes), *length)
 	}
 	if err != nil {
 		return err

@@ -94,6 +94,20 @@ func TestReportOfTheInstalledManager(t *testing.T) {
 	w.has(w.run(0, "config", "report"), "kubectl -n beskar7-system create configmap beskar7-config --from-literal=provisioning.maxQueueSize=75")
 }
 
+// During a roll-out a Pod that is listed may be gone, or not serve yet: that is no reason to give up, for a while.
+func TestReportDuringARollOut(t *testing.T) {
+	w := installed(t, nil)
+	w.deaf = 3
+	w.has(w.run(0, "config", "report"), "2 replicas")
+	w.deaf = 1000
+	began := w.now
+	w.run(1, "config", "report")
+	w.has(w.err.String(), "Pod a is gone")
+	if waited := w.now.Sub(began); waited > 30*time.Second || w.deaf < 900 {
+		t.Errorf("gave up after %s", waited)
+	}
+}
+
 func TestReportOfAddressesAndSavedScrapes(t *testing.T) {
 	w := newWorld(t)
 	w.tick = func(time.Duration) { w.add("a", conflictSeries, 1); w.add("b", successSeries, 1) }

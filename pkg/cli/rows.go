@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -93,11 +94,18 @@ func readCSV(file []byte) ([]row, []problem) {
 	if err != nil {
 		return nil, []problem{{1, "there is no header line with the names of the columns"}}
 	}
+	line, _ := reader.FieldPos(0)
+	if !slices.ContainsFunc(header, func(column string) bool { return canonical(strings.TrimSpace(column)) != "" }) {
+		// It is not quoted: without a header the first line is a host, with its password.
+		return nil, []problem{{line, "the first line does not name the columns, such as name,address,username,password"}}
+	}
 	var problems []problem
 	for i, column := range header {
 		header[i] = canonical(strings.TrimSpace(column))
 		if header[i] == "" {
-			problems = append(problems, problem{1, fmt.Sprintf("there is no column %q", column)})
+			problems = append(problems, problem{line, fmt.Sprintf("there is no column %q", column)})
+		} else if slices.Contains(header[:i], header[i]) {
+			problems = append(problems, problem{line, fmt.Sprintf("column %s is there twice", header[i])})
 		}
 	}
 	var rows []row
@@ -153,42 +161,67 @@ func (r *row) splitLabels() []problem {
 	return nil
 }
 
-func readYAML(file []byte) ([]row, []problem) {
-	var root yaml.Node
-	if err := yaml.Unmarshal(file, &root); err != nil {
-		return nil, []problem{{lineOf(err.Error()), "no YAML"}}
+func readYAML(file []byte) (rows []row, problems []problem) {
+	decoder, empty := yaml.NewDecoder(bytes.NewReader(file)), true
+	for {
+		var root yaml.Node
+		err := decoder.Decode(&root)
+		switch {
+		case errors.Is(err, io.EOF) && empty:
+			return rows, append(problems, problem{1, "there is nothing in it"})
+		case errors.Is(err, io.EOF):
+			return rows, problems
+		case err != nil:
+			return rows, append(problems, problem{lineOf(err.Error()), "no YAML"})
+		case len(root.Content) == 0:
+			continue
+		}
+		empty = false
+		list := resolve(root.Content[0])
+		if hosts := child(list, "hosts"); hosts != nil {
+			list = hosts
+		}
+		if list.Kind != yaml.SequenceNode {
+			problems = append(problems, problem{list.Line, "there is no list of hosts"})
+			continue
+		}
+		for _, item := range list.Content {
+			r, wrong := rowOf(item)
+			rows, problems = append(rows, r), append(problems, wrong...)
+		}
 	}
-	if len(root.Content) == 0 {
-		return nil, []problem{{0, "there is nothing in it"}}
+}
+
+// rowOf reads one host of a YAML file.
+func rowOf(item *yaml.Node) (r row, problems []problem) {
+	r = row{line: item.Line, values: map[string]string{}, labels: map[string]string{}}
+	fail := func(at *yaml.Node, format string, args ...any) {
+		problems = append(problems, problem{at.Line, fmt.Sprintf(format, args...)})
 	}
-	list := resolve(root.Content[0])
-	if hosts := child(list, "hosts"); hosts != nil {
-		list = hosts
-	}
-	if list.Kind != yaml.SequenceNode {
-		return nil, []problem{{list.Line, "there is no list of hosts"}}
-	}
-	var rows []row
-	var problems []problem
-	for _, item := range list.Content {
-		r := row{line: item.Line, values: map[string]string{}, labels: map[string]string{}}
-		pairs(item, func(key, value *yaml.Node) {
-			column := canonical(key.Value)
-			switch {
-			case column == "":
-				problems = append(problems, problem{key.Line, fmt.Sprintf("there is no key %q", key.Value)})
-			case column == "labels" && value.Kind == yaml.MappingNode:
-				pairs(value, func(k, v *yaml.Node) { r.labels[k.Value] = text(v) })
-			case value.Kind != yaml.ScalarNode:
-				problems = append(problems, problem{key.Line, key.Value + ": it is not a single value"})
-			case value.ShortTag() != "!!null" && value.Value != "":
-				r.values[column] = value.Value
-			}
-		})
-		problems = append(problems, r.splitLabels()...)
-		rows = append(rows, r)
-	}
-	return rows, problems
+	seen := map[string]bool{}
+	pairs(item, func(key, value *yaml.Node) {
+		column := canonical(key.Value)
+		twice := seen[column]
+		seen[column] = true
+		switch {
+		case column == "":
+			fail(key, "there is no key %q", key.Value)
+		case twice:
+			fail(key, "%s is there twice", column)
+		case column == "labels" && value.Kind == yaml.MappingNode:
+			pairs(value, func(k, v *yaml.Node) {
+				if k.Kind != yaml.ScalarNode || v.Kind != yaml.ScalarNode {
+					fail(k, "labels: each is a key with a single value")
+				}
+				r.labels[k.Value] = text(v)
+			})
+		case value.Kind != yaml.ScalarNode:
+			fail(key, "%s: it is not a single value", key.Value)
+		case value.ShortTag() != "!!null" && value.Value != "":
+			r.values[column] = value.Value
+		}
+	})
+	return r, append(problems, r.splitLabels()...)
 }
 
 // checkRows says everything that is wrong with the rows, each and all together, without a value of theirs that may be secret.
@@ -230,7 +263,7 @@ func (r row) check() []problem {
 	}
 	own, shared := r.values["username"] != "" && r.values["password"] != "", r.values["credentialsSecret"] != ""
 	switch {
-	case own && shared:
+	case shared && (r.values["username"] != "" || r.values["password"] != ""):
 		fail("give either username and password, or credentialsSecret")
 	case !own && !shared:
 		fail("username and password are missing; or name a Secret that has them in credentialsSecret")

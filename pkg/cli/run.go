@@ -15,6 +15,8 @@ import (
 
 // Options are what commands reach of the world. New fills what is not set.
 type Options struct {
+	// In is read where a file is named -.
+	In io.Reader
 	// Out takes results, Err everything else.
 	Out, Err io.Writer
 	// Env as os.Environ gives it.
@@ -32,6 +34,9 @@ type CLI struct{ Options }
 
 // New makes a CLI.
 func New(o Options) *CLI {
+	if o.In == nil {
+		o.In = os.Stdin
+	}
 	if o.Out == nil {
 		o.Out = os.Stdout
 	}
@@ -69,7 +74,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"config", "validate", "FILE…", "check ConfigMaps, Deployments and settings files before they are applied", (*CLI).validate},
+		{"config", "validate", "FILE…", "check ConfigMaps, Deployments and settings files before they are applied; - is standard input", (*CLI).validate},
 		{"config", "show", "", "print every setting in effect, from where, what it overrules, and its range", (*CLI).show},
 		{"config", "report", "", "judge the settings by the metrics of a running manager", (*CLI).report},
 		{"config", "migrate", "--to advanced", "go to the advanced configuration stage by stage, and back if it gets worse", (*CLI).migrate},
@@ -81,10 +86,9 @@ func commands() []command {
 // errFound ends a command that has said what is wrong already.
 var errFound = errors.New("found errors")
 
-// Handles says whether arguments, without the program's name, are those of a subcommand.
-func Handles(args []string) bool {
-	return len(args) > 0 && (args[0] == "help" || slices.ContainsFunc(commands(), func(c command) bool { return c.group == args[0] }))
-}
+// Handles says whether arguments, without the program's name, are those of a subcommand, known or not: whoever mistypes one must not
+// start a manager.
+func Handles(args []string) bool { return len(args) > 0 && !strings.HasPrefix(args[0], "-") }
 
 // Run runs a subcommand and returns the exit code of the process: 0, 1 for what is wrong, 2 for wrong usage.
 func (c *CLI) Run(ctx context.Context, args []string) int {
@@ -100,37 +104,59 @@ func (c *CLI) Run(ctx context.Context, args []string) int {
 		case errors.Is(err, errFound):
 			return 1
 		case errors.As(err, &wrong):
-			fmt.Fprintf(c.Err, "%v\nusage: manager %s %s %s\n", err, cmd.group, cmd.name, cmd.usage)
+			fmt.Fprintf(c.Err, "%v\nusage: %s\n", err, cmd.line())
 			return 2
 		}
 		fmt.Fprintln(c.Err, "manager:", err)
 		return 1
 	}
-	c.help(args)
-	if len(args) > 0 && (args[len(args)-1] == "--help" || args[0] == "help") {
+	if len(args) == 0 || args[0] == "help" || isHelp(args[len(args)-1]) {
+		help(c.Out, args)
 		return 0
 	}
+	if !isGroup(args[0]) || len(args) > 1 {
+		fmt.Fprintf(c.Err, "there is no command %q\n\n", strings.Join(args[:min(2, len(args))], " "))
+	}
+	help(c.Err, args)
 	return 2
 }
 
-func (c *CLI) help(args []string) {
-	fmt.Fprintf(c.Err, "manager [flags] runs the manager; its subcommands are:\n\n")
+func isHelp(arg string) bool { return arg == "--help" || arg == "-h" }
+
+func isGroup(name string) bool {
+	return slices.ContainsFunc(commands(), func(c command) bool { return c.group == name })
+}
+
+// help lists the commands of the group that the arguments name; all if they name none.
+func help(to io.Writer, args []string) {
+	fmt.Fprintf(to, "manager [flags] runs the manager; its subcommands are:\n\n")
 	for _, cmd := range commands() {
-		if len(args) == 0 || args[0] == "help" || args[0] == cmd.group {
-			fmt.Fprintf(c.Err, "  %-36s %s\n", strings.TrimSpace("manager "+cmd.group+" "+cmd.name+" "+cmd.usage), cmd.help)
+		if len(args) == 0 || !isGroup(args[0]) || args[0] == cmd.group {
+			fmt.Fprintf(to, "  %-36s %s\n", cmd.line(), cmd.help)
 		}
 	}
-	fmt.Fprintf(c.Err, "\nEach has --help.\n")
+	fmt.Fprintf(to, "\nEach has --help.\n")
+}
+
+// line is how the command is called.
+func (c command) line() string {
+	return strings.TrimSpace("manager " + c.group + " " + c.name + " " + c.usage)
 }
 
 type usageError struct{ error }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// flags of a command. What it prints about them goes to Err.
+// flags of a command. Who asks for help gets it on Out.
 func (c *CLI) flags(name string) *pflag.FlagSet {
 	flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
-	flags.SetOutput(c.Err)
+	flags.Usage = func() {
+		for _, cmd := range commands() {
+			if cmd.group+" "+cmd.name == name {
+				fmt.Fprintf(c.Out, "%s\n  %s\n\n%s", cmd.line(), cmd.help, flags.FlagUsages())
+			}
+		}
+	}
 	return flags
 }
 
@@ -141,8 +167,11 @@ func parse(flags *pflag.FlagSet, args []string, least, most int) error {
 		}
 		return &usageError{err}
 	}
-	if n := flags.NArg(); n < least || (most >= 0 && n > most) {
-		return usagef("%d arguments", n)
+	switch n := flags.NArg(); {
+	case n < least:
+		return usagef("it needs an argument")
+	case most >= 0 && n > most:
+		return usagef("what is %q for?", flags.Arg(most))
 	}
 	return nil
 }

@@ -45,6 +45,9 @@ func parseScrape(replica string, content []byte) (scrape, error) {
 	return scrape{replica, families}, nil
 }
 
+// errNoAnswer says that nobody listens, or nobody any more.
+var errNoAnswer = errors.New("no answer")
+
 // fetchScrape asks one replica.
 func (v *visitor) fetchScrape(ctx context.Context, replica, url string) (scrape, error) {
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -58,7 +61,7 @@ func (v *visitor) fetchScrape(ctx context.Context, replica, url string) (scrape,
 	}
 	reply, err := v.client.Do(request)
 	if err != nil {
-		return scrape{}, fmt.Errorf("ask %s for metrics: %w", replica, err)
+		return scrape{}, fmt.Errorf("ask %s for metrics: %w: %w", replica, errNoAnswer, err)
 	}
 	defer reply.Body.Close()
 	switch reply.StatusCode {
@@ -117,7 +120,7 @@ func (in *installation) scrapes(ctx context.Context) ([]scrape, error) {
 	for _, pod := range pods {
 		address, closing, err := in.Forward(ctx, pod.Namespace, pod.Name, port)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reach Pod %s: %w: %w", pod.Name, errNoAnswer, err)
 		}
 		one, err := guest.fetchScrape(ctx, pod.Name, scheme+"://"+address+"/metrics")
 		closing()
@@ -127,6 +130,23 @@ func (in *installation) scrapes(ctx context.Context) ([]scrape, error) {
 		all = append(all, one)
 	}
 	return all, nil
+}
+
+// patiently looks again where a Pod that is listed as ready does not answer: during a roll-out one is gone a moment later, and
+// another one is ready a moment before it serves metrics.
+func (c *CLI) patiently(scrapes scraper) scraper {
+	const step, most = time.Second, 20 * time.Second
+	return func(ctx context.Context) ([]scrape, error) {
+		for waited := time.Duration(0); ; waited += step {
+			all, err := scrapes(ctx)
+			if !errors.Is(err, errNoAnswer) || waited >= most {
+				return all, err
+			}
+			if err := c.Pause(ctx, step); err != nil {
+				return nil, err
+			}
+		}
+	}
 }
 
 // readScrapes reads saved scrapes of several replicas, in files separated by commas. The place in the list is the replica.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -45,7 +46,7 @@ func (c *CLI) validate(_ context.Context, args []string) error {
 	valid := true
 	for _, name := range flags.Args() {
 		j := judged{File: name}
-		if file, err := os.ReadFile(name); err != nil {
+		if file, err := c.readFile(name); err != nil {
 			j.fail(0, "", "", "cannot be read: "+err.Error())
 		} else {
 			j.judge(file)
@@ -67,6 +68,14 @@ func (c *CLI) validate(_ context.Context, args []string) error {
 		return errFound
 	}
 	return nil
+}
+
+// readFile reads a file, or In: "kubectl kustomize DIR | manager config validate -".
+func (c *CLI) readFile(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(c.In)
+	}
+	return os.ReadFile(name)
 }
 
 func (c *CLI) printJudged(all []judged) {
@@ -99,7 +108,10 @@ func (j *judged) fail(line int, object, key, message string) {
 }
 
 func (j *judged) sort() {
-	byLine := func(a, b spot) int { return cmp.Compare(a.Line, b.Line) }
+	// What belongs to no line is in the order of objects, whatever the order in which maps were walked.
+	byLine := func(a, b spot) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Object, b.Object))
+	}
 	slices.SortStableFunc(j.Errors, byLine)
 	slices.SortStableFunc(j.Warnings, byLine)
 	j.Errors = append([]spot{}, slices.Compact(j.Errors)...)
@@ -120,6 +132,9 @@ func (j *judged) judge(file []byte) {
 		switch d.kind() {
 		case "ConfigMap":
 			if l := j.configMap(d); isSettings(d.name(), l.data) {
+				if _, twice := configMaps[d.name()]; twice {
+					j.fail(d.root.Line, l.object, "", "there are two ConfigMaps of this name: check the files of each installation by themselves")
+				}
 				configMaps[d.name()] = l
 			}
 		case "Deployment":

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -79,7 +80,7 @@ F:40: error: bmc.requestTimeout: it is there twice
 F:41: error: bmc.retryDelay: "5" is not a duration such as 30s, 5m or 1h30m
 F:47: error: bmc.maxRetries: 11 is outside the range 1 to 10
 F:22: warning: BESKAR7_METRICS_INTERVALL: there is no such setting; did you mean BESKAR7_METRICS_INTERVAL?
-F:38: warning: provisioning.bmcCooldown: there is no such setting
+F:38: warning: provisioning.bmcCooldown: there is no such setting; did you mean provisioning.bmcCooldownPeriod?
 F: invalid: 3 objects checked, 8 errors, 2 warnings
 `
 	if got != want {
@@ -145,18 +146,54 @@ func TestValidateWhatCannotBeRead(t *testing.T) {
 	w.run(0, "help")
 }
 
-// Whatever the bytes: no panic, and no error without a word.
+// A pipe is a file, who mistypes a command is told so, and who asks for help gets it where it can be paged.
+func TestCommandsForPeople(t *testing.T) {
+	w := newWorld(t)
+	w.in = strings.NewReader("kind: ConfigMap\nmetadata: {name: beskar7-config}\ndata: {log.level: loud}\n")
+	w.has(w.run(1, "config", "validate", "-"), "-:3: error: log.level")
+	for _, args := range [][]string{{"confg", "show"}, {"config", "shwo"}, {"confg"}} {
+		if !Handles(args) {
+			t.Errorf("%q would start a manager", args)
+		}
+		w.run(2, args...)
+		w.has(w.err.String(), `there is no command "`+strings.Join(args, " ")+`"`, "manager config show")
+	}
+	if Handles(nil) || Handles([]string{"--leader-elect", "config"}) {
+		t.Error("a manager's own flags are taken for a command")
+	}
+	w.has(w.run(0, "config", "report", "--help"), "manager config report\n", "judge the settings", "--window")
+	w.has(w.run(0, "hosts", "--help"), "manager hosts import FILE")
+	w.run(2, "hosts", "import", "a", "b")
+	w.has(w.err.String(), `what is "b" for?`, "usage: manager hosts import FILE\n")
+	w.run(2, "config", "show", "--al")
+	w.has(w.err.String(), "unknown flag: --al", "usage: manager config show\n")
+}
+
+func TestValidateTwoInstallationsInOneFile(t *testing.T) {
+	one := "---\nkind: ConfigMap\nmetadata: {name: beskar7-config}\ndata: {log.level: info}\n"
+	w := newWorld(t)
+	w.has(w.run(1, "config", "validate", file(t, "f.yaml", one+one)), "f.yaml:6: error: there are two ConfigMaps of this name")
+}
+
+// Whatever the bytes: no panic, no error without a word or of no line, and the same words every time.
 func FuzzValidate(f *testing.F) {
 	f.Add([]byte(wrongFile))
 	f.Add([]byte("a: &a {b: *a}\n"))
 	f.Add([]byte("kind: List\nitems: [*x]"))
 	f.Add([]byte("kind: Deployment\nspec: {template: {spec: {containers: [{name: manager, args: [--config, [a]], env: [{name: 1}]}]}}}"))
+	f.Add([]byte("kind: List\nitems:\n- &c {kind: ConfigMap, metadata: {name: beskar7-config-a}, data: &d {log.level: 1, bmc.maxRetries: \"99\"}}\n- *c\n- {kind: ConfigMap, metadata: {name: x}, data: *d}\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		var j judged
+		var j, again judged
 		j.judge(content)
-		for _, s := range j.Errors {
-			if s.Message == "" {
-				t.Fatal("an error without a word")
+		j.sort()
+		again.judge(content)
+		again.sort()
+		if !reflect.DeepEqual(j, again) {
+			t.Fatalf("%+v, then %+v", j, again)
+		}
+		for _, s := range append(j.Errors, j.Warnings...) {
+			if s.Message == "" || s.Line < 0 || s.Line > strings.Count(string(content), "\n")+strings.Count(string(content), "\r")+2 {
+				t.Fatalf("without a word, or of no line: %+v", s)
 			}
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -23,6 +24,7 @@ import (
 type world struct {
 	t      *testing.T
 	client client.Client
+	in     io.Reader
 	out    bytes.Buffer
 	err    bytes.Buffer
 	now    time.Time
@@ -32,6 +34,8 @@ type world struct {
 	counts map[string]map[string]float64
 	// tick is called at every pause, with its length.
 	tick func(time.Duration)
+	// deaf is how many times more no Pod answers.
+	deaf int
 }
 
 const system = "beskar7-system"
@@ -135,7 +139,7 @@ func (w *world) guard(open *httptest.Server) *httptest.Server {
 // cli is a CLI in this world.
 func (w *world) cli() *CLI {
 	ways := map[string]*httptest.Server{"a": w.serve("a"), "b": w.serve("b")}
-	return New(Options{Out: &w.out, Err: &w.err, Now: func() time.Time { return w.now },
+	return New(Options{In: w.in, Out: &w.out, Err: &w.err, Now: func() time.Time { return w.now },
 		Pause: func(ctx context.Context, d time.Duration) error {
 			w.now = w.now.Add(d)
 			w.tick(d)
@@ -143,6 +147,9 @@ func (w *world) cli() *CLI {
 		},
 		Connect: func(string, string) (*Access, error) {
 			return &Access{Client: w.client, Forward: func(_ context.Context, namespace, pod, port string) (string, func(), error) {
+				if w.deaf--; w.deaf >= 0 {
+					return "", nil, fmt.Errorf("Pod %s is gone", pod)
+				}
 				switch {
 				case namespace == system && port == "8080" && ways[pod] != nil:
 					return strings.TrimPrefix(ways[pod].URL, "http://"), func() {}, nil

@@ -210,3 +210,37 @@ func FuzzLoad(f *testing.F) {
 		Explain(sources)
 	})
 }
+
+// What people write most likely besides slips: half of a name, the right name in the wrong group, a vendor's other name. Where
+// several could be meant, none is named.
+func TestSuggestions(t *testing.T) {
+	for written, want := range map[string]string{
+		"provisioning.bmcCooldown":          "provisioning.bmcCooldownPeriod",
+		"provisioning.requestTimeout":       "bmc.requestTimeout",
+		"bmc.bmcCooldownPeriod":             "provisioning.bmcCooldownPeriod",
+		"maxQueueSize":                      "provisioning.maxQueueSize",
+		"vendors.dell.bmcCooldownPeriod":    "vendors.dell.provisioning.bmcCooldownPeriod",
+		"vendors.idrac.bmc.maxRetries":      "vendors.dell.bmc.maxRetries",
+		"bmc.maxRetrys":                     "bmc.maxRetries",
+		"leaseDuration":                     "",
+		"provisioning.maxWhatever":          "",
+		"BESKAR7_PROVISIONING_BMC_COOLDOWN": "",
+		"":                                  "",
+		".":                                 "",
+		"vendors.":                          "",
+	} {
+		got := suggest(written, func(s *Setting) string { return s.Key })
+		if want != "" {
+			want = "; did you mean " + want + "?"
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", written, got, want)
+		}
+	}
+	if got := suggest("BESKAR7_PROVISIONING_BMC_COOLDOWN", func(s *Setting) string { return s.Env }); got != "; did you mean BESKAR7_PROVISIONING_BMC_COOLDOWN_PERIOD?" {
+		t.Error(got)
+	}
+	if got := suggest("--claim-coordinator-lease", func(s *Setting) string { return prefixed("--", s.Flag) }); got != "; did you mean --claim-coordinator-lease-duration?" {
+		t.Error(got)
+	}
+}
