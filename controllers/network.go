@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
+	"slices"
 
 	"sigs.k8s.io/yaml"
 
@@ -25,6 +27,7 @@ type netplanInterface struct {
 	DHCP4       bool                `json:"dhcp4,omitempty"`
 	MTU         int32               `json:"mtu,omitempty"`
 	Addresses   []string            `json:"addresses,omitempty"`
+	Gateway6    string              `json:"gateway6,omitempty"`
 	Routes      []map[string]string `json:"routes,omitempty"`
 	Nameservers map[string][]string `json:"nameservers,omitempty"`
 	Interfaces  []string            `json:"interfaces,omitempty"`
@@ -69,11 +72,25 @@ func renderNetwork(family bootmedia.Family, n *v1beta1.NetworkData) ([]byte, err
 	return nil, fmt.Errorf("spec.networkData: osFamily %s reads no network data from our media; configure the network in its bootstrap data", family)
 }
 
+var anyIPv6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+
+func hasIPv6(addresses []string) bool {
+	return slices.ContainsFunc(addresses, func(a string) bool {
+		p, err := netip.ParsePrefix(a)
+		return err == nil && p.Addr().Is6()
+	})
+}
+
 func renderNetplan(n *v1beta1.NetworkData) netplan {
 	plan := netplan{Version: 2, Ethernets: map[string]netplanInterface{}, Bonds: map[string]netplanInterface{}, VLANs: map[string]netplanInterface{}}
 	for _, i := range n.Interfaces {
 		out := netplanInterface{DHCP4: i.DHCP4, MTU: i.MTU, Addresses: i.Addresses}
 		for _, route := range i.Routes {
+			// cloud-init 22.4 (Debian 12) makes of a route to ::/0 one to ::/64, in all renderers but netplan's.
+			if to, err := netip.ParsePrefix(route.To); err == nil && to == anyIPv6 && out.Gateway6 == "" && hasIPv6(i.Addresses) {
+				out.Gateway6 = route.Via
+				continue
+			}
 			out.Routes = append(out.Routes, map[string]string{"to": route.To, "via": route.Via})
 		}
 		if len(i.Addresses) > 0 && len(n.Nameservers)+len(n.SearchDomains) > 0 {

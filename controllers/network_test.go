@@ -40,7 +40,7 @@ func TestNetplanOfABondAndAVLAN(t *testing.T) {
 		bond, vlan := plan.Bonds["bond0"], plan.VLANs["bond0.7"]
 		if plan.Version != 2 || plan.Ethernets["p1"].Match["macaddress"] != "02:00:00:00:00:0a" || plan.Ethernets["p1"].SetName != "p1" || !plan.Ethernets["oob"].DHCP4 ||
 			strings.Join(bond.Interfaces, " ") != "p1 p2" || bond.Parameters["mode"] != "802.3ad" || bond.Parameters["mii-monitor-interval"] != 100.0 || bond.MTU != 9000 ||
-			vlan.ID != 7 || vlan.Link != "bond0" || len(vlan.Addresses) != 2 || vlan.Routes[1]["via"] != "2001:db8::1" || len(vlan.Nameservers["addresses"]) != 2 {
+			vlan.ID != 7 || vlan.Link != "bond0" || len(vlan.Addresses) != 2 || len(vlan.Routes) != 1 || vlan.Routes[0]["via"] != "192.0.2.1" || vlan.Gateway6 != "2001:db8::1" || len(vlan.Nameservers["addresses"]) != 2 {
 			t.Errorf("%s:\n%s", family, raw)
 		}
 	}
