@@ -5,12 +5,25 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // newSection reads a medium from its start to its size.
 func newSection(r io.ReaderAt, size int64) *io.SectionReader { return io.NewSectionReader(r, 0, size) }
+
+// maxRanges is how many ranges one request may have. Each costs a request to the
+// server of a streamed image; no BMC was seen to ask for more than one.
+const maxRanges = 16
+
+// fewRanges takes a Range header away that has too many ranges, as every server
+// may: the answer is the whole medium.
+func fewRanges(r *http.Request) {
+	if strings.Count(strings.Join(r.Header.Values("Range"), ","), ",") >= maxRanges {
+		r.Header.Del("Range")
+	}
+}
 
 // serveISO answers GET and HEAD with all that net/http knows of ranges and
 // conditions. There is no Last-Modified: a time would have to come from a clock,
@@ -68,7 +81,7 @@ func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {
 		unavailable(w, "the image is not pinned yet; try again")
 		return errNotPinned(image)
 	}
-	up := s.upstreamFor(w, r, image, pin, hintRanges(r.Header.Get("Range"), pin.Length))
+	up := s.upstreamFor(w, r, image, pin, askedRanges(r.Header, pin.etag(image), pin.Length))
 	defer up.Close()
 	if r.Method == http.MethodGet {
 		if !s.takeStream(r) {
@@ -76,11 +89,7 @@ func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {
 			return nil
 		}
 		defer func() { <-s.streams }()
-		// Asking before the status line is written lets a failure be a status;
-		// later it can only be a cut connection.
-		if err := up.open(); err != nil {
-			s.failed(g.Host, image, err)
-			http.Error(w, "the image cannot be read", http.StatusBadGateway)
+		if err := s.openUpstream(w, r, g, up); err != nil {
 			return err
 		}
 	}
@@ -90,6 +99,21 @@ func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {
 		return err
 	}
 	return nil
+}
+
+// openUpstream asks for the image before the status line is written, which lets a
+// failure be a status; later it can only be a cut connection. Where nothing will
+// be read nothing is asked for.
+func (s *Server) openUpstream(w http.ResponseWriter, r *http.Request, g Grant, up *upstream) error {
+	if !readsNow(r) || len(up.ranges) == 0 {
+		return nil
+	}
+	err := up.open()
+	if err != nil {
+		s.failed(g.Host, g.Content.ImageURL, err)
+		http.Error(w, "the image cannot be read", http.StatusBadGateway)
+	}
+	return err
 }
 
 func (s *Server) takeStream(r *http.Request) bool {
@@ -109,36 +133,71 @@ func (s *Server) takeStream(r *http.Request) bool {
 	return false
 }
 
-// hintRanges reads a Range header as net/http will, so that only the bytes that
-// are sent are fetched. It is a hint: what it does not understand, it leaves out.
-func hintRanges(header string, size int64) [][2]int64 {
-	spec, ok := strings.CutPrefix(header, "bytes=")
+// askedRanges are the parts of a medium that net/http will read for a request,
+// so that those bytes are fetched and no others: all of it where there are no
+// ranges or they are not heeded, none where the answer is 416.
+func askedRanges(h http.Header, etag string, size int64) [][2]int64 {
+	whole := [][2]int64{{0, size}}
+	header := h.Get("Range")
+	if header == "" || h.Get("If-Range") != "" && h.Get("If-Range") != etag {
+		return whole
+	}
+	specs, ok := strings.CutPrefix(header, "bytes=")
 	if !ok {
 		return nil
 	}
 	var out [][2]int64
-	for one := range strings.SplitSeq(spec, ",") {
-		from, to, ok := strings.Cut(strings.TrimSpace(one), "-")
+	beyond, sum := false, int64(0)
+	for spec := range strings.SplitSeq(specs, ",") {
+		if spec = strings.Trim(spec, " \t\r\n"); spec == "" {
+			continue
+		}
+		r, ok := oneRange(spec, size)
 		if !ok {
+			return nil
+		}
+		if r[0] >= r[1] {
+			beyond = true
 			continue
 		}
-		start, okStart := digits(from)
-		end, okEnd := digits(to)
-		switch {
-		case okStart && okEnd && start <= end:
-			end = min(end, size-1) + 1
-		case okStart && strings.TrimSpace(to) == "":
-			end = size
-		case strings.TrimSpace(from) == "" && okEnd:
-			start, end = max(size-end, 0), size
-		default:
-			continue
-		}
-		if start < end {
-			out = append(out, [2]int64{start, end})
-		}
+		out, sum = append(out, r), sum+r[1]-r[0]
+	}
+	if sum > size || len(out) == 0 && !beyond {
+		return whole
 	}
 	return out
+}
+
+// oneRange reads one range as net/http does; an empty one lies behind the medium.
+func oneRange(spec string, size int64) ([2]int64, bool) {
+	from, to, ok := strings.Cut(spec, "-")
+	from, to = strings.Trim(from, " \t\r\n"), strings.Trim(to, " \t\r\n")
+	number := func(s string) (int64, bool) {
+		n, err := strconv.ParseInt(s, 10, 64)
+		return n, err == nil && n >= 0
+	}
+	if !ok {
+		return [2]int64{}, false
+	}
+	if from == "" {
+		n, ok := number(to)
+		return [2]int64{size - min(n, size), size}, ok && to[0] != '-'
+	}
+	start, ok := number(from)
+	if !ok || start >= size {
+		return [2]int64{}, ok
+	}
+	if to == "" {
+		return [2]int64{start, size}, true
+	}
+	end, ok := number(to)
+	return [2]int64{start, min(end, size-1) + 1}, ok && start <= end
+}
+
+// readsNow tells whether a request reads of the image for sure: not a HEAD, and
+// nothing that may be answered 304 or 412.
+func readsNow(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("If-Match") == "" && r.Header.Get("If-None-Match") == ""
 }
 
 func digits(s string) (int64, bool) {

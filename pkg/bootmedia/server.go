@@ -173,6 +173,7 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
+	fewRanges(r)
 	grant, err := s.granted(r.Context(), token)
 	if errors.Is(err, ErrUnknown) && !errors.Is(err, errExpired) && r.Header.Get(passedOn) == "" {
 		grant, err = s.grantedSoon(r.Context(), token)
