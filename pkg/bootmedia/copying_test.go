@@ -83,7 +83,7 @@ func TestPiecesOfAComposedMediumAreItsBytes(t *testing.T) {
 			return
 		}
 		defer func() { _ = file.Close() }()
-		serveISO(&recorder{ResponseWriter: w}, q, over.etag, &composed{base: file, over: over})
+		serveISO(&recorder{ResponseWriter: w}, q, over.etag, over.size, &composed{base: file, over: over})
 	}))
 	for _, header := range []string{"", "bytes=5-", "bytes=32767-40100", "bytes=1048500-1048700", "bytes=2000000-", "bytes=-100003", "bytes=-99000", "bytes=0-99,40000-1048590"} {
 		a := r.get(t, http.MethodGet, web, "Range", header)

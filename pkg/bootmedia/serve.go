@@ -1,10 +1,12 @@
 package bootmedia
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,18 +19,30 @@ func newSection(r io.ReaderAt, size int64) *io.SectionReader { return io.NewSect
 // server of a streamed image; no BMC was seen to ask for more than one.
 const maxRanges = 16
 
-// fewRanges takes a Range header away that has too many ranges, as every server
-// may: the answer is the whole medium.
-func fewRanges(r *http.Request) {
-	if strings.Count(strings.Join(r.Header.Values("Range"), ","), ",") >= maxRanges {
-		r.Header.Del("Range")
+// heed gives the parts of a medium that are asked for. A Range header with too
+// many ranges, or with some that overlap, is taken away, as every server may do:
+// the answer is the whole medium.
+func heed(r *http.Request, etag string, size int64) [][2]int64 {
+	if strings.Count(strings.Join(r.Header.Values("Range"), ","), ",") < maxRanges {
+		asked := askedRanges(r.Header, etag, size)
+		sorted := slices.SortedFunc(slices.Values(asked), func(a, b [2]int64) int { return cmp.Compare(a[0], b[0]) })
+		overlap := false
+		for i := 1; i < len(sorted); i++ {
+			overlap = overlap || sorted[i][0] < sorted[i-1][1]
+		}
+		if !overlap {
+			return asked
+		}
 	}
+	r.Header.Del("Range")
+	return [][2]int64{{0, size}}
 }
 
 // serveISO answers GET and HEAD with all that net/http knows of ranges and
 // conditions. There is no Last-Modified: a time would have to come from a clock,
 // and the entity tag says more.
-func serveISO(w http.ResponseWriter, r *http.Request, etag string, content io.ReadSeeker) {
+func serveISO(w http.ResponseWriter, r *http.Request, etag string, size int64, content io.ReadSeeker) {
+	heed(r, etag, size)
 	w.Header().Set("ETag", etag)
 	w.Header().Set("Accept-Ranges", "bytes")
 	w.Header().Set("Content-Type", "application/octet-stream")
@@ -46,7 +60,11 @@ func (s *Server) serveBoot(w *recorder, r *http.Request, g Grant) error {
 		return err
 	}
 	defer func() { _ = file.Close() }()
-	serveISO(w, r, file.etag(), file.File)
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("read cached image: %w", err)
+	}
+	serveISO(w, r, file.etag(), info.Size(), file.File)
 	return nil
 }
 
@@ -81,7 +99,7 @@ func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {
 		unavailable(w, "the image is not pinned yet; try again")
 		return errNotPinned(image)
 	}
-	up := s.upstreamFor(w, r, image, pin, askedRanges(r.Header, pin.etag(image), pin.Length))
+	up := s.upstreamFor(w, r, image, pin, heed(r, pin.etag(image), pin.Length))
 	defer up.Close()
 	if r.Method == http.MethodGet {
 		if !s.takeStream(r) {
@@ -93,7 +111,7 @@ func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {
 			return err
 		}
 	}
-	serveISO(w, r, pin.etag(image), up)
+	serveISO(w, r, pin.etag(image), pin.Length, up)
 	if err := up.failed(); err != nil && r.Context().Err() == nil {
 		s.failed(g.Host, image, err)
 		return err

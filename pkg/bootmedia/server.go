@@ -173,7 +173,6 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	fewRanges(r)
 	grant, err := s.granted(r.Context(), token)
 	if errors.Is(err, ErrUnknown) && !errors.Is(err, errExpired) && r.Header.Get(passedOn) == "" {
 		grant, err = s.grantedSoon(r.Context(), token)
@@ -257,7 +256,7 @@ func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request, g Grant, to
 		http.Error(w, "the medium cannot be built", http.StatusInternalServerError)
 		return err
 	}
-	serveISO(w, r, d.ETag(), newSection(d, d.Size()))
+	serveISO(w, r, d.ETag(), d.Size(), newSection(d, d.Size()))
 	return nil
 }
 
