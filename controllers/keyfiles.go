@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -10,22 +9,14 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 )
 
-// renderKeyfiles writes network data as keyfiles of NetworkManager, as a JSON object by file name: what CoreOS images take.
-// Interfaces name each other by the ids of their connections, as an Ethernet port keeps the name that the kernel gave it.
-func renderKeyfiles(n *v1beta1.NetworkData) ([]byte, error) {
-	bondOf := map[string]string{}
+// keyfiles are network data as keyfiles of NetworkManager, by their names. Interfaces name each other by the ids of their
+// connections, as an Ethernet port keeps the name that the kernel gave it.
+func keyfiles(n *v1beta1.NetworkData) map[string]string {
+	bonds, files := bondOf(n), map[string]string{}
 	for _, i := range n.Interfaces {
-		if i.Bond != nil {
-			for _, port := range i.Bond.Interfaces {
-				bondOf[port] = i.Name
-			}
-		}
+		files[i.Name+".nmconnection"] = keyfile(&i, bonds[i.Name], n)
 	}
-	files := map[string]string{}
-	for _, i := range n.Interfaces {
-		files[i.Name+".nmconnection"] = keyfile(&i, bondOf[i.Name], n)
-	}
-	return json.Marshal(files)
+	return files
 }
 
 func keyfile(i *v1beta1.NetworkInterface, bond string, n *v1beta1.NetworkData) string {
@@ -54,6 +45,7 @@ func keyfile(i *v1beta1.NetworkInterface, bond string, n *v1beta1.NetworkData) s
 	case i.Bond != nil:
 		f.WriteString("\n[bond]\n")
 		set("mode", i.Bond.Mode)
+		set("miimon", fmt.Sprint(linkMonitor))
 	case i.VLAN != nil:
 		f.WriteString("\n[vlan]\n")
 		set("id", fmt.Sprint(i.VLAN.ID))

@@ -2,6 +2,11 @@ package controllers
 
 import (
 	"encoding/json"
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +28,7 @@ func declared() *v1beta1.NetworkData {
 }
 
 func TestNetplanOfABondAndAVLAN(t *testing.T) {
-	for _, family := range []bootmedia.Family{bootmedia.FamilyGeneric, bootmedia.FamilyUbuntu, bootmedia.FamilyDebian, bootmedia.FamilyKairos, bootmedia.FamilyTalos} {
+	for _, family := range []bootmedia.Family{bootmedia.FamilyGeneric, bootmedia.FamilyUbuntu, bootmedia.FamilyDebian, bootmedia.FamilyTalos} {
 		raw, err := renderNetwork(family, declared())
 		if err != nil {
 			t.Fatal(err)
@@ -34,8 +39,8 @@ func TestNetplanOfABondAndAVLAN(t *testing.T) {
 		}
 		bond, vlan := plan.Bonds["bond0"], plan.VLANs["bond0.7"]
 		if plan.Version != 2 || plan.Ethernets["p1"].Match["macaddress"] != "02:00:00:00:00:0a" || plan.Ethernets["p1"].SetName != "p1" || !plan.Ethernets["oob"].DHCP4 ||
-			strings.Join(bond.Interfaces, " ") != "p1 p2" || bond.Parameters["mode"] != "802.3ad" || bond.MTU != 9000 ||
-			vlan.ID != 7 || vlan.Link != "bond0" || len(vlan.Addresses) != 2 || vlan.Routes[1]["via"] != "2001:db8::1" || len(vlan.Nameservers["addresses"]) != 2 {
+			strings.Join(bond.Interfaces, " ") != "p1 p2" || bond.Parameters["mode"] != "802.3ad" || bond.Parameters["mii-monitor-interval"] != 100.0 || bond.MTU != 9000 ||
+			vlan.ID != 7 || vlan.Link != "bond0" || len(vlan.Addresses) != 2 || len(vlan.Routes) != 1 || vlan.Routes[0]["via"] != "192.0.2.1" || vlan.Gateway6 != "2001:db8::1" || len(vlan.Nameservers["addresses"]) != 2 {
 			t.Errorf("%s:\n%s", family, raw)
 		}
 	}
@@ -106,12 +111,90 @@ func TestKeyfilesOfABondAndAVLAN(t *testing.T) {
 }
 
 func TestFamiliesThatTakeNoNetworkDataSaySo(t *testing.T) {
-	for _, family := range []bootmedia.Family{bootmedia.FamilyFlatcar, bootmedia.FamilyLeapMicro, bootmedia.FamilyMicroOS, bootmedia.FamilyNone} {
-		if _, err := renderNetwork(family, declared()); err == nil || !strings.Contains(err.Error(), "bootstrap data") {
-			t.Errorf("%s: %v", family, err)
-		}
+	if _, err := renderNetwork(bootmedia.FamilyNone, declared()); err == nil || !strings.Contains(err.Error(), "bootstrap data") {
+		t.Error(err)
+	}
+	for _, family := range bootmedia.Families() {
 		if raw, err := renderNetwork(family, nil); err != nil || raw != nil {
 			t.Errorf("%s without: %q, %v", family, raw, err)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write testdata/network from what is rendered now")
+
+// What a family is given is frozen: the media of a machine are read for as long as it lives, by replicas of two versions.
+func TestNetworkDataOfEachFamily(t *testing.T) {
+	for _, family := range bootmedia.Families() {
+		if family == bootmedia.FamilyNone {
+			continue
+		}
+		raw, err := renderNetwork(family, declared())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(raw)
+		var files map[string]string
+		if json.Unmarshal(raw, &files) == nil {
+			text = ""
+			for _, name := range slices.Sorted(maps.Keys(files)) {
+				text += "-- " + name + " --\n" + strings.TrimRight(files[name], "\n") + "\n"
+			}
+		}
+		path := filepath.Join("testdata", "network", string(family)+".txt")
+		if *update {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text != string(want) {
+			t.Errorf("%s is given\n%s\nand was given\n%s", family, text, want)
+		}
+		c := bootmedia.Content{Family: family, InstanceID: "i", NetworkData: raw, Looks: &bootmedia.ImageLooksLike{EmbedBytes: 1 << 18, EmbedNetwork: true},
+			UserData: []byte(`{"ignition":{"version":"3.3.0"}}`), UserDataFormat: bootmedia.FormatIgnition}
+		medium := bootmedia.Config
+		switch family {
+		case bootmedia.FamilyFlatcar, bootmedia.FamilyLeapMicro, bootmedia.FamilyMicroOS:
+		case bootmedia.FamilyFedoraCoreOS, bootmedia.FamilyRHCOS:
+			medium = bootmedia.Composed
+		default:
+			c.UserData, c.UserDataFormat = []byte("#cloud-config\n"), bootmedia.FormatCloudConfig
+		}
+		if err := bootmedia.Check(c, medium); err != nil {
+			t.Errorf("the media do not take what %s is given: %v", family, err)
+		}
+	}
+}
+
+func TestNetworkDataIsCheckedBeforeItIsWritten(t *testing.T) {
+	for want, spoil := range map[string]func(*v1beta1.NetworkData){
+		"name server":            func(n *v1beta1.NetworkData) { n.Nameservers[0] = "dns.example.org" },
+		"search domain":          func(n *v1beta1.NetworkData) { n.SearchDomains[0] = "a\nDNS=192.0.2.1" },
+		"not of the form":        func(n *v1beta1.NetworkData) { n.Interfaces[3].Addresses[0] = "192.0.2.10" },
+		"is not one of a prefix": func(n *v1beta1.NetworkData) { n.Interfaces[3].Routes[0].To = "default" },
+		"same kind":              func(n *v1beta1.NetworkData) { n.Interfaces[3].Routes[0].Via = "2001:db8::1" },
+		"no port or bond":        func(n *v1beta1.NetworkData) { n.Interfaces[3].VLAN.Link = "bond1" },
+		"no port of this host":   func(n *v1beta1.NetworkData) { n.Interfaces[2].Bond.Interfaces[1] = "bond0.7" },
+		"belongs to bond0, too":  func(n *v1beta1.NetworkData) { n.Interfaces[2].Bond.Interfaces = []string{"p1", "p1"} },
+		"give them to bond0":     func(n *v1beta1.NetworkData) { n.Interfaces[0].DHCP4 = true },
+		"bond0.7: its link \"oob.1\"": func(n *v1beta1.NetworkData) {
+			n.Interfaces[4].Name, n.Interfaces[4].MACAddress, n.Interfaces[4].VLAN = "oob.1", "", &v1beta1.VLAN{ID: 1, Link: "p1"}
+			n.Interfaces[3].VLAN.Link = "oob.1"
+		},
+	} {
+		n := declared()
+		spoil(n)
+		for _, family := range bootmedia.Families() {
+			if family == bootmedia.FamilyNone {
+				continue
+			}
+			if _, err := renderNetwork(family, n); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: want an error with %q, got %v", family, want, err)
+			}
 		}
 	}
 }

@@ -259,27 +259,3 @@ func TestPartitionOverTheWholeImageGrowsWithIt(t *testing.T) {
 }
 
 // FuzzReadVolume changes three words of an image, which may also be cut short.
-func FuzzReadVolume(f *testing.F) {
-	base, _ := baseImage(f, rand.New(rand.NewPCG(1, 2)), "seed")
-	f.Add(uint32(16*sector+158), uint32(20), uint32(16*sector+166), uint32(1<<31), uint32(0), uint32(0), uint32(len(base)))
-	f.Add(uint32(16*sector+140), uint32(1), uint32(16*sector+132), uint32(1<<20), uint32(embedHeader), uint32(7), uint32(18*sector))
-	f.Fuzz(func(t *testing.T, at1, value1, at2, value2, at3, value3, length uint32) {
-		image := bytes.Clone(base[:min(int(length), len(base))])
-		for _, c := range [][2]uint32{{at1, value1}, {at2, value2}, {at3, value3}} {
-			if int(c[0])+4 <= len(image) {
-				binary.LittleEndian.PutUint32(image[c[0]:], c[1])
-			}
-		}
-		v, err := readVolume(bytes.NewReader(image), int64(len(image)))
-		if err != nil {
-			return
-		}
-		if _, err := lookAround(bytes.NewReader(image), v); err != nil {
-			t.Error(err)
-		}
-		o, err := compose(bytes.NewReader(image), v, recipe{label: "cidata", files: []isoFile{{"user-data", []byte("x")}, {"a/b", []byte("y")}}}, "")
-		if err == nil && o.size < int64(len(image)) {
-			t.Errorf("a medium of %d bytes of an image of %d", o.size, len(image))
-		}
-	})
-}

@@ -48,7 +48,7 @@ func (s *Server) serveComposed(w *recorder, r *http.Request, g Grant, token Toke
 		http.Error(w, "the medium cannot be built", http.StatusInternalServerError)
 		return err
 	}
-	serveISO(w, r, over.etag, &composed{base: file, over: over})
+	serveISO(w, r, over.etag, over.size, &composed{base: file, over: over})
 	return nil
 }
 
@@ -71,17 +71,13 @@ func (s *Server) streamComposed(w *recorder, r *http.Request, g Grant, c Content
 		http.Error(w, "the medium cannot be built", http.StatusBadGateway)
 		return err
 	}
-	up := s.upstreamFor(w, r, image, pin, within(hintRanges(r.Header.Get("Range"), over.size), pin.Length))
+	up := s.upstreamFor(w, r, image, pin, within(heed(r, over.etag, over.size), pin.Length))
 	defer up.Close()
 	// A range that lies behind the image needs nothing of it.
-	if r.Method == http.MethodGet && (r.Header.Get("Range") == "" || len(up.ranges) > 0) {
-		if err := up.open(); err != nil {
-			s.failed(g.Host, image, err)
-			http.Error(w, "the image cannot be read", http.StatusBadGateway)
-			return err
-		}
+	if err := s.openUpstream(w, r, g, up); err != nil {
+		return err
 	}
-	serveISO(w, r, over.etag, &composed{base: up, over: over})
+	serveISO(w, r, over.etag, over.size, &composed{base: up, over: over})
 	if err := up.failed(); err != nil && r.Context().Err() == nil {
 		s.failed(g.Host, image, err)
 		return err
@@ -218,12 +214,12 @@ func (w *windows) ReadAt(p []byte, off int64) (int, error) {
 		start := at / windowBytes * windowBytes
 		window, ok := w.got[start]
 		if !ok {
+			if len(w.got) >= maxWindows {
+				return n, errScattered
+			}
 			var err error
 			if window, err = w.read(start, min(start+windowBytes, w.size)); err != nil {
 				return n, err
-			}
-			if len(w.got) >= maxWindows {
-				return n, errScattered
 			}
 			w.got[start] = window
 		}

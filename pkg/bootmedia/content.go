@@ -1,7 +1,6 @@
 package bootmedia
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +40,10 @@ func layOut(c Content, row family) (label string, files []isoFile, err error) {
 	switch row.layout {
 	case layoutNoCloud:
 		if row.talosKeys && isMetalISO(c.Looks) {
+			if len(c.NetworkData) > 0 {
+				return "", nil, errors.New("an image with talos.config=metal-iso reads nothing but its machine config, and the host declares network data: " +
+					"put the network into the machine config, or use an image with talos.platform=nocloud")
+			}
 			return labelMetalISO, []isoFile{{"config.yaml", c.UserData}}, nil
 		}
 		files, err = noCloud(c, row)
@@ -107,7 +110,13 @@ func noCloud(c Content, row family) ([]isoFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write meta-data: %w", err)
 	}
-	files := []isoFile{{"meta-data", metaYAML}, {"user-data", c.UserData}}
+	userData := c.UserData
+	if c.Family == FamilyKairos {
+		if userData, err = kairosConfig(c); err != nil {
+			return nil, err
+		}
+	}
+	files := []isoFile{{"meta-data", metaYAML}, {"user-data", userData}}
 	if row.phoneHome && c.PhoneHomeURL != "" {
 		vendor, err := vendorData(c)
 		if err != nil {
@@ -115,14 +124,15 @@ func noCloud(c Content, row family) ([]isoFile, error) {
 		}
 		files = append(files, isoFile{"vendor-data", vendor})
 	}
-	if len(c.NetworkData) > 0 {
+	if len(c.NetworkData) > 0 && c.Family != FamilyKairos {
 		files = append(files, isoFile{"network-config", c.NetworkData})
 	}
 	return files, nil
 }
 
 // configDrive is the OpenStack layout, of which Ignition reads user_data alone
-// and the metadata agents of the systems the rest.
+// and the metadata agents of the systems the rest. The network is in it twice:
+// for those agents, and for a system that has Ignition and none of them.
 func configDrive(c Content) ([]isoFile, error) {
 	meta := map[string]any{"uuid": c.InstanceID}
 	set(meta, "hostname", c.Hostname)
@@ -140,28 +150,21 @@ func configDrive(c Content) ([]isoFile, error) {
 		return nil, fmt.Errorf("write meta_data.json: %w", err)
 	}
 	files := []isoFile{{"openstack/latest/meta_data.json", metaJSON}, {"openstack/latest/user_data", c.UserData}}
-	if len(c.NetworkData) > 0 {
-		if !json.Valid(c.NetworkData) {
-			return nil, fmt.Errorf("osFamily %s takes network data as network_data.json, and what was given is no JSON", c.Family)
-		}
-		files = append(files, isoFile{"openstack/latest/network_data.json", c.NetworkData})
+	if len(c.NetworkData) == 0 {
+		return files, nil
 	}
-	return files, nil
-}
-
-// firstBoot: these systems run Ignition or a combustion script, once, and have
-// no metadata service to ask.
-func firstBoot(c Content) (string, []isoFile, error) {
-	if len(c.NetworkData) > 0 {
-		return "", nil, fmt.Errorf("osFamily %s takes no network data: put it into the Ignition config or the combustion script", c.Family)
+	network, err := networkFiles(c)
+	if err != nil {
+		return nil, err
 	}
-	if c.UserDataFormat == FormatIgnition {
-		return labelIgnition, []isoFile{{"ignition/config.ign", c.UserData}}, nil
+	if i := slices.IndexFunc(network, func(f netFile) bool { return f.name == OpenStackNetworkFile }); i >= 0 {
+		files = append(files, isoFile{"openstack/latest/" + OpenStackNetworkFile, network[i].data})
+		network = slices.Delete(network, i, i+1)
 	}
-	if !bytes.HasPrefix(c.UserData, []byte("#!")) {
-		return "", nil, fmt.Errorf("osFamily %s reads Ignition (format %s) or a combustion script that starts with #!, and the bootstrap data is neither", c.Family, FormatIgnition)
+	if len(network) > 0 {
+		files[1].data, err = wrapIgnition(c.UserData, network)
 	}
-	return labelCombustion, []isoFile{{"combustion/script", c.UserData}}, nil
+	return files, err
 }
 
 // set leaves out what is empty: a key without a value reads as a value that is

@@ -54,9 +54,11 @@ func TestNoCloudDrive(t *testing.T) {
 }
 
 func TestConfig2Drive(t *testing.T) {
-	c := content(FamilyFlatcar, func(c *Content) { c.UserDataFormat, c.NetworkData = FormatIgnition, []byte(`{"links":[]}`) })
+	c := content(FamilyFlatcar, func(c *Content) {
+		c.UserDataFormat, c.NetworkData = FormatIgnition, []byte(`{"network_data.json":"{\"links\":[]}"}`)
+	})
 	label, files := filesOf(t, c)
-	if label != "config-2" || !bytes.Equal(files["openstack/latest/user_data"], c.UserData) || !bytes.Equal(files["openstack/latest/network_data.json"], c.NetworkData) {
+	if label != "config-2" || !bytes.Equal(files["openstack/latest/user_data"], c.UserData) || string(files["openstack/latest/network_data.json"]) != `{"links":[]}` {
 		t.Errorf("label %q, files %v", label, files)
 	}
 	var meta struct {
@@ -96,9 +98,16 @@ func TestDrivesRefusedInWords(t *testing.T) {
 		"provider id":                     content(FamilyUbuntu, func(c *Content) { c.ProviderID = "a\nb: c" }),
 		"failure domain":                  content(FamilyUbuntu, func(c *Content) { c.FailureDomain = "\xff" }),
 		"combustion script":               content(FamilyMicroOS, func(c *Content) { c.UserDataFormat = FormatCloudConfig }),
-		"takes no network data":           content(FamilyMicroOS, func(c *Content) { c.NetworkData = []byte("x") }),
-		"is no JSON":                      content(FamilyFlatcar, func(c *Content) { c.NetworkData = []byte("x: y") }),
-		"phone-home URL":                  content(FamilyUbuntu, func(c *Content) { c.PhoneHomeURL = "ftp://h" }),
+		"nothing but its machine config": content(FamilyTalos, func(c *Content) {
+			c.NetworkData, c.Looks = []byte("{}"), &ImageLooksLike{CommandLines: []string{"talos.config=metal-iso"}}
+		}),
+		"files by their names":   content(FamilyFlatcar, func(c *Content) { c.NetworkData = []byte("x: y") }),
+		"no name of a file that": content(FamilyFlatcar, func(c *Content) { c.NetworkData = []byte(`{"a.nmconnection":""}`) }),
+		"no Ignition config":     content(FamilyFlatcar, func(c *Content) { c.NetworkData = []byte(`{"a.network":""}`) }),
+		"version \"1.0\"": content(FamilyFlatcar, func(c *Content) {
+			c.NetworkData, c.UserData = []byte(`{"a.network":""}`), []byte(`{"ignition":{"version":"1.0"}}`)
+		}),
+		"phone-home URL": content(FamilyUbuntu, func(c *Content) { c.PhoneHomeURL = "ftp://h" }),
 	} {
 		d, err := ConfigDrive(c)
 		if err == nil || !strings.Contains(err.Error(), want) || d != nil {

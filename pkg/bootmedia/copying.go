@@ -120,8 +120,12 @@ func (r *recorder) piece(src io.Reader) (int64, error) {
 func (r *recorder) straight(file *os.File, n int64) (int64, error) {
 	src := &io.LimitedReader{R: file, N: n}
 	to, ok := r.ResponseWriter.(io.ReaderFrom)
-	if !ok {
-		return r.through(src)
+	if !ok { // HTTP/2
+		done, err := r.through(src)
+		if done == n && errors.Is(err, io.EOF) {
+			err = nil // the end of the piece, perhaps not of the medium
+		}
+		return done, err
 	}
 	done, err := to.ReadFrom(src)
 	if err == nil && done < n {

@@ -9,7 +9,9 @@
 // Guarantees:
 //   - A medium is a pure function of its Content: any replica serves the same
 //     bytes, so a BMC may read a medium through several of them.
-//   - User data reaches the machine byte-identical to what was given.
+//   - User data reaches the machine byte-identical to what was given. Where the
+//     network of a host has to go the same way, it goes around, before or behind
+//     the user's bytes and does not change what they say.
 //   - An image with a checksum is verified before a byte of it is served; one
 //     without is served only as long as it is the one that was pinned.
 //   - A token is stored nowhere, is in no log line, error or metric; whoever

@@ -49,7 +49,8 @@ var families = map[Family]family{
 	FamilyGeneric: {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}, phoneHome: true},
 	FamilyUbuntu:  {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}, phoneHome: true},
 	FamilyDebian:  {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}, phoneHome: true},
-	// Kairos reads NoCloud with a parser of its own, which knows no vendor data.
+	// Kairos reads NoCloud with a parser of its own, which knows neither vendor
+	// data nor network-config.
 	// Its live image finds itself by label, and reads cloud configs at its root.
 	FamilyKairos: {layout: layoutNoCloud, labels: []string{labelNoCloud}, formats: []string{FormatCloudConfig}, rootFile: "config.yaml"},
 	// Talos: user data is a machine config, for which bootstrap providers use

@@ -234,6 +234,11 @@ func TestDrivesAreFrozen(t *testing.T) {
 		FamilyGeneric: "e54caedce4814b53ba4f9e43862957386f13ad3eaf5293995c0effaf4422ca61", FamilyTalos: "18380150902ed92fb5b1a40f58a07a63b6e759c53d79622699e04bb56de3174e", FamilyFlatcar: "838ceb1e09613cdc41052e174da229fc004e3bf82351572d3831468051c65c7b",
 	} {
 		content.Family = f
+		if f == FamilyFlatcar {
+			content.NetworkData = []byte(`{"network_data.json":"{\"version\": 2}"}`)
+		} else {
+			content.NetworkData = []byte(`{"version": 2}`)
+		}
 		d, err := ConfigDrive(content)
 		if err != nil {
 			t.Fatal(err)

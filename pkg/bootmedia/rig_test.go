@@ -133,8 +133,9 @@ type meter struct {
 }
 
 func (m *meter) Write(p []byte) (int, error) {
+	m.sent.Add(int64(len(p))) // before whoever asked has them
 	n, err := m.ResponseWriter.Write(p)
-	m.sent.Add(int64(n))
+	m.sent.Add(int64(n - len(p)))
 	return n, err
 }
 

@@ -1,10 +1,13 @@
 package bootmedia
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -12,10 +15,34 @@ import (
 // newSection reads a medium from its start to its size.
 func newSection(r io.ReaderAt, size int64) *io.SectionReader { return io.NewSectionReader(r, 0, size) }
 
+// maxRanges is how many ranges one request may have. Each costs a request to the
+// server of a streamed image; no BMC was seen to ask for more than one.
+const maxRanges = 16
+
+// heed gives the parts of a medium that are asked for. A Range header with too
+// many ranges, or with some that overlap, is taken away, as every server may do:
+// the answer is the whole medium.
+func heed(r *http.Request, etag string, size int64) [][2]int64 {
+	if strings.Count(strings.Join(r.Header.Values("Range"), ","), ",") < maxRanges {
+		asked := askedRanges(r.Header, etag, size)
+		sorted := slices.SortedFunc(slices.Values(asked), func(a, b [2]int64) int { return cmp.Compare(a[0], b[0]) })
+		overlap := false
+		for i := 1; i < len(sorted); i++ {
+			overlap = overlap || sorted[i][0] < sorted[i-1][1]
+		}
+		if !overlap {
+			return asked
+		}
+	}
+	r.Header.Del("Range")
+	return [][2]int64{{0, size}}
+}
+
 // serveISO answers GET and HEAD with all that net/http knows of ranges and
 // conditions. There is no Last-Modified: a time would have to come from a clock,
 // and the entity tag says more.
-func serveISO(w http.ResponseWriter, r *http.Request, etag string, content io.ReadSeeker) {
+func serveISO(w http.ResponseWriter, r *http.Request, etag string, size int64, content io.ReadSeeker) {
+	heed(r, etag, size)
 	w.Header().Set("ETag", etag)
 	w.Header().Set("Accept-Ranges", "bytes")
 	w.Header().Set("Content-Type", "application/octet-stream")
@@ -33,7 +60,11 @@ func (s *Server) serveBoot(w *recorder, r *http.Request, g Grant) error {
 		return err
 	}
 	defer func() { _ = file.Close() }()
-	serveISO(w, r, file.etag(), file.File)
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("read cached image: %w", err)
+	}
+	serveISO(w, r, file.etag(), info.Size(), file.File)
 	return nil
 }
 
@@ -68,7 +99,7 @@ func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {
 		unavailable(w, "the image is not pinned yet; try again")
 		return errNotPinned(image)
 	}
-	up := s.upstreamFor(w, r, image, pin, hintRanges(r.Header.Get("Range"), pin.Length))
+	up := s.upstreamFor(w, r, image, pin, heed(r, pin.etag(image), pin.Length))
 	defer up.Close()
 	if r.Method == http.MethodGet {
 		if !s.takeStream(r) {
@@ -76,20 +107,31 @@ func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {
 			return nil
 		}
 		defer func() { <-s.streams }()
-		// Asking before the status line is written lets a failure be a status;
-		// later it can only be a cut connection.
-		if err := up.open(); err != nil {
-			s.failed(g.Host, image, err)
-			http.Error(w, "the image cannot be read", http.StatusBadGateway)
+		if err := s.openUpstream(w, r, g, up); err != nil {
 			return err
 		}
 	}
-	serveISO(w, r, pin.etag(image), up)
+	serveISO(w, r, pin.etag(image), pin.Length, up)
 	if err := up.failed(); err != nil && r.Context().Err() == nil {
 		s.failed(g.Host, image, err)
 		return err
 	}
 	return nil
+}
+
+// openUpstream asks for the image before the status line is written, which lets a
+// failure be a status; later it can only be a cut connection. Where nothing will
+// be read nothing is asked for.
+func (s *Server) openUpstream(w http.ResponseWriter, r *http.Request, g Grant, up *upstream) error {
+	if !readsNow(r) || len(up.ranges) == 0 {
+		return nil
+	}
+	err := up.open()
+	if err != nil {
+		s.failed(g.Host, g.Content.ImageURL, err)
+		http.Error(w, "the image cannot be read", http.StatusBadGateway)
+	}
+	return err
 }
 
 func (s *Server) takeStream(r *http.Request) bool {
@@ -109,36 +151,71 @@ func (s *Server) takeStream(r *http.Request) bool {
 	return false
 }
 
-// hintRanges reads a Range header as net/http will, so that only the bytes that
-// are sent are fetched. It is a hint: what it does not understand, it leaves out.
-func hintRanges(header string, size int64) [][2]int64 {
-	spec, ok := strings.CutPrefix(header, "bytes=")
+// askedRanges are the parts of a medium that net/http will read for a request,
+// so that those bytes are fetched and no others: all of it where there are no
+// ranges or they are not heeded, none where the answer is 416.
+func askedRanges(h http.Header, etag string, size int64) [][2]int64 {
+	whole := [][2]int64{{0, size}}
+	header := h.Get("Range")
+	if header == "" || h.Get("If-Range") != "" && h.Get("If-Range") != etag {
+		return whole
+	}
+	specs, ok := strings.CutPrefix(header, "bytes=")
 	if !ok {
 		return nil
 	}
 	var out [][2]int64
-	for one := range strings.SplitSeq(spec, ",") {
-		from, to, ok := strings.Cut(strings.TrimSpace(one), "-")
+	beyond, sum := false, int64(0)
+	for spec := range strings.SplitSeq(specs, ",") {
+		if spec = strings.Trim(spec, " \t\r\n"); spec == "" {
+			continue
+		}
+		r, ok := oneRange(spec, size)
 		if !ok {
+			return nil
+		}
+		if r[0] >= r[1] {
+			beyond = true
 			continue
 		}
-		start, okStart := digits(from)
-		end, okEnd := digits(to)
-		switch {
-		case okStart && okEnd && start <= end:
-			end = min(end, size-1) + 1
-		case okStart && strings.TrimSpace(to) == "":
-			end = size
-		case strings.TrimSpace(from) == "" && okEnd:
-			start, end = max(size-end, 0), size
-		default:
-			continue
-		}
-		if start < end {
-			out = append(out, [2]int64{start, end})
-		}
+		out, sum = append(out, r), sum+r[1]-r[0]
+	}
+	if sum > size || len(out) == 0 && !beyond {
+		return whole
 	}
 	return out
+}
+
+// oneRange reads one range as net/http does; an empty one lies behind the medium.
+func oneRange(spec string, size int64) ([2]int64, bool) {
+	from, to, ok := strings.Cut(spec, "-")
+	from, to = strings.Trim(from, " \t\r\n"), strings.Trim(to, " \t\r\n")
+	number := func(s string) (int64, bool) {
+		n, err := strconv.ParseInt(s, 10, 64)
+		return n, err == nil && n >= 0
+	}
+	if !ok {
+		return [2]int64{}, false
+	}
+	if from == "" {
+		n, ok := number(to)
+		return [2]int64{size - min(n, size), size}, ok && to[0] != '-'
+	}
+	start, ok := number(from)
+	if !ok || start >= size {
+		return [2]int64{}, ok
+	}
+	if to == "" {
+		return [2]int64{start, size}, true
+	}
+	end, ok := number(to)
+	return [2]int64{start, min(end, size-1) + 1}, ok && start <= end
+}
+
+// readsNow tells whether a request reads of the image for sure: not a HEAD, and
+// nothing that may be answered 304 or 412.
+func readsNow(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("If-Match") == "" && r.Header.Get("If-None-Match") == ""
 }
 
 func digits(s string) (int64, bool) {

@@ -256,7 +256,7 @@ func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request, g Grant, to
 		http.Error(w, "the medium cannot be built", http.StatusInternalServerError)
 		return err
 	}
-	serveISO(w, r, d.ETag(), newSection(d, d.Size()))
+	serveISO(w, r, d.ETag(), d.Size(), newSection(d, d.Size()))
 	return nil
 }
 

@@ -2,12 +2,9 @@ package bootmedia
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -60,7 +57,11 @@ func recipeFor(c Content) (recipe, error) {
 		return embedRecipe(c)
 	}
 	if row.rootFile != "" {
-		return recipe{files: []isoFile{{row.rootFile, c.UserData}}}, nil
+		config, err := kairosConfig(c)
+		if err != nil {
+			return recipe{}, err
+		}
+		return recipe{files: []isoFile{{row.rootFile, config}}}, nil
 	}
 	label, files, err := layOut(c, row)
 	if err != nil {
@@ -113,21 +114,16 @@ func keyfilesOf(c Content) ([]isoFile, error) {
 		return nil, fmt.Errorf("the image does not say that it takes network data (live-initrd-network in its coreos/features.json): "+
 			"use a newer live ISO of osFamily %s, or put the network into the Ignition config", c.Family)
 	}
-	var files map[string]string
-	if err := json.Unmarshal(c.NetworkData, &files); err != nil {
-		return nil, fmt.Errorf("osFamily %s takes network data as a JSON object of NetworkManager keyfiles, and what was given is none", c.Family)
+	files, err := networkFiles(c)
+	if err != nil {
+		return nil, err
 	}
 	var out []isoFile
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if !keyfileName.MatchString(name) {
-			return nil, fmt.Errorf("network data: %q is no name of a keyfile", clip(name, 64))
-		}
-		out = append(out, isoFile{keyfileDir + "/" + name, []byte(files[name])})
+	for _, f := range files {
+		out = append(out, isoFile{keyfileDir + "/" + f.name, f.data})
 	}
 	return out, nil
 }
-
-var keyfileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\.nmconnection$`)
 
 // cpio is an archive of files in the "newc" format of initramfs, with the
 // folders that they are in: the kernel makes none by itself.

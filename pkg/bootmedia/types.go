@@ -61,13 +61,18 @@ type Content struct {
 	ProviderID    string
 	FailureDomain string
 
-	// UserData reaches the machine byte for byte.
+	// UserData reaches the machine byte for byte. With network data, Flatcar gets
+	// it inside an Ignition config that merges it, a combustion script is called
+	// by one that writes the network first, and Kairos gets lines behind it.
 	UserData []byte
 	// UserDataFormat is FormatCloudConfig, FormatIgnition or empty.
 	UserDataFormat string
-	// NetworkData is in the family's own format: network-config YAML for
-	// NoCloud families, network_data.json for config-2 families, for CoreOS
-	// images a JSON object of NetworkManager keyfiles by their names. Empty: none.
+	// NetworkData is in the family's own format: network-config YAML for the
+	// families that read it from a NoCloud drive (generic, ubuntu, debian, talos);
+	// for all others a JSON object of files by their names. CoreOS, Leap Micro and
+	// MicroOS take NetworkManager's keyfiles (*.nmconnection), Flatcar
+	// network_data.json and systemd-networkd's files (*.network, *.netdev, *.link),
+	// Kairos both services' files. Empty: none.
 	NetworkData []byte
 	// PhoneHomeURL is the complete URL the machine reports to. A Source leaves
 	// it empty and sets Grant.PhoneHomeBase instead, because nobody but the

@@ -11,6 +11,7 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -34,6 +35,12 @@ func TestRulesOfTheAPI(t *testing.T) {
 
 // apiServer starts a management cluster and installs our CRDs as they are shipped.
 func apiServer(t *testing.T) client.Client {
+	t.Helper()
+	c, _ := apiServerAndConfig(t)
+	return c
+}
+
+func apiServerAndConfig(t *testing.T) (client.Client, *rest.Config) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -81,7 +88,7 @@ func apiServer(t *testing.T) client.Client {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return c, plane.Config()
 }
 
 func newHost(name string) *v1beta1.PhysicalHost {

@@ -40,9 +40,11 @@ func drives() map[string]struct {
 		files   []string
 	}
 	return map[string]drive{
-		"nocloud":    {with(bootmedia.FamilyUbuntu, bootmedia.FormatCloudConfig, "version: 2\n"), "cidata", []string{"user-data", "meta-data", "vendor-data", "network-config"}},
-		"config-2":   {with(bootmedia.FamilyFlatcar, bootmedia.FormatIgnition, "{}"), "config-2", []string{"openstack/latest/user_data", "openstack/latest/meta_data.json", "openstack/latest/network_data.json"}},
-		"ignition":   {with(bootmedia.FamilyMicroOS, bootmedia.FormatIgnition, ""), "ignition", []string{"ignition/config.ign"}},
+		"nocloud":  {with(bootmedia.FamilyUbuntu, bootmedia.FormatCloudConfig, "version: 2\n"), "cidata", []string{"user-data", "meta-data", "vendor-data", "network-config"}},
+		"config-2": {with(bootmedia.FamilyFlatcar, bootmedia.FormatIgnition, `{"network_data.json":"{}"}`), "config-2", []string{"openstack/latest/user_data", "openstack/latest/meta_data.json", "openstack/latest/network_data.json"}},
+		"ignition": {with(bootmedia.FamilyMicroOS, bootmedia.FormatIgnition, ""), "ignition", []string{"ignition/config.ign"}},
+		"combustion and its network": {with(bootmedia.FamilyLeapMicro, "", `{"a.nmconnection":"[connection]\n"}`), "combustion",
+			[]string{"combustion/own-script", "combustion/script", "combustion/network/a.nmconnection"}},
 		"combustion": {with(bootmedia.FamilyLeapMicro, "", ""), "combustion", []string{"combustion/script"}},
 	}
 }
