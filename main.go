@@ -65,24 +65,34 @@ func main() {
 	}
 }
 
-// run loads the settings, wires everything up and serves until the context ends.
-func run(ctx context.Context) error {
-	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
+// parse reads the manager's flags. told means that all that was asked for was said.
+func parse(args []string) (flags *pflag.FlagSet, told bool, err error) {
+	flags = pflag.NewFlagSet("manager", pflag.ContinueOnError)
 	config.Bind(flags)
 	showVersion := flags.Bool("version", false, "print the version and end")
 	flags.AddGoFlagSet(flag.CommandLine) // controller-runtime's --kubeconfig
-	switch err := flags.Parse(os.Args[1:]); {
-	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprintln(os.Stderr, "\nIt has subcommands too: manager help")
-		return nil
-	case err != nil:
-		return err
-	case flags.NArg() > 0: // most likely a command that was meant, and no manager
-		return fmt.Errorf("what is %q? The manager takes flags only; its subcommands come first: manager help", flags.Arg(0))
+	flags.Usage = func() {
+		fmt.Printf("manager [flags] runs the manager; \"manager help\" lists its subcommands.\n\n%s", flags.FlagUsages())
 	}
-	if *showVersion {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, pflag.ErrHelp):
+		return nil, true, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("%w: see manager --help", err)
+	case flags.NArg() > 0: // most likely a command that was meant, and no manager
+		return nil, false, fmt.Errorf("what is %q? The manager takes flags only, and a subcommand comes before them: see manager help", flags.Arg(0))
+	case *showVersion:
 		fmt.Println(version)
-		return nil
+		return nil, true, nil
+	}
+	return flags, false, nil
+}
+
+// run loads the settings, wires everything up and serves until the context ends.
+func run(ctx context.Context) error {
+	flags, told, err := parse(os.Args[1:])
+	if told || err != nil {
+		return err
 	}
 	scheme := clientgoscheme.Scheme
 	for _, add := range []func() error{

@@ -86,6 +86,10 @@ func settingsShown(sources config.Sources, findings config.Findings, stale func(
 		if !e.Setting.Live {
 			s.Note = stale(e.Origin)
 		}
+		// Settings take effect all together or not at all: a valid value beside an invalid one waits with it.
+		if len(findings.Errors) > 0 && e.Source == config.SourceConfigMap {
+			s.Note = "not in effect if it is new: another setting is invalid"
+		}
 		for _, f := range findings.Errors {
 			if f.Key == e.Setting.Key {
 				s.Note = "invalid, so that no change is in effect: " + f.Message

@@ -50,8 +50,12 @@ func TestShowTheInstalledManager(t *testing.T) {
 }
 
 func TestShowWhatIsInvalidAndWhatIsNotThere(t *testing.T) {
-	w := installed(t, map[string]string{"bmc.maxRetries": "0"})
+	w := installed(t, map[string]string{"bmc.maxRetries": "0", "bmc.retryDelay": "7s"})
 	w.has(w.run(0, "config", "show"), "invalid, so that no change is in effect: 0 is outside", "error: bmc.maxRetries (configmap beskar7-config)")
+	list := shownBy(t, w.run(0, "config", "show", "-o", "json"))
+	if s := list["bmc.retryDelay"]; s.Note != "not in effect if it is new: another setting is invalid" || list["bmc.requestTimeout"].Note != "" {
+		t.Errorf("beside an invalid setting: %+v", list)
+	}
 	if err := w.client.Delete(t.Context(), deployment()); err != nil {
 		t.Fatal(err)
 	}
