@@ -24,6 +24,9 @@ type MediaDoor struct {
 	TLS func(*tls.Config)
 }
 
+// maxMediaHeader is far more than what a BMC or a reporting system sends. The door is open to whoever reaches it.
+const maxMediaHeader = 16 << 10
+
 // Serve serves until the context ends.
 func (d MediaDoor) Serve(ctx context.Context, handler http.Handler) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", d.Address)
@@ -41,7 +44,7 @@ func (d MediaDoor) Serve(ctx context.Context, handler http.Handler) error {
 		d.TLS(options)
 		listener = tls.NewListener(listener, options)
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxMediaHeader, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
 	go func() {
 		<-ctx.Done()
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -21,7 +21,8 @@ const leastRatio = 0.8
 // that is the file server for all of them. Over plain http a file server has the
 // kernel copy the file, which nobody can who gets his bytes from another server:
 // there the bytes of a streamed medium are compared with those of net/http's
-// reverse proxy before the same server.
+// reverse proxy before the same server, and their part of the file server's is
+// told beside. docs/operations.md has the numbers and the reason.
 func yardstick(what string, secure bool) string {
 	if secure || what == "cached" || what == "composed" {
 		return "file server"
@@ -45,11 +46,23 @@ func TestBudgetThroughput(t *testing.T) {
 				ours = min(ours, y.took(t, what))
 			}
 			t.Logf("TLS %v: %-18s %4.0f MB/s, %.2f of a %s", secure, what, float64(y.size)/1e6/ours.Seconds(), ratio(), than)
+			if than != "file server" {
+				t.Logf("TLS %v: %-18s %.2f of a file server", secure, what, float64(y.best(t, "file server"))/float64(ours))
+			}
 			if ratio() < leastRatio {
 				t.Errorf("TLS %v: %s is below %.2f of a %s", secure, what, leastRatio, than)
 			}
 		}
 	}
+}
+
+// best is the shortest of a few turns.
+func (y *yard) best(t *testing.T, what string) time.Duration {
+	least := time.Hour
+	for range 8 {
+		least = min(least, y.took(t, what))
+	}
+	return least
 }
 
 func (y *yard) took(t *testing.T, what string) time.Duration {

@@ -37,7 +37,9 @@ type recorder struct {
 	// ended is why the stream was ended by us, if it was.
 	ended error
 	// still says whether the stream may go on; nil: it may.
-	still  func() error
+	still func() error
+	// going is called before every piece: what was sent before was taken.
+	going  func()
 	status int
 	bytes  int64
 }
@@ -72,6 +74,9 @@ func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
 			if r.ended = r.still(); r.ended != nil {
 				return total, r.ended
 			}
+		}
+		if r.going != nil {
+			r.going()
 		}
 		n, err := r.piece(src)
 		total += n

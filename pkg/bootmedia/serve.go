@@ -84,13 +84,19 @@ func errNotPinned(image string) error {
 // upstreamFor is the pinned image for one request of a BMC.
 func (s *Server) upstreamFor(w http.ResponseWriter, r *http.Request, image string, pin Pin, ranges [][2]int64) *upstream {
 	ctx, cancel := context.WithCancel(r.Context())
-	conn := http.NewResponseController(w)
 	return &upstream{
 		ctx: ctx, cancel: cancel, client: s.client, url: image, pin: pin, ranges: ranges, pause: s.waits.resume,
-		// Not every connection has deadlines; then the stall is not limited.
-		// net/http takes the deadline away when the request is finished.
-		progress: func() { _ = conn.SetWriteDeadline(time.Now().Add(s.waits.reader)) },
+		progress: s.readerTakes(w),
 	}
+}
+
+// readerTakes begins anew, whenever it is called, the time in which a BMC has to
+// take something: one that takes nothing holds a stream, and a cached image that
+// then cannot be evicted. Not every connection has deadlines; then the stall is
+// not limited. net/http takes the deadline away when the request is finished.
+func (s *Server) readerTakes(w http.ResponseWriter) func() {
+	conn := http.NewResponseController(w)
+	return func() { _ = conn.SetWriteDeadline(time.Now().Add(s.waits.reader)) }
 }
 
 func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {

@@ -186,7 +186,7 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 		unavailable(w, "try again")
 		return
 	}
-	rec := &recorder{ResponseWriter: w, still: s.stillGranted(r.Context(), token)}
+	rec := &recorder{ResponseWriter: w, still: s.stillGranted(r.Context(), token), going: s.readerTakes(w)}
 	err = s.warmly(rec, r, mediumURL("", token, file), func() error {
 		switch file {
 		case configFile:

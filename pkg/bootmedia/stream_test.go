@@ -118,3 +118,37 @@ func TestStalledReaderGivesItsStreamUp(t *testing.T) {
 		}
 	}
 }
+
+// Nor may it hold an image in the cache.
+func TestStalledReaderLetsACachedImageGo(t *testing.T) {
+	image := append(liveImage(t, "live", "linux /k quiet"), make([]byte, 24<<20)...)
+	r := newRig(t, image)
+	r.waits.reader = 50 * time.Millisecond
+	ended := make(chan struct{}, 2)
+	web := newLocal(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		r.Handler().ServeHTTP(w, q)
+		ended <- struct{}{}
+	}))
+	token := r.grant(t, sha256Of(image))
+	for _, u := range []string{BootURL(web, token), ComposedURL(web, token)} {
+		stalled, err := http.Get(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-ended:
+		case <-time.After(patient):
+			t.Errorf("the stream is held")
+		}
+		_ = stalled.Body.Close()
+	}
+	sum, err := parseChecksum(sha256Of(image))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.cache.mu.Lock()
+	defer r.cache.mu.Unlock()
+	if n := r.cache.by[sum].refs; n != 0 {
+		t.Errorf("%d readers hold the image", n)
+	}
+}
