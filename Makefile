@@ -104,6 +104,7 @@ demo-down: ## End what demo-up started
 
 e2e: release binaries ## Run the end-to-end tests, among them those of Cluster API
 	cd test && go test -count=1 -tags e2e -timeout 120m -v ./e2e/...
+	cd test && go run ./rights
 
 machine-image: ## Build the live image for real machines in .cache/machine, from Debian packages (minutes, the first time)
 	@test/machine/image/packages.sh

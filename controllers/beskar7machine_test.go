@@ -2,13 +2,18 @@ package controllers
 
 import (
 	"context"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
+	"sigs.k8s.io/cluster-api/util/conditions"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -133,6 +138,44 @@ func TestARestingMachineMakesNoWrite(t *testing.T) {
 	r.lookAtMachine(3)
 	if len(r.requests) > 0 {
 		t.Fatalf("it wrote %v", r.requests)
+	}
+}
+
+// A machine for which no host is free says so once, and costs no write until the reason is another one.
+func TestAWaitingMachineMakesNoWrite(t *testing.T) {
+	m, cluster, host := newMachine(), newCluster(), newHost()
+	m.Spec.HostRef = nil
+	cluster.Status.Initialization.InfrastructureProvisioned = ptr.To(true)
+	host.Spec.Claim = &v1beta1.Claim{ID: claimID, Machine: "another", Cluster: "c"}
+	r := newRig(t, m, newOwner(), cluster, host)
+	says := func() string {
+		t.Helper()
+		r.get(m, "m")
+		if reason := conditions.GetReason(m, v1beta1.HostClaimedCondition); reason != v1beta1.ReasonNoHostAvailable {
+			t.Fatalf("reason %q", reason)
+		}
+		return conditions.GetMessage(m, v1beta1.HostClaimedCondition)
+	}
+	r.lookAtMachine(4)
+	if got := says(); got != "0/1 hosts available: 1 claimed" {
+		t.Fatalf("it says %q", got)
+	}
+	r.requests = nil
+	for i := range 20 {
+		r.sleep(time.Minute)
+		edit(r, &v1beta1.PhysicalHost{}, "h", func(h *v1beta1.PhysicalHost) { h.Labels = map[string]string{"seen": strconv.Itoa(i)} })
+		r.lookAtMachine(1)
+	}
+	if slices.ContainsFunc(r.requests, func(q string) bool { return strings.HasSuffix(q, " m") }) {
+		t.Fatalf("while nothing changed for it, it wrote: %v", r.requests)
+	}
+	edit(r, &v1beta1.PhysicalHost{}, "h", func(h *v1beta1.PhysicalHost) {
+		h.Spec.Claim, h.Spec.Maintenance = nil, true
+	})
+	r.requests = nil
+	r.lookAtMachine(5)
+	if got := says(); got != "0/1 hosts available: 1 in maintenance" || len(r.requests) != 1 {
+		t.Fatalf("it says %q after %v", got, r.requests)
 	}
 }
 

@@ -195,7 +195,3 @@ func (r *PhysicalHostReconciler) removeFinalizer(ctx context.Context, host *v1be
 	err := r.Client.Patch(ctx, host, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 	return client.IgnoreNotFound(err)
 }
-
-func (r *PhysicalHostReconciler) event(host *v1beta1.PhysicalHost, kind, reason, action, note string) {
-	r.Events.Eventf(host, nil, kind, reason, action, "%s", note)
-}

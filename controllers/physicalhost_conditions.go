@@ -157,7 +157,7 @@ func ready(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, reach 
 	case provision.ReleaseBlocked:
 		return set(false, v1beta1.ReasonReleaseOverdue, releaseBlocked(host, g, reach).Message)
 	case provision.Orphaned:
-		return set(false, v1beta1.ReasonOrphaned, fmt.Sprintf("machine %s is gone without giving the host back; nothing is touched. Unbound hosts are released after a grace time, bound ones quarantined", host.Spec.Claim.Machine))
+		return set(false, v1beta1.ReasonOrphaned, g.holding.Words(g.standing))
 	case provision.Provisioned, provision.Booting, provision.Provisioning, provision.Claimed, provision.Releasing:
 		if failing {
 			return set(false, reach.Reason, reach.Message)
@@ -196,7 +196,7 @@ func readyClaimed(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision,
 		}
 		return set(false, v1beta1.ReasonBooting, "running from our medium; waiting for its Node or phone-home"+hinted(bootHints(host, g)))
 	case provision.Claimed:
-		return set(false, v1beta1.ReasonWaitingForConfirm, fmt.Sprintf("machine %s does not name this claim yet", host.Spec.Claim.Machine))
+		return set(false, v1beta1.ReasonWaitingForConfirm, g.holding.Words(g.standing))
 	case provision.Releasing:
 		if failing := failingOperation(host); failing != "" {
 			return set(false, v1beta1.ReasonOperationFailing, "being released. "+failing)

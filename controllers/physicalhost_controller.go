@@ -59,8 +59,10 @@ type PhysicalHostReconciler struct {
 	// WatchFilter is the value of the watch-filter label that objects must have; empty: all.
 	WatchFilter string
 
-	watcher clustercache.SourceWatcher[ctrl.Request]
-	known   connections
+	watcher   clustercache.SourceWatcher[ctrl.Request]
+	known     connections
+	announced announcements
+	unsettled unsettled
 }
 
 // Reconcile looks at one host: gather, decide, act, report.
@@ -71,6 +73,8 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 			return ctrl.Result{}, err
 		}
 		r.forget(req.String())
+		r.announced.forget(req.String())
+		r.unsettled.forget(req.String())
 		return ctrl.Result{}, r.unguard(ctx, req.Namespace)
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {

@@ -34,6 +34,8 @@ type gathered struct {
 	machine  *v1beta1.Beskar7Machine
 	cluster  *clusterv1.Cluster
 	standing coordinator.Standing
+	// holding is what the standing was judged by, if there is a claim.
+	holding coordinator.Holding
 	// connected is what the Secret said; nil with fault set.
 	connected *connection
 	// fault in what a user wrote that keeps the BMC from being used.
@@ -101,6 +103,7 @@ func (r *PhysicalHostReconciler) gatherClaim(ctx context.Context, reader client.
 	claim := host.Spec.Claim
 	if claim == nil {
 		g.standing = coordinator.StandingNone
+		r.unsettled.forget(key(host))
 		return nil
 	}
 	machine, cluster := &v1beta1.Beskar7Machine{}, &clusterv1.Cluster{}
@@ -118,18 +121,23 @@ func (r *PhysicalHostReconciler) gatherClaim(ctx context.Context, reader client.
 	if err == nil {
 		g.cluster = cluster
 	}
-	now, since := r.Clock.Now(), host.Status.StateSince.Time
-	if s := host.Status.State; since.IsZero() || (s != v1beta1.StateClaimed && s != v1beta1.StateOrphaned) {
-		since = now
-	}
-	g.standing = coordinator.Judge(coordinator.Holding{Host: host, Machine: g.machine, Cluster: g.cluster, Now: now, ClaimedSince: since, Grace: r.ClaimGrace})
-	switch g.standing {
-	case coordinator.StandingUnconfirmed, coordinator.StandingOrphaned:
-		g.deadlines = append(g.deadlines, since.Add(r.ClaimGrace))
-	case coordinator.StandingNone, coordinator.StandingPaused, coordinator.StandingConfirmed, coordinator.StandingUnconfirmedExpired,
-		coordinator.StandingReleasing, coordinator.StandingOrphanExpired, coordinator.StandingOrphanBound:
-	}
+	r.judgeClaim(host, g)
 	return nil
+}
+
+// judgeClaim says what the claim is worth, and when that will change by itself.
+func (r *PhysicalHostReconciler) judgeClaim(host *v1beta1.PhysicalHost, g *gathered) {
+	now := r.Clock.Now()
+	g.holding = coordinator.Holding{Host: host, Machine: g.machine, Cluster: g.cluster, Now: now, ClaimedSince: now, Grace: r.ClaimGrace}
+	g.standing = coordinator.Judge(g.holding)
+	if g.standing != coordinator.StandingUnconfirmed && g.standing != coordinator.StandingOrphaned {
+		r.unsettled.forget(key(host))
+		return
+	}
+	g.holding.ClaimedSince = r.unsettled.since(key(host), now, position{claim: host.Spec.Claim.ID, machine: g.machine != nil, cluster: g.cluster != nil})
+	if g.standing = coordinator.Judge(g.holding); g.standing == coordinator.StandingUnconfirmed || g.standing == coordinator.StandingOrphaned {
+		g.deadlines = append(g.deadlines, g.holding.ClaimedSince.Add(r.ClaimGrace))
+	}
 }
 
 func claimOf(s coordinator.Standing) provision.Claim {

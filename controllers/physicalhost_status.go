@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -55,10 +53,7 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 		return nil //nolint:nilerr // the host is gone: there is nobody to tell
 	}
 	r.measure(before, host, g)
-	if before.Status.State != state {
-		note := fmt.Sprintf("%s: %s", state, conditions.GetMessage(host, v1beta1.ReadyCondition))
-		r.event(host, eventKind(state), string(state), "Reconcile", strings.TrimSuffix(note, ": "))
-	}
+	r.announce(host, before)
 	return nil
 }
 
@@ -79,13 +74,6 @@ func (r *PhysicalHostReconciler) measure(before, host *v1beta1.PhysicalHost, g *
 		reason = v1beta1.ReasonBootstrapFailed
 	}
 	r.Metrics.ProvisioningFailed(reason)
-}
-
-func eventKind(s v1beta1.HostState) string {
-	if slices.Contains([]v1beta1.HostState{v1beta1.StateQuarantined, v1beta1.StateReleaseBlocked, v1beta1.StateOrphaned, v1beta1.StateDuplicate}, s) {
-		return "Warning"
-	}
-	return "Normal"
 }
 
 // reportInventory keeps the last good inventory: an observation without one changes nothing.

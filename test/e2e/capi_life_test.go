@@ -28,6 +28,7 @@ func TestClusterLife(t *testing.T) {
 	t.Run("RolloutWithoutSpare", func(t *testing.T) { rolloutWithoutSpare(newStory(t, l, "rollout", 3)) })
 	t.Run("RolloutReusesHosts", func(t *testing.T) { rolloutReusesHosts(newStory(t, l, "reuse", 6)) })
 	t.Run("ControlPlaneUpgrade", func(t *testing.T) { controlPlaneUpgrade(newStory(t, l, "upgrade", 2)) })
+	t.Run("ControlPlaneWithoutSpare", func(t *testing.T) { controlPlaneWithoutSpare(newStory(t, l, "cp-reuse", 3)) })
 	t.Run("Pause", func(t *testing.T) { pause(newStory(t, l, "pause", 2, slow)) })
 	t.Run("DeletedHalfway", func(t *testing.T) { deletedHalfway(newStory(t, l, "halfway", 4)) })
 }
@@ -188,6 +189,47 @@ func controlPlaneUpgrade(s *story) {
 	s.available()
 	w := s.witness()
 	g.Expect([]int{w.Provisioned, w.Released}).To(Equal([]int{2, 2}))
+}
+
+// controlPlaneWithoutSpare: three control plane machines on the only three hosts are replaced one by one, each on the host of the one
+// that it replaces, where the disk is as that one left it.
+func controlPlaneWithoutSpare(s *story) {
+	g := NewWithT(s.t)
+	s.apply(lab.ClusterSpec{Name: "three", ControlPlanes: 3})
+	s.running("three", 3, 0)
+	was := map[string]bool{}
+	for _, m := range s.machines("three") {
+		was[m.Name] = true
+		s.Fleet.Get(m.Spec.HostRef.Name).Disk().Put("of a control plane", []byte(m.Spec.HostRef.Name))
+	}
+	old, err := lab.Object(s.t.Context(), s.Lab, s.namespace, "three-control-plane", &v1beta1.Beskar7MachineTemplate{})
+	g.Expect(err).NotTo(HaveOccurred())
+	next := &v1beta1.Beskar7MachineTemplate{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "three-control-plane-v2"}, Spec: *old.Spec.DeepCopy()}
+	next.Spec.Template.Spec.Reuse = v1beta1.ReuseRequire
+	g.Expect(s.Client.Create(s.t.Context(), next)).To(Succeed())
+	s.kubectl("patch", "kubeadmcontrolplane", "three-control-plane", "--type=merge", "-p", `{"spec":{
+		"machineTemplate":{"spec":{"infrastructureRef":{"name":"three-control-plane-v2"}}},
+		"rollout":{"strategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":0}}}}}`)
+	fewest := 3
+	s.until("all three to be replaced", func(ctx context.Context) (bool, string, error) {
+		machines := s.machines("three")
+		fewest = min(fewest, len(machines))
+		for _, m := range machines {
+			if was[m.Name] {
+				return false, m.Name + " is an old one", nil
+			}
+		}
+		return s.ClusterRuns(ctx, s.namespace, "three", 3, 0)
+	})
+	g.Expect(fewest).To(BeNumerically(">=", 2), "machines at a time")
+	for _, b := range s.servers() {
+		kept, _ := b.Disk().Get("of a control plane")
+		g.Expect(string(kept)).To(Equal(b.Name()), "the disk of "+b.Name())
+	}
+	s.remove("three")
+	s.available()
+	w := s.witness()
+	g.Expect([]int{w.Provisioned, w.Released}).To(Equal([]int{6, 6}))
 }
 
 // pause: a paused cluster's hardware is left alone, between two steps of provisioning and when a running server loses its power.

@@ -84,9 +84,14 @@ func currentGeneration(t *testing.T, l *lab.Lab) int64 {
 	return d.Generation
 }
 
-// applyDirectory is "kubectl apply -k", with the kustomize that make release uses, but for webhook configurations and CRDs: the
-// site has routed those to processes, and they are the same in every environment.
+// applyDirectory is "kubectl apply -k", with the kustomize that make release uses.
 func (s *story) applyDirectory(dir string) {
+	s.t.Helper()
+	s.applyManifests(s.kustomized(dir))
+}
+
+// kustomized builds a folder.
+func (s *story) kustomized(dir string) []byte {
 	s.t.Helper()
 	g := NewWithT(s.t)
 	root, err := lab.Root("")
@@ -95,9 +100,16 @@ func (s *story) applyDirectory(dir string) {
 	build.Dir = root
 	manifests, err := build.Output()
 	g.Expect(err).NotTo(HaveOccurred(), "kustomize build %s", dir)
+	return manifests
+}
+
+// applyManifests applies all but webhook configurations and CRDs: the site has routed those to processes, and they are the same in
+// every environment.
+func (s *story) applyManifests(manifests []byte) {
+	s.t.Helper()
 	manifests = slices.Concat(slices.DeleteFunc(bytes.SplitAfter(manifests, []byte("\n---\n")), func(document []byte) bool {
 		return bytes.Contains(document, []byte("WebhookConfiguration\n")) || bytes.Contains(document, []byte("kind: CustomResourceDefinition\n"))
 	})...)
-	_, err = s.Plane.Kubectl(s.t.Context(), manifests, "apply", "--server-side", "--force-conflicts", "-f", "-")
-	g.Expect(err).NotTo(HaveOccurred())
+	_, err := s.Plane.Kubectl(s.t.Context(), manifests, "apply", "--server-side", "--force-conflicts", "-f", "-")
+	NewWithT(s.t).Expect(err).NotTo(HaveOccurred())
 }

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,7 +38,7 @@ func newLab(t *testing.T, change ...func(*lab.Options)) *lab.Lab {
 	for _, c := range change {
 		c(&o)
 	}
-	if err := os.RemoveAll(o.Dir); err != nil {
+	if err := errors.Join(os.RemoveAll(o.Dir), os.RemoveAll(kept(o.Dir))); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
@@ -51,6 +52,7 @@ func newLab(t *testing.T, change ...func(*lab.Options)) *lab.Lab {
 		if t.Failed() {
 			t.Logf("the logs are in %s", o.Dir)
 		} else {
+			_ = os.Rename(filepath.Join(o.Dir, "plane", "logs", "audit.log"), kept(o.Dir))
 			_ = os.RemoveAll(o.Dir)
 		}
 	})
@@ -59,6 +61,9 @@ func newLab(t *testing.T, change ...func(*lab.Options)) *lab.Lab {
 	}
 	return l
 }
+
+// kept is the audit log of a test that passed: "make rights" reads what was used.
+func kept(dir string) string { return dir + ".audit.log" }
 
 // story is one namespace of a lab, with its servers.
 type story struct {

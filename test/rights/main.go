@@ -22,7 +22,7 @@ func run(logs []string) error {
 		return err
 	}
 	if len(logs) == 0 {
-		for _, pattern := range []string{"out/demo/plane/logs/audit.log", "out/e2e/*/plane/logs/audit.log"} {
+		for _, pattern := range []string{"out/demo/plane/logs/audit.log", "out/e2e/*/plane/logs/audit.log", "out/e2e/*.audit.log"} {
 			found, err := filepath.Glob(filepath.Join(root, pattern))
 			if err != nil {
 				return err

@@ -39,6 +39,7 @@ type manager struct {
 
 	mu      sync.Mutex
 	command *exec.Cmd // the present process
+	killed  bool      // by us
 	// exits counts the processes that ended unasked, such as after a lost lease.
 	exits int
 	spent cost
@@ -69,7 +70,7 @@ func (m *manager) once(ctx context.Context) error {
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Env = append(os.Environ(), "POD_NAME="+m.name, "POD_NAMESPACE="+home, "POD_IP=127.0.0.1")
 	err = command.Start()
-	m.command = command
+	m.command, m.killed = command, false
 	m.mu.Unlock()
 	if err != nil {
 		return err
@@ -80,7 +81,9 @@ func (m *manager) once(ctx context.Context) error {
 	used := &member{cmd: command}
 	m.spent.add(used.cost())
 	if ctx.Err() == nil {
-		m.exits++
+		if !m.killed {
+			m.exits++
+		}
 		fmt.Fprintf(log, "--- the process has ended: %v\n", err)
 	}
 	return nil
@@ -91,6 +94,7 @@ func (m *manager) kill() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.command != nil && m.command.Process != nil {
+		m.killed = true
 		_ = m.command.Process.Kill()
 	}
 }

@@ -56,7 +56,7 @@ type panel struct {
 }
 
 var panels = []panel{
-	{title: "claims per second, as a fraction of raw writes per second", solid: "fractionOfRawWrites", budgets: map[string]float64{optimisticMode: 0.2, leaderMode: 0.35}},
+	{title: "claims per second, as a fraction of raw writes per second", solid: "fractionAtOnePace", budgets: map[string]float64{optimisticMode: 0.2, leaderMode: 0.35}},
 	{title: "seconds until a machine has its host: p99 (line), median (dotted)", solid: "latencyP99", dotted: "latencyP50"},
 	{title: "seconds for all machines", solid: "seconds"},
 	{title: "requests (line) and writes (dotted) for each claim", solid: "requestsPerClaim", dotted: "writesPerClaim"},

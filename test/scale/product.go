@@ -106,7 +106,7 @@ func (s *site) serve(ctx context.Context, o managersOptions, r *run, all *manage
 	r.set("latencyP50", percentile(times, 50))
 	r.set("latencyP99", percentile(times, 99))
 	r.set("kills", float64(o.Kills))
-	exits := -o.Kills
+	exits := 0
 	for _, m := range all.list {
 		r.set("peakMemoryMiB", max(r.Measures["peakMemoryMiB"], mebi(m.spent.Memory)))
 		exits += m.exits

@@ -125,6 +125,15 @@ func merge(old, fresh []run) []run {
 	return all
 }
 
+// each is what a machine of a storm takes, in units of the computer's pace; 0 if the pace was not measured.
+func (r *run) each() float64 {
+	pace := r.Measures["paceMillis"]
+	if pace == 0 {
+		return 0
+	}
+	return r.Measures["seconds"] / float64(r.Machines) / pace
+}
+
 // grow compares each storm with the next smaller one of its mode.
 func grow(runs []run) {
 	last := map[string]run{}
@@ -134,7 +143,9 @@ func grow(runs []run) {
 		}
 		key := fmt.Sprint(r.Mode, r.Replicas, r.Workers)
 		if before, found := last[key]; found && before.Machines < r.Machines {
-			r.set("growth", (r.Measures["seconds"]/float64(r.Machines))/(before.Measures["seconds"]/float64(before.Machines)))
+			if now, then := r.each(), before.each(); now > 0 && then > 0 {
+				r.set("growth", now/then)
+			}
 		}
 		last[key] = r
 	}

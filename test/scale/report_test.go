@@ -20,7 +20,8 @@ func someRuns() []run {
 			}
 		}
 		r.set("seconds", seconds)
-		r.set("fractionOfRawWrites", fraction)
+		r.set("paceMillis", 6)
+		r.set("fractionAtOnePace", fraction)
 		r.set("attemptsPerClaim", 1.2)
 		r.set("writesPerClaim", 2)
 		return r
@@ -43,9 +44,11 @@ func TestBudgets(t *testing.T) {
 		{"a third write", "writesPerClaim is 2.001, more than 2", func(r []run) { r[2].set("writesPerClaim", 2.001) }},
 		{"a write that is missing", "writesPerClaim is 1.990, less than 2", func(r []run) { r[2].set("writesPerClaim", 1.99) }},
 		{"too many attempts", "attemptsPerClaim is 1.900, more than 1.8", func(r []run) { r[1].set("attemptsPerClaim", 1.9) }},
-		{"a slow leader", "fractionOfRawWrites is 0.300, less than 0.35", func(r []run) { r[3].set("fractionOfRawWrites", 0.3) }},
-		{"a small slow storm is no matter", "", func(r []run) { r[0].set("fractionOfRawWrites", 0.1) }},
+		{"a slow leader", "fractionAtOnePace is 0.300, less than 0.35", func(r []run) { r[3].set("fractionAtOnePace", 0.3) }},
+		{"a small slow storm is no matter", "", func(r []run) { r[0].set("fractionAtOnePace", 0.1) }},
 		{"more than linear", "growth is 1.500, more than 1.25", func(r []run) { r[1].set("seconds", 30) }},
+		{"a computer that was slower meanwhile", "", func(r []run) { r[1].set("seconds", 30); r[1].set("paceMillis", 9) }},
+		{"a run of a time before the pace was measured", "", func(r []run) { delete(r[0].Measures, "paceMillis") }},
 		{"not measured", "doubleClaims was not measured", func(r []run) { delete(r[3].Measures, "doubleClaims") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -111,7 +114,7 @@ func TestThePlot(t *testing.T) {
 				}
 			}
 			for _, r := range runs {
-				if want := ">" + number(r.Measures["fractionOfRawWrites"]) + "<"; !strings.Contains(text, want) {
+				if want := ">" + number(r.Measures["fractionAtOnePace"]) + "<"; !strings.Contains(text, want) {
 					t.Errorf("no %s", want)
 				}
 			}

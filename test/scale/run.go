@@ -37,8 +37,11 @@ var measures = map[string]string{
 	"costInRawWrites":     "CPU time of all processes for each claim, by that for each raw write: what a claim costs, whoever else uses the machine",
 	"claimsPerSecond":     "machines with a host by the seconds from the start signal to the last of them",
 	"fractionOfRawWrites": "claimsPerSecond by rawWritesPerSecond",
+	"fractionAtOnePace":   "fractionOfRawWrites by rawPaceMillis times paceMillis: what it is had the computer kept the pace of the raw writes",
+	"paceMillis":          "CPU milliseconds of one fixed calculation during the storm, mean: how slow this computer was, whatever we do",
+	"rawPaceMillis":       "the same during the raw writes",
 	"seconds":             "from the start signal until the last machine had its host",
-	"growth":              "seconds for each machine, by those of the next smaller run of the mode",
+	"growth":              "seconds for each machine, by those of the next smaller run of the mode, each in units of its paceMillis",
 	"doubleClaims":        "hosts with two owners and machines with two hosts, and hosts taken without a release, in the history",
 	"stranded":            "machines without a host, and claims that their machine does not name, at the end",
 	"attemptsPerClaim":    "tries on one host, won or lost, for each claim",
@@ -91,6 +94,7 @@ func (r *run) measure(times []time.Duration, c *crew, asked requests) {
 	r.set("claimsPerSecond", claims/took)
 	if raw := r.Measures["rawWritesPerSecond"]; raw > 0 {
 		r.set("fractionOfRawWrites", claims/took/raw)
+		r.set("fractionAtOnePace", claims/took/raw*r.Measures["paceMillis"]/r.Measures["rawPaceMillis"])
 	}
 	r.set("latencyP50", percentile(times, 50))
 	r.set("latencyP99", percentile(times, 99))

@@ -28,6 +28,7 @@ type site struct {
 	client client.WithWatch
 	dir    string
 	root   string
+	pace   *pace
 	say    func(format string, args ...any)
 }
 
@@ -37,7 +38,7 @@ func startSite(ctx context.Context, dir string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{dir: dir, root: root, say: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }}
+	s := &site{dir: dir, root: root, pace: watchPace(ctx), say: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }}
 	if s.plane, err = controlplane.Start(ctx, controlplane.Options{Dir: filepath.Join(dir, "plane")}); err != nil {
 		return nil, err
 	}

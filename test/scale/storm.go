@@ -37,13 +37,10 @@ func (s *site) storm(ctx context.Context, o stormOptions) (run, error) {
 	r := newRun(o)
 	s.say("%s: seed %d", r.Name, o.Seed)
 	if o.RawFor > 0 {
-		rate, each, err := s.rawRate(ctx, o)
-		if err != nil {
+		if err := s.rawRate(ctx, o, &r); err != nil {
 			return r, fmt.Errorf("measure the raw write rate: %w", err)
 		}
-		r.set("rawWritesPerSecond", rate)
-		r.set("rawCPUMillis", each)
-		s.say("%s: the API server takes %.0f raw writes/s", r.Name, rate)
+		s.say("%s: the API server takes %.0f raw writes/s", r.Name, r.Measures["rawWritesPerSecond"])
 	}
 	namespace, err := s.fill(ctx, o.Machines, o.Hosts)
 	if err != nil {
@@ -80,12 +77,12 @@ func (s *site) claimOrders(o stormOptions, namespace string) []order {
 	return orders
 }
 
-// rawRate measures the writes per second that the API server takes from as many processes and workers, and the CPU milliseconds of
-// all processes for each.
-func (s *site) rawRate(ctx context.Context, o stormOptions) (rate, each float64, err error) {
+// rawRate measures the writes per second that the API server takes from as many processes and workers, the CPU milliseconds of all
+// processes for each, and the pace of the computer meanwhile.
+func (s *site) rawRate(ctx context.Context, o stormOptions, r *run) error {
 	namespace, err := s.fill(ctx, o.Replicas*o.Workers, o.Replicas*o.Workers)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	orders := s.claimOrders(o, namespace)
 	for i := range orders {
@@ -93,38 +90,54 @@ func (s *site) rawRate(ctx context.Context, o stormOptions) (rate, each float64,
 	}
 	c, err := startCrew(ctx, s.dir, orders)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	defer c.end()
 	// Whoever watches the storm costs something: the raw writes are watched, too, so that only the claims differ.
 	watched, stop := context.WithCancel(ctx)
 	defer stop()
 	if _, err := watchHistory(watched, s.client, namespace); err != nil {
-		return 0, 0, err
+		return err
 	}
 	if err := s.settle(ctx); err != nil {
-		return 0, 0, err
+		return err
 	}
 	before, err := s.spent(c)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
+	start := time.Now()
 	if err := errors.Join(c.begin(), c.finish(true)); err != nil {
-		return 0, 0, err
+		return err
 	}
 	after, err := s.spent(c)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	writes := 0
+	if err := s.paced("rawPaceMillis", r, start); err != nil {
+		return err
+	}
+	rate, writes := 0.0, 0
 	for _, t := range c.tallies {
 		if len(t.Errors) > 0 {
-			return 0, 0, fmt.Errorf("a raw writer failed: %s", t.Errors[0])
+			return fmt.Errorf("a raw writer failed: %s", t.Errors[0])
 		}
 		writes += t.Writes
 		rate += float64(t.Writes) / t.For.Seconds()
 	}
-	return rate, float64((after - before).Milliseconds()) / float64(writes), nil
+	r.set("rawWritesPerSecond", rate)
+	r.set("rawCPUMillis", float64((after-before).Milliseconds())/float64(writes))
+	return nil
+}
+
+// paced sets a measure to the pace of the computer since start.
+func (s *site) paced(measure string, r *run, start time.Time) error {
+	millis, err := s.pace.millis(start)
+	if err != nil {
+		return err
+	}
+	r.set(measure, millis)
+	return nil
 }
 
 // spent is the CPU time that the crew and the control plane have used.
@@ -177,6 +190,9 @@ func (s *site) blow(ctx context.Context, o stormOptions, r *run, c *crew, seen *
 		return s.stuck(err, c)
 	}
 	times := seen.times(start)
+	if err := s.paced("paceMillis", r, start); err != nil {
+		return err
+	}
 	after, err := s.serverCost()
 	if err != nil {
 		return err
