@@ -41,6 +41,9 @@ func generate(config string) (map[string]string, error) {
 	if err := profiles(config, files); err != nil {
 		return nil, err
 	}
+	if err := added(config, objects, files); err != nil {
+		return nil, err
+	}
 	return files, templates(objects, files)
 }
 
@@ -61,7 +64,7 @@ func templates(objects []object, files map[string]string) error {
 		if o.kind() == "Namespace" {
 			continue // Helm creates it, or finds it: a release lives in it before its objects do.
 		}
-		content, err := template(o)
+		content, err := template(o, nil)
 		if err != nil {
 			return err
 		}

@@ -116,6 +116,11 @@ func kustomized(t *testing.T, dir string) manifests {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return parsed(t, objects)
+}
+
+func parsed(t *testing.T, objects []object) manifests {
+	t.Helper()
 	out := manifests{}
 	for _, o := range objects {
 		document, err := encode(o.root)

@@ -39,6 +39,27 @@ func TestProfilesAreTheProfiles(t *testing.T) {
 	}
 }
 
+// A component is taken with values.
+func TestValuesStandForComponents(t *testing.T) {
+	for name, given := range map[string]string{
+		"media-loadbalancer": "media: {service: {type: LoadBalancer, spec: {externalTrafficPolicy: Local}}}",
+		"media-nodeport":     "media: {service: {type: NodePort, nodePort: 30890}}",
+		"media-hostnetwork":  "{hostNetwork: true, strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}}",
+		"namespaced-rbac":    "watchNamespace: default",
+		"network-policy":     "networkPolicy: {enabled: true}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects, err := with(config, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, got := parsed(t, objects), rendered(t, namespace, values(t, given))
+			except(t, want, got)
+			same(t, want, got)
+		})
+	}
+}
+
 // What is committed is what the generator writes: an edit by hand, or a manifest changed without it, is refused.
 func TestTheChartIsGenerated(t *testing.T) {
 	files, err := generate(config)

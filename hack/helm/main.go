@@ -23,6 +23,11 @@ func write(config, out string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(filepath.Join(out, "Chart.yaml")); err != nil {
+		if err := os.Mkdir(out, 0o755); err != nil {
+			return fmt.Errorf("this is no chart, so nothing in it is replaced: %w", err)
+		}
+	}
 	if err := os.RemoveAll(out); err != nil {
 		return err
 	}

@@ -15,6 +15,17 @@ var expressions = map[string]string{
 	"mediaType": ".Values.media.service.type",
 }
 
+// conditionOf says when the chart has an object; empty: always.
+func conditionOf(o object) string {
+	switch {
+	case o.kind() == "CustomResourceDefinition":
+		return "if .Values.crds.install"
+	case o.kind() == "ClusterRoleBinding" && o.name() == "beskar7-system-manager-rolebinding":
+		return "if not .Values.watchNamespace" // Bindings in that namespace alone stand for it.
+	}
+	return ""
+}
+
 // mark puts marks where a value of the user's goes.
 func mark(o object) error {
 	switch {
@@ -47,6 +58,7 @@ func markMedia(o object) error {
 	return putAll(o, []place{
 		{markBlock + "media.service.annotations", []string{"metadata", "annotations"}},
 		{markValue + "mediaType", []string{"spec", "type"}},
+		{"", []string{"spec", "ports", "media", markHelp + "beskar7.nodePort"}},
 		{"", []string{"spec", markMore + "media.service.spec"}},
 	})
 }
@@ -68,6 +80,7 @@ func markDeployment(o object) error {
 		{markBlock + "strategy", []string{"spec", "strategy"}},
 		{"", under(podMeta, "annotations", markMore+"podAnnotations")},
 		{"", under(podMeta, "labels", markMore+"podLabels")},
+		{"", under(podSpec, markHelp+"beskar7.hostNetwork")},
 		{markBlock + "imagePullSecrets", under(podSpec, "imagePullSecrets")},
 		{markBlock + "nodeSelector", under(podSpec, "nodeSelector")},
 		{markBlock + "affinity", under(podSpec, "affinity")},

@@ -20,7 +20,11 @@ func build(dir string) ([]object, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, err
 	}
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	return run(filesys.MakeFsOnDisk(), dir)
+}
+
+func run(files filesys.FileSystem, dir string) ([]object, error) {
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, dir)
 	if err != nil {
 		return nil, fmt.Errorf("kustomize build %s: %w", dir, err)
 	}

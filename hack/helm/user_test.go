@@ -145,7 +145,7 @@ func leftover(value any) string {
 
 func TestWhatIsNoValueIsRefused(t *testing.T) {
 	for _, given := range []string{"replica: 3", "image: {version: v9}", "media: {type: NodePort}", "crds: {enabled: false}",
-		"replicas: many", "logLevel: loud", "profiles: [no-such-profile]", "extraArgs: {a: b}"} {
+		"replicas: many", "logLevel: loud", "profiles: [no-such-profile]", "extraArgs: {a: b}", "watchNamespace: Hosts"} {
 		if _, err := tryRender(t, namespace, values(t, given)); err == nil {
 			t.Errorf("%s is accepted", given)
 		}
@@ -156,7 +156,7 @@ func TestWhatIsNoValueIsRefused(t *testing.T) {
 func TestBracesOfAManifestAreNotActions(t *testing.T) {
 	o := object{}
 	o.root = mapping("kind", "ServiceAccount", "description", "a {{ .Values.x }} b")
-	written, err := template(o)
+	written, err := template(o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,9 +85,14 @@ func serving(deployment, media, budget object) []entry {
 		{"readinessProbe", "A manager that fails it serves neither media nor webhooks.", deployment.get(under(manager, "readinessProbe")...)},
 		{"podDisruptionBudget", "What evictions leave running: {minAvailable: 2}. Empty: no PodDisruptionBudget.",
 			orEmpty(budget.get("spec"))},
-		{"media", "Service beskar7-media, through which BMCs and booted systems reach the media server. spec is merged into its spec:\n" +
-			"{externalTrafficPolicy: Local, loadBalancerIP: 192.0.2.5}. Tell the manager its URL with --media-advertise-url.",
-			fields{"service": fields{"type": media.get("spec", "type"), "annotations": fields{}, "spec": fields{}}}},
+		{"media", "Service beskar7-media, through which BMCs and booted systems reach the media server. nodePort is the port of\n" +
+			"every node (0: Kubernetes chooses), spec is added to its spec: {externalTrafficPolicy: Local}.\n" +
+			"Tell the manager its URL with --media-advertise-url.",
+			fields{"service": fields{"type": media.get("spec", "type"), "annotations": fields{}, "nodePort": 0, "spec": fields{}}}},
+		{"hostNetwork", "The manager listens on its node's own addresses. Set strategy to {type: RollingUpdate, rollingUpdate: {maxSurge: 0,\n" +
+			"maxUnavailable: 1}} with it, and the namespace's Pod Security to privileged.", false},
+		{"watchNamespace", "The one namespace of hosts and clusters that the manager looks at, and may look at. Empty: all.", ""},
+		{"networkPolicy", "Let in BMCs and booted systems, webhooks and scrapes, and nothing else.", fields{"enabled": false}},
 		{"crds", "The CRDs are upgraded with the chart, and stay when the release goes. false: somebody else installs them.",
 			fields{"install": true}},
 	}
