@@ -22,7 +22,7 @@ DEMO_MODE ?= optimistic
 
 RELEASE := out/release/infrastructure-beskar7/$(VERSION)
 # What "make generate manifests" writes; "make verify" wants it committed as it is.
-GENERATED := api config/crd/bases config/rbac/role.yaml config/webhook/manifests.yaml config/samples docs
+GENERATED := api config/crd/bases config/rbac/role.yaml config/webhook/manifests.yaml config/helm config/samples docs
 
 # The product is static. Tests and demo leave the choice to Go, so that they share what is compiled with a plain `go test`.
 STATIC  := CGO_ENABLED=0
@@ -45,10 +45,11 @@ generate: $(CONTROLLER_GEN_STAMP) ## Write deepcopy functions and generated docu
 	go run ./pkg/config/internal/reference docs/configuration.md
 	go run ./pkg/metrics/internal/reference docs/metrics.md
 
-manifests: $(CONTROLLER_GEN_STAMP) ## Write CRDs, the manager's role and the webhook configuration
+manifests: $(CONTROLLER_GEN_STAMP) ## Write CRDs, the manager's role, the webhook configuration and the Helm chart
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=system-manager-role webhook paths=./controllers/... \
 		output:rbac:dir=config/rbac output:webhook:dir=config/webhook
+	cd hack/helm && go run .
 
 verify: generate manifests ## Check that generated files, format, vet and the rules of the house hold
 	@git diff --exit-code -- $(GENERATED) || { echo "verify: generated files are stale: commit what make generate manifests wrote"; exit 1; }
@@ -59,6 +60,7 @@ verify: generate manifests ## Check that generated files, format, vet and the ru
 	go vet ./...
 	cd test && go vet ./... && go vet -tags e2e,e2emachine ./...
 	cd hack/image && go vet ./...
+	cd hack/helm && go vet ./...
 	cd test && go test -count=1 ./house
 
 format: ## Format the Go code
@@ -68,6 +70,7 @@ lint: $(GOLANGCI_LINT_STAMP) ## Run the linters of .golangci.yml
 	$(GOLANGCI_LINT) run ./...
 	cd test && $(GOLANGCI_LINT) run --build-tags e2e,e2emachine ./...
 	cd hack/image && $(GOLANGCI_LINT) run ./...
+	cd hack/helm && $(GOLANGCI_LINT) run ./...
 
 ##@ Tests
 
@@ -76,6 +79,7 @@ test: release binaries ## Run all tests but the end-to-end ones
 	@echo "test: the product's packages (the first time, compiling Kubernetes' and Cluster API's libraries takes minutes)"
 	go test ./...
 	cd hack/image && go test ./...
+	cd hack/helm && go test -count=1 ./...
 	@echo "test: emulator, workload clusters, management cluster, and the product among them"
 	cd test && go test -count=1 -timeout 30m ./...
 
