@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -67,6 +68,10 @@ func (c *CLI) explain(ctx context.Context, args []string) error {
 	}
 	if err := checkOutput(*format); err != nil {
 		return err
+	}
+	known := []hostselection.Algorithm{hostselection.Deterministic, hostselection.RoundRobin, hostselection.Priority}
+	if *algorithm != "" && !slices.Contains(known, hostselection.Algorithm(*algorithm)) { // selection would take the default without a word
+		return usagef("--algorithm is one of %v, not %q", known, *algorithm)
 	}
 	access, err := c.Connect(where.kubeconfig, where.context)
 	if err != nil {

@@ -130,7 +130,7 @@ func commandsFor(list []advice, in *installation, where place) []string {
 	if exists {
 		return append([]string{kubectl(where, "configmap "+name, "merge", map[string]any{"data": data})}, out...)
 	}
-	create := fmt.Sprintf("kubectl -n %s create configmap %s", where.namespace, name)
+	create := where.kubectl() + " create configmap " + name
 	for _, a := range list {
 		if to, ok := data[a.Key]; ok {
 			create += fmt.Sprintf(" --from-literal=%s=%s", a.Key, to)
@@ -144,8 +144,23 @@ func kubectl(where place, object, kind string, patch any) string {
 	if err != nil { // texts only
 		panic(err)
 	}
-	return fmt.Sprintf("kubectl -n %s patch %s --type %s -p '%s'", where.namespace, object, kind, strings.ReplaceAll(string(text), "'", `'\''`))
+	return fmt.Sprintf("%s patch %s --type %s -p %s", where.kubectl(), object, kind, quoted(string(text)))
 }
+
+// kubectl begins a command at this place: in the cluster that was looked at, which need not be the current one.
+func (p place) kubectl() string {
+	command := "kubectl"
+	if p.kubeconfig != "" {
+		command += " --kubeconfig " + quoted(p.kubeconfig)
+	}
+	if p.context != "" {
+		command += " --context " + quoted(p.context)
+	}
+	return command + " -n " + p.namespace
+}
+
+// quoted is one word for a shell.
+func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
 func (c *CLI) printJudgement(j judgement, commands []string, format string) error {
 	if format == "json" {

@@ -92,6 +92,10 @@ func TestReportOfTheInstalledManager(t *testing.T) {
 	w = installed(t, nil)
 	w.set("a", metricQueue, 45)
 	w.has(w.run(0, "config", "report"), "kubectl -n beskar7-system create configmap beskar7-config --from-literal=provisioning.maxQueueSize=75")
+	// What is to be run goes where the metrics came from.
+	w.has(w.run(0, "config", "report", "--context=it's blue", "--kubeconfig=k"), `kubectl --kubeconfig 'k' --context 'it'\''s blue' -n beskar7-system create configmap`)
+	w.run(2, "hosts", "explain", "m1", "--algorithm=random")
+	w.has(w.err.String(), "--algorithm is one of [deterministic round-robin priority]")
 }
 
 // During a roll-out a Pod that is listed may be gone, or not serve yet: that is no reason to give up, for a while.
