@@ -34,6 +34,7 @@ func TestMachineMatrix(t *testing.T) {
 		{"StickUEFI", "hpe-ilo6", machine.Options{Sticks: []string{"1"}}, 0, stick},
 		{"ManagerKilled", oneSlot, machine.Options{}, 5 * time.Minute, managerKilled},
 		{"Install", oneSlot, machine.Options{}, 0, install},
+		{"InstallBIOS", oneSlot, machine.Options{Firmware: machine.BIOS}, 0, install},
 		{"BootstrapFails", oneSlot, machine.Options{}, 0, bootstrapFails},
 		{"TamperedBeforeInsert", oneSlot, machine.Options{}, 0, tamperedBefore},
 		{"TamperedInStream", oneSlot, machine.Options{}, 0, tamperedStream},

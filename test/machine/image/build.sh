@@ -51,9 +51,15 @@ mksquashfs "$work/root" "$work/iso/live/root.squashfs" -quiet -no-progress -comp
 mv "$work/vmlinuz" "$work/initrd" "$work/iso/live/"
 cp "$here/grub.cfg" "$work/iso/boot/grub/grub.cfg"
 
-# The same loader as an EFI program, for a system that this image installs on a disk.
-grub-mkimage -O x86_64-efi -o "$work/iso/live/disk.efi" -p /boot/grub -c "$here/disk.cfg" \
-	normal linux fat part_gpt search search_fs_file serial terminal echo
+# The same loader for a system that this image installs on a disk: as an EFI program, and for BIOS as a boot sector and the sectors
+# from 34 on, where install-to-disk makes a partition for them. The first names the sector of the second, and that the one after.
+modules="normal linux fat part_gpt search search_fs_file serial terminal echo"
+grub-mkimage -O x86_64-efi -o "$work/iso/live/disk.efi" -p /boot/grub -c "$here/disk.cfg" $modules
+grub-mkimage -O i386-pc -o "$work/iso/live/disk.bios" -p /boot/grub -c "$here/disk.cfg" biosdisk $modules
+[ "$(stat -c %s "$work/iso/live/disk.bios")" -le $((2014 * 512)) ]
+head -c 440 /usr/lib/grub/i386-pc/boot.img >"$work/iso/live/disk.mbr"
+printf '\42\0\0\0\0\0\0\0' | dd of="$work/iso/live/disk.mbr" bs=1 seek=92 conv=notrunc status=none
+printf '\43\0\0\0\0\0\0\0' | dd of="$work/iso/live/disk.bios" bs=1 seek=500 conv=notrunc status=none
 find "$work/iso" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
 # A FAT volume has a random serial number unless it is told one.
