@@ -60,14 +60,14 @@ func lookup(node *yaml.Node, path ...string) *yaml.Node {
 }
 
 func child(node *yaml.Node, key string) *yaml.Node {
-	switch node.Kind {
-	case yaml.MappingNode:
+	if node.Kind == yaml.MappingNode {
 		for i := 0; i < len(node.Content); i += 2 {
 			if node.Content[i].Value == key {
 				return node.Content[i+1]
 			}
 		}
-	case yaml.SequenceNode:
+	}
+	if node.Kind == yaml.SequenceNode {
 		for _, element := range node.Content {
 			if text(lookup(element, "name")) == key {
 				return element
