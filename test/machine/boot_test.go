@@ -5,14 +5,18 @@ package machine_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,11 +100,12 @@ func repository(t *testing.T) string {
 }
 
 func newRig(t *testing.T, persona string, o machine.Options) *rig {
-	return newReplicated(t, persona, o, 1)
+	return newReplicated(t, persona, o, 1, false)
 }
 
-// newReplicated is a rig whose media come from several replicas in turn, of which only the first was asked to prepare the image.
-func newReplicated(t *testing.T, persona string, o machine.Options, replicas int) *rig {
+// newReplicated is a rig whose media come from several replicas in turn. Streamed, only the first was asked to prepare the image.
+// Verified, by its checksum, all have it in their caches but the last, which cannot reach the image server.
+func newReplicated(t *testing.T, persona string, o machine.Options, replicas int, verified bool) *rig {
 	t.Helper()
 	if o.Dir == "" {
 		o.Dir = filepath.Join(repository(t), "out", "machine", strings.ReplaceAll(t.Name(), "/", "_"))
@@ -114,7 +119,7 @@ func newReplicated(t *testing.T, persona string, o machine.Options, replicas int
 		t.Fatal(err)
 	}
 	trust := x509.NewCertPool()
-	ca := r.serveMedia(trust)
+	ca := r.serveMedia(trust, verified)
 	fleet, err := emulator.New(emulator.Options{MediaTrust: trust, Timings: emulator.Timings{MediaTimeout: time.Minute}})
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +138,7 @@ func newReplicated(t *testing.T, persona string, o machine.Options, replicas int
 }
 
 // serveMedia starts the media server and an image server; the grant is of a live machine.
-func (r *rig) serveMedia(trust *x509.CertPool) []byte {
+func (r *rig) serveMedia(trust *x509.CertPool, verified bool) []byte {
 	r.t.Helper()
 	image, err := machine.FindImage(repository(r.t))
 	if err != nil {
@@ -150,33 +155,79 @@ func (r *rig) serveMedia(trust *x509.CertPool) []byte {
 		r.t.Fatal(err)
 	}
 	trust.AppendCertsFromPEM(ca)
-	var replicas []*bootmedia.Server
-	for range r.served {
-		media := bootmedia.New(bootmedia.Options{Source: r.media, Recorder: r.media, CacheDir: r.t.TempDir()})
-		r.t.Cleanup(media.Close)
-		replicas = append(replicas, media)
-	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	server := httptest.NewUnstartedServer(r.inTurn(replicas))
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
-	server.StartTLS()
-	r.t.Cleanup(server.Close)
-	r.base = server.URL
-	prepared, err := r.prepare(replicas[0], images.URL())
-	if err != nil {
-		r.t.Fatal(err)
+	replicas := r.startReplicas(trust, pair, verified)
+	checksum, warm := "", replicas[:1]
+	if verified {
+		checksum, warm = checksumOf(r.t, image), replicas[:len(replicas)-1]
+	}
+	var prepared bootmedia.Prepared
+	for _, media := range warm {
+		if prepared, err = r.prepare(media, images.URL(), checksum); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 	if r.token, err = bootmedia.NewToken(); err != nil {
 		r.t.Fatal(err)
 	}
 	r.media.hash = r.token.Hash()
 	r.media.grant = bootmedia.Grant{Host: "test/real-0", PhoneHomeBase: strings.Replace(r.base, "127.0.0.1", machine.HostAddress, 1),
-		Content: bootmedia.Content{Family: bootmedia.FamilyDebian, ImageURL: images.URL(), ImagePin: prepared.Pin, InstanceID: "claim-1",
+		Content: bootmedia.Content{Family: bootmedia.FamilyDebian, ImageURL: images.URL(), Checksum: checksum, ImagePin: prepared.Pin, InstanceID: "claim-1",
 			Hostname: "real-0", ProviderID: "beskar7://test/real-0/0123456789abcdef", UserData: []byte(userData), UserDataFormat: bootmedia.FormatCloudConfig}}
 	return ca
+}
+
+// startReplicas starts them, each with the others for peers, and one server before them all.
+func (r *rig) startReplicas(trust *x509.CertPool, pair tls.Certificate, verified bool) []*bootmedia.Server {
+	r.t.Helper()
+	serve := func(h http.Handler) string {
+		server := httptest.NewUnstartedServer(h)
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+		server.StartTLS()
+		r.t.Cleanup(server.Close)
+		return server.URL
+	}
+	var replicas []*bootmedia.Server
+	var bases []string
+	for i := range r.served {
+		o := bootmedia.Options{Source: r.media, Recorder: r.media, CacheDir: r.t.TempDir(), PeerClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust}}},
+			Peers: func(context.Context) []string { return slices.Delete(slices.Clone(bases), i, i+1) }}
+		if verified && i == len(r.served)-1 {
+			o.Client = &http.Client{Transport: unreachable{}}
+		}
+		media := bootmedia.New(o)
+		r.t.Cleanup(media.Close)
+		replicas = append(replicas, media)
+	}
+	for _, media := range replicas {
+		bases = append(bases, serve(media.Handler()))
+	}
+	r.base = serve(r.inTurn(replicas))
+	return replicas
+}
+
+// unreachable is the way to an image server that does not answer.
+type unreachable struct{}
+
+func (unreachable) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("no route to the image server")
+}
+
+func checksumOf(t *testing.T, file string) string {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		t.Fatal(err)
+	}
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
 }
 
 // inTurn gives each request to the next replica.
@@ -193,7 +244,7 @@ func (r *rig) inTurn(replicas []*bootmedia.Server) http.Handler {
 	})
 }
 
-func (r *rig) prepare(media *bootmedia.Server, url string) (bootmedia.Prepared, error) {
+func (r *rig) prepare(media *bootmedia.Server, url, checksum string) (bootmedia.Prepared, error) {
 	ready := make(chan struct{}, 1)
 	media.Notify(func(string) {
 		select {
@@ -202,7 +253,7 @@ func (r *rig) prepare(media *bootmedia.Server, url string) (bootmedia.Prepared, 
 		}
 	})
 	for {
-		p, err := media.Prepare(r.t.Context(), url, "")
+		p, err := media.Prepare(r.t.Context(), url, checksum)
 		if err != nil || p.Ready {
 			return p, err
 		}
@@ -313,19 +364,24 @@ func TestAMachineBootsFromOneComposedMedium(t *testing.T) {
 	}
 }
 
-// Each range of the medium comes from another of three replicas, two of which hear of it for the first time.
+// Each range of the medium comes from another of three replicas. Streamed, two of them hear of it for the first time; verified, one
+// has no image and no way to it, and passes on what it is asked for.
 func TestAMachineBootsOverThreeReplicas(t *testing.T) {
-	r := newReplicated(t, "generic", machine.Options{}, 3)
-	r.bootOnce(bootmedia.ComposedURL(r.base, r.token))
-	r.await(1, "kubeadm-record: done")
-	if got := r.report(); got != "Succeeded " {
-		t.Errorf("reported %q", got)
-	}
-	for i := range r.served {
-		n := r.served[i].Load()
-		t.Logf("replica %d answered %d requests", i, n)
-		if n < 10 {
-			t.Errorf("replica %d answered only %d requests", i, n)
-		}
+	for name, verified := range map[string]bool{"Streamed": false, "VerifiedOneCold": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplicated(t, "generic", machine.Options{}, 3, verified)
+			r.bootOnce(bootmedia.ComposedURL(r.base, r.token))
+			r.await(1, "kubeadm-record: done")
+			if got := r.report(); got != "Succeeded " {
+				t.Errorf("reported %q", got)
+			}
+			for i := range r.served {
+				n := r.served[i].Load()
+				t.Logf("replica %d answered %d requests", i, n)
+				if n < 10 {
+					t.Errorf("replica %d answered only %d requests", i, n)
+				}
+			}
+		})
 	}
 }
