@@ -100,21 +100,27 @@ func (r *Beskar7ClusterReconciler) reconcileNormal(ctx context.Context, bc *v1be
 	return nil
 }
 
-// publishDomains publishes the failure domains that have a host which a control plane machine may get: of the listed ones, else of
-// those of matching hosts. A domain that the control plane uses is never taken back. Where no listed domain has such a host, all
-// are published: waiting in them is what was asked for, machines anywhere are not.
+// publishDomains publishes the failure domains that a control plane machine can be placed in: those that have a host which it may
+// get, of the listed ones or else of all. A domain that the control plane uses is never taken back, but without such a host it is
+// not for control planes: a new machine would wait there for ever, though there is room elsewhere. Where no listed domain has such a
+// host, all are for control planes: waiting in them is what was asked for, machines anywhere are not.
 func (r *Beskar7ClusterReconciler) publishDomains(ctx context.Context, bc *v1beta1.Beskar7Cluster) error {
 	var invalid *inputError
 	offered, used, err := r.hostDomains(ctx, bc)
 	if err != nil && !errors.As(err, &invalid) {
 		return err
 	}
-	names, reason, message := offered, v1beta1.ReasonDomainsFromHosts, ""
+	open, reason, message := offered, v1beta1.ReasonDomainsFromHosts, ""
+	names := slices.Concat(offered, used)
 	if listed := bc.Spec.FailureDomains; len(listed) > 0 {
 		reason = v1beta1.ReasonDomainsListed
-		names, message = listedDomains(listed, append(slices.Clone(offered), used...))
+		names, message = listedDomains(listed, names)
+		open = slices.DeleteFunc(slices.Clone(listed), func(n string) bool { return !slices.Contains(offered, n) })
+		if len(open) == 0 {
+			open = listed
+		}
+		names = append(names, used...)
 	}
-	names = append(names, used...)
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if len(names) > maxFailureDomains {
@@ -122,7 +128,7 @@ func (r *Beskar7ClusterReconciler) publishDomains(ctx context.Context, bc *v1bet
 	}
 	bc.Status.FailureDomains = nil
 	for _, n := range names {
-		bc.Status.FailureDomains = append(bc.Status.FailureDomains, clusterv1.FailureDomain{Name: n, ControlPlane: ptr.To(true)})
+		bc.Status.FailureDomains = append(bc.Status.FailureDomains, clusterv1.FailureDomain{Name: n, ControlPlane: ptr.To(slices.Contains(open, n))})
 	}
 	switch {
 	case invalid != nil: // said, and not retried: an edit mends it

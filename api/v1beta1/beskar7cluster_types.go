@@ -53,7 +53,7 @@ type Beskar7ClusterStatus struct {
 	// initialization reports the first provisioning, as the contract asks.
 	// +optional
 	Initialization Beskar7ClusterInitializationStatus `json:"initialization,omitempty,omitzero"`
-	// failureDomains that machines can be placed in.
+	// failureDomains that machines are in or can be placed in; controlPlane says whether a further control plane machine can be.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
