@@ -33,7 +33,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-image clean test-alerts record-metrics conformance scale fleet model mutants bench rights
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-stories machine-boots machine-image clean test-alerts record-metrics conformance scale fleet model mutants bench rights
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,9 +118,15 @@ machine-image: ## Build the live image for real machines in .cache/machine, from
 e2e-machine: machine-image release binaries ## One story of a real machine (QEMU) that boots through virtual media (minutes)
 	cd test && nice -n 5 go test -count=1 -tags e2e,e2emachine -timeout 60m -v -run '^TestMachineLive$$' ./e2e
 
+# Two at a time: one machine does not keep two processors busy.
 e2e-machine-all: machine-image release binaries ## All stories of real machines: firmwares, slots, install, failures (under 40 minutes)
+	@$(MAKE) --no-print-directory -j 2 machine-stories machine-boots
+
+machine-stories: # with manager and Cluster API
 	cd test && nice -n 5 go test -count=1 -tags e2e,e2emachine -timeout 90m -v -run '^TestMachine' ./e2e
-	cd test && nice -n 5 go test -count=1 -tags e2emachine -timeout 30m -v ./machine
+
+machine-boots: # a BMC, a media server, a machine
+	cd test && nice -n 5 go test -count=1 -tags e2emachine -timeout 60m -v ./machine
 
 conformance: ## Try the driver on every persona and fault of the emulator, and write docs/hardware.md
 	cd test && go run ./conformance
