@@ -144,6 +144,14 @@ func TestPublishedDomainsHaveHostsForAControlPlane(t *testing.T) {
 			t.Errorf("%s: %v, want %v; said %q", name, got, c.want, said)
 		}
 	}
+}
+
+// A selector that cannot be read is said, and what is in use stays published.
+func TestASpoiltSelectorPublishesWhatIsInUse(t *testing.T) {
+	machine := &v1beta1.Beskar7Machine{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "cp",
+		Labels: map[string]string{clusterv1.ClusterNameLabel: "c", clusterv1.MachineControlPlaneLabel: ""}}}
+	machine.Status.FailureDomain = "gone"
+	all := []client.Object{placed("1", "free"), placed("2", "own", claimedBy("cp", "c", "ControlPlane/cp")), machine}
 	spoilt := &v1beta1.Beskar7Cluster{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Labels: map[string]string{clusterv1.ClusterNameLabel: "c"}}}
 	spoilt.Spec.ControlPlaneHostSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
 	if err := (&Beskar7ClusterReconciler{Client: newRig(t, all...).api}).publishDomains(t.Context(), spoilt); err != nil {
