@@ -53,6 +53,7 @@ func template(o object, rename map[string]string) (string, error) {
 		lines[i] = action(line)
 	}
 	written = strings.ReplaceAll(strings.Join(lines, ""), releaseNS, "{{ .Release.Namespace }}")
+	written = strings.ReplaceAll(written, "namespace: {{ .Release.Namespace }}\n", "namespace: {{ .Release.Namespace | quote }}\n") // 123 is a name, too
 	written = strings.NewReplacer(renamed...).Replace(written)
 	if condition := conditionOf(o); condition != "" {
 		written = "{{- " + condition + " }}\n" + written + "{{- end }}\n"
