@@ -250,3 +250,38 @@ func TestTheSentenceStaysWhileItsReasonsDo(t *testing.T) {
 		t.Fatal(now)
 	}
 }
+
+// A machine whose claims fail one after the other, in optimistic mode, keeps the host that woke it from nobody: each failure wakes
+// one more.
+func TestAFailingClaimPassesTheHostOn(t *testing.T) {
+	w := newWorld(t, fleet(1, 3, func(i int, m *v1beta1.Beskar7Machine) { m.Spec.Priority = int32(i) })...)
+	edit(w, w.host("h000"), busy)
+	refused := &port{next: func(what string) fault {
+		if strings.Contains(what, "m002") {
+			return failBefore
+		}
+		return fine
+	}}
+	var woken []string
+	options := w.options(refused.client(w.api))
+	options.Informed, options.Wake = true, func(m types.NamespacedName) { woken = append(woken, m.Name) }
+	claimer := NewOptimistic(options)
+	claimer.HostChanged(nil, w.host("h000"))
+	for i := range 3 {
+		mustClaim(t, claimer, request(w.machine(fmt.Sprintf("m%03d", i))), NoHost)
+	}
+	before := w.host("h000")
+	edit(w, w.host("h000"), free)
+	if got := claimer.HostChanged(before, w.host("h000")); len(got) != 1 || got[0].Name != "m002" {
+		t.Fatalf("the host woke %v", got)
+	}
+	for i, want := range []string{"[m001]", "[m001 m000]", "[m001 m000]"} {
+		if _, err := claimer.Claim(t.Context(), request(w.machine("m002"))); err == nil {
+			t.Fatal("its claims were to fail")
+		}
+		if got := fmt.Sprint(woken); got != want {
+			t.Fatalf("after %d failures it woke %s, want %s", i+1, got, want)
+		}
+	}
+	mustClaim(t, claimer, request(w.machine("m001")), Claimed)
+}

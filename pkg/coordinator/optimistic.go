@@ -74,6 +74,13 @@ func (o *Optimistic) leave(machine types.NamespacedName, taken string) {
 	}
 }
 
+// passOn is for a machine whose claim failed: it goes on waiting, and the host that it was woken for wakes the next one, too.
+func (o *Optimistic) passOn(machine types.NamespacedName) {
+	if next, found := o.room.passOn(machine); found && o.Wake != nil {
+		o.Wake(next)
+	}
+}
+
 // Claim implements Claimer.
 func (o *Optimistic) Claim(ctx context.Context, req ClaimRequest) (ClaimResult, error) {
 	started := o.Clock.Now()
@@ -84,11 +91,13 @@ func (o *Optimistic) Claim(ctx context.Context, req ClaimRequest) (ClaimResult, 
 	}
 	p, err := o.begin(req, started)
 	if err != nil {
+		o.passOn(keyOf(req.Machine))
 		return ClaimResult{}, err
 	}
 	changes := o.room.count(p.namespace)
 	result, err := p.run(ctx)
 	if err != nil {
+		o.passOn(keyOf(req.Machine))
 		o.Observer.ClaimAttempted(p.namespace, "error", "")
 		return ClaimResult{}, fmt.Errorf("claim a host for machine %s/%s: %w", p.namespace, req.Machine.Name, err)
 	}

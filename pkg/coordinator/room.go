@@ -93,6 +93,18 @@ func (r *room) leave(machine types.NamespacedName, taken string) (types.Namespac
 	return r.wake(w.wokenFor)
 }
 
+// passOn returns the next machine for the host that woke this one, which has not taken it and may never: each failure of it wakes
+// one more.
+func (r *room) passOn(machine types.NamespacedName) (types.NamespacedName, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.waiters[machine]
+	if w == nil || w.wokenFor == nil {
+		return types.NamespacedName{}, false
+	}
+	return r.wake(w.wokenFor)
+}
+
 // hostChanged counts a change, and returns the one machine that is to look at the host, if any waits for such a one.
 func (r *room) hostChanged(before, after *v1beta1.PhysicalHost) (types.NamespacedName, bool) {
 	if sameOffer(before, after) {
