@@ -88,7 +88,8 @@ func (s *story) immutable(name string) {
 	g.Expect(edit(true, client.DryRunAll)).To(Succeed(), "a topology dry run")
 }
 
-// rolloutWithoutSpare: every host is in use, so that a new machine has to wait for the host of the one it replaces.
+// rolloutWithoutSpare: every host is in use, so that a new machine, which asks for no other, has to wait for the host of the one it
+// replaces.
 func rolloutWithoutSpare(s *story) {
 	g := NewWithT(s.t)
 	s.apply(lab.ClusterSpec{Name: "roll", ControlPlanes: 1, Workers: 2})
@@ -97,6 +98,7 @@ func rolloutWithoutSpare(s *story) {
 	g.Expect(err).NotTo(HaveOccurred())
 	next := &v1beta1.Beskar7MachineTemplate{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "roll-md-0-v2"}, Spec: *old.Spec.DeepCopy()}
 	next.Spec.Template.Spec.ImageURL = strings.Replace(s.Image, "base.iso", "next.iso", 1)
+	next.Spec.Template.Spec.Reuse = v1beta1.ReuseRequire
 	g.Expect(s.Client.Create(s.t.Context(), next)).To(Succeed())
 	s.kubectl("patch", "machinedeployment", "roll-md-0", "--type=json", "-p",
 		`[{"op":"replace","path":"/spec/template/spec/infrastructureRef/name","value":"roll-md-0-v2"}]`)
