@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
 	"net/http"
 	"strings"
@@ -54,7 +55,7 @@ func TestMachineMatrix(t *testing.T) {
 
 // twoSlots: the image as it is, verified before, in one slot, the bootstrap data in the other; firmware of the older kind.
 func twoSlots(r *realStory) {
-	r.create("bios", map[string]string{"BESKAR7_IMAGE_CHECKSUM": "sha256:" + checksum(r, r.yard.image.Path())})
+	r.create("bios", map[string]string{"BESKAR7_IMAGE_CHECKSUM": "sha256:" + checksum(r, sha256.New(), r.yard.image.Path())})
 	r.booted(1, r.claim("the host to be claimed", claimed))
 	r.claim("the claim to be bound", bound)
 	r.console(1, "cloud-init-record: done")
