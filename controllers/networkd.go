@@ -2,8 +2,6 @@ package controllers
 
 import (
 	"fmt"
-	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -86,99 +84,4 @@ func networkdNetwork(i *v1beta1.NetworkInterface, n *v1beta1.NetworkData) string
 		set("Gateway", r.Via)
 	}
 	return f.String()
-}
-
-// bondOf says by its name which bond a port belongs to.
-func bondOf(n *v1beta1.NetworkData) map[string]string {
-	out := map[string]string{}
-	for _, i := range n.Interfaces {
-		if i.Bond != nil {
-			for _, port := range i.Bond.Interfaces {
-				out[port] = i.Name
-			}
-		}
-	}
-	return out
-}
-
-// checkNetwork refuses network data that no system would come up with, in words and before a server is touched: what is written
-// into a file of a booted system is not seen to be wrong until somebody stands before its console.
-func checkNetwork(n *v1beta1.NetworkData) error {
-	by := map[string]*v1beta1.NetworkInterface{}
-	for i := range n.Interfaces {
-		by[n.Interfaces[i].Name] = &n.Interfaces[i]
-	}
-	for _, server := range n.Nameservers {
-		if _, err := netip.ParseAddr(server); err != nil {
-			return fmt.Errorf("name server %q is no IP address", server)
-		}
-	}
-	for _, domain := range n.SearchDomains {
-		if strings.ContainsFunc(domain, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`;,"'\`, r) }) || domain == "" {
-			return fmt.Errorf("search domain %q is no DNS name", domain)
-		}
-	}
-	bonded := map[string]string{}
-	for i := range n.Interfaces {
-		if err := checkInterface(&n.Interfaces[i], by, bonded); err != nil {
-			return fmt.Errorf("interface %s: %w", n.Interfaces[i].Name, err)
-		}
-	}
-	for port, bond := range bonded {
-		if i := by[port]; i.DHCP4 || len(i.Addresses)+len(i.Routes) > 0 {
-			return fmt.Errorf("interface %s is a port of %s, and has addresses of its own: give them to %s", port, bond, bond)
-		}
-	}
-	return nil
-}
-
-func checkInterface(i *v1beta1.NetworkInterface, by map[string]*v1beta1.NetworkInterface, bonded map[string]string) error {
-	for _, a := range i.Addresses {
-		if p, err := netip.ParsePrefix(a); err != nil || p.Addr().Zone() != "" {
-			return fmt.Errorf("address %q is not of the form 192.0.2.10/24", a)
-		}
-	}
-	for _, r := range i.Routes {
-		to, err := netip.ParsePrefix(r.To)
-		via, viaErr := netip.ParseAddr(r.Via)
-		if err != nil || viaErr != nil || via.Zone() != "" || to.Addr().Is4() != via.Is4() {
-			return fmt.Errorf("route to %q via %q is not one of a prefix such as 0.0.0.0/0 via an address of the same kind", r.To, r.Via)
-		}
-	}
-	switch {
-	case i.VLAN != nil:
-		if below := by[i.VLAN.Link]; below == nil || below.VLAN != nil {
-			return fmt.Errorf("its link %q is no port or bond of this host", i.VLAN.Link)
-		}
-	case i.Bond != nil:
-		for _, port := range i.Bond.Interfaces {
-			if p := by[port]; p == nil || p.MACAddress == "" {
-				return fmt.Errorf("%q is no port of this host (an interface with a macAddress)", port)
-			}
-			if other := bonded[port]; other != "" {
-				return fmt.Errorf("port %s belongs to %s, too", port, other)
-			}
-			bonded[port] = i.Name
-		}
-	}
-	return nil
-}
-
-// firstPort is the port whose address a device of one or several ports has until it is told otherwise.
-func firstPort(n *v1beta1.NetworkData, name string) string {
-	for range len(n.Interfaces) {
-		at := slices.IndexFunc(n.Interfaces, func(i v1beta1.NetworkInterface) bool { return i.Name == name })
-		if at < 0 {
-			return ""
-		}
-		switch i := n.Interfaces[at]; {
-		case i.VLAN != nil:
-			name = i.VLAN.Link
-		case i.Bond != nil:
-			name = i.Bond.Interfaces[0]
-		default:
-			return strings.ToLower(i.MACAddress)
-		}
-	}
-	return ""
 }

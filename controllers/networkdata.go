@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 )
@@ -114,4 +116,23 @@ func openStackNetworksOf(i *v1beta1.NetworkInterface, servers []openStackService
 
 func netmask(p netip.Prefix) string {
 	return net.IP(net.CIDRMask(p.Bits(), p.Addr().BitLen())).String()
+}
+
+// firstPort is the port whose address a device of one or several ports has until it is told otherwise.
+func firstPort(n *v1beta1.NetworkData, name string) string {
+	for range len(n.Interfaces) {
+		at := slices.IndexFunc(n.Interfaces, func(i v1beta1.NetworkInterface) bool { return i.Name == name })
+		if at < 0 {
+			return ""
+		}
+		switch i := n.Interfaces[at]; {
+		case i.VLAN != nil:
+			name = i.VLAN.Link
+		case i.Bond != nil:
+			name = i.Bond.Interfaces[0]
+		default:
+			return strings.ToLower(i.MACAddress)
+		}
+	}
+	return ""
 }

@@ -156,5 +156,12 @@ func (h Holding) orphanWords(grace string) string {
 		return fmt.Sprintf("machine %s and cluster %s are gone without a release; nothing is done to the host: restore them, or set spec.claim.release to release it",
 			claim.Machine, claim.Cluster)
 	}
-	return fmt.Sprintf("machine %s is gone without a release; nothing is done to the host before %s", claim.Machine, grace)
+	then := "it is released then"
+	switch {
+	case claim.Bound:
+		then = "it is quarantined then, running"
+	case h.Cluster == nil:
+		then = fmt.Sprintf("nor after it while cluster %s is gone, too", claim.Cluster)
+	}
+	return fmt.Sprintf("machine %s is gone without a release; nothing is done to the host before %s; %s", claim.Machine, grace, then)
 }
