@@ -44,7 +44,7 @@ func (d MediaDoor) Serve(ctx context.Context, handler http.Handler) error {
 		d.TLS(options)
 		listener = tls.NewListener(listener, options)
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxMediaHeader, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
+	server := mediaServer(ctx, handler)
 	go func() {
 		<-ctx.Done()
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -55,4 +55,10 @@ func (d MediaDoor) Serve(ctx context.Context, handler http.Handler) error {
 		return fmt.Errorf("serve media: %w", err)
 	}
 	return nil
+}
+
+// mediaServer is bounded in what it takes of whoever asks, not in how long it sends: a medium may take hours.
+func mediaServer(ctx context.Context, handler http.Handler) *http.Server {
+	return &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxMediaHeader,
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
 }
