@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -133,12 +134,7 @@ func parse(text []byte, replica string, n int, table map[string]Metric, values m
 func write(out io.Writer, values map[string]map[int]float64, last int) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# A recording of a real run, made by \"make record-metrics\"; do not edit.\nload %s\n", Interval)
-	keys := make([]string, 0, len(values))
-	for key := range values {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
 		b.WriteString("  " + key)
 		for n := range last + 1 {
 			v, ok := values[key][n]
