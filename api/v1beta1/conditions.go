@@ -81,6 +81,7 @@ const (
 	ReasonMediaNotAllowed      = "PlainMediaNotAllowed"
 	ReasonBootOverdue          = "BootOverdue"
 	ReasonBootstrapFailed      = "BootstrapFailed"
+	ReasonPowerLost            = "PowerLost"
 	ReasonHostPaused           = "HostPaused"
 	ReasonOperationFailing     = "OperationFailing"
 )
