@@ -88,6 +88,7 @@ const (
 	ReasonPoweredOff           = "PoweredOff"            // off, and its owner wants it left so
 	ReasonRunningUnknown       = "RunningUnknown"        // claimed and running, and nobody can say what
 	ReasonBootstrapFailed      = "BootstrapFailed"
+	ReasonPowerLost            = "PowerLost"
 	ReasonHostPaused           = "HostPaused"
 	ReasonOperationFailing     = "OperationFailing"
 )
