@@ -18,6 +18,7 @@ func hostConditions(host *v1beta1.PhysicalHost, g *gathered, d provision.Decisio
 	reach := reachability(host, g)
 	conditions.Set(host, reach)
 	conditions.Set(host, inspected(host))
+	conditions.Set(host, identityVerified(host, g))
 	conditions.Set(host, pausedHost(host, g))
 	conditions.Set(host, available(host, g, d, reach))
 	conditions.Set(host, booted(host, g))
@@ -80,8 +81,9 @@ func available(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, re
 		return condition(v1beta1.AvailableCondition, metav1.ConditionTrue, v1beta1.ReasonAvailable, "")
 	case provision.Maintenance:
 		return no(v1beta1.ReasonMaintenance, "spec.maintenance is set")
-	case provision.Duplicate:
-		return no(v1beta1.ReasonDuplicate, fmt.Sprintf("PhysicalHost %s is the same server: delete one of them", g.duplicateOf))
+	case provision.Duplicate, provision.OtherServer:
+		c := identityVerified(host, g)
+		return no(c.Reason, c.Message)
 	case provision.PoweredOn:
 		return no(v1beta1.ReasonPoweredOn, "the server is running and nobody claims it: power it off, or set spec.consentToErase to have it powered off and emptied (and take the consent back afterwards)")
 	case provision.NotEmpty:
@@ -129,6 +131,9 @@ func releaseBlocked(host *v1beta1.PhysicalHost, g *gathered, reach metav1.Condit
 		return condition(v1beta1.ReleaseBlockedCondition, metav1.ConditionFalse, v1beta1.ReasonNotReleasing, "")
 	}
 	why := "the server was not yet observed off, empty and disarmed"
+	if c := identityVerified(host, g); c.Reason == v1beta1.ReasonOtherServer || c.Reason == v1beta1.ReasonDuplicate || c.Reason == v1beta1.ReasonIdentityNotTold && g.brief.Recorded(g.observation).Known() {
+		why = c.Message
+	}
 	if reach.Status != metav1.ConditionTrue {
 		why = reach.Message
 	}
@@ -150,6 +155,9 @@ func ready(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, reach 
 	}
 	failing := reach.Status == metav1.ConditionFalse
 	switch d.State {
+	case provision.OtherServer, provision.Duplicate:
+		c := identityVerified(host, g)
+		return set(false, c.Reason, c.Message)
 	case provision.Paused:
 		return set(false, v1beta1.ReasonHostPaused, pausedBy(host))
 	case provision.Quarantined:
@@ -163,7 +171,7 @@ func ready(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, reach 
 			return set(false, reach.Reason, reach.Message)
 		}
 		return readyClaimed(host, g, d, set)
-	case provision.Available, provision.PoweredOn, provision.NotEmpty, provision.Cleaning, provision.Duplicate, provision.Maintenance,
+	case provision.Available, provision.PoweredOn, provision.NotEmpty, provision.Cleaning, provision.Maintenance,
 		provision.Enrolling, provision.Inspecting, provision.Deleting:
 	}
 	a := available(host, g, d, reach)
@@ -198,6 +206,9 @@ func readyClaimed(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision,
 	case provision.Claimed:
 		return set(false, v1beta1.ReasonWaitingForConfirm, g.holding.Words(g.standing))
 	case provision.Releasing:
+		if c := misidentified(host, g); c != nil {
+			return set(false, c.Reason, c.Message)
+		}
 		if failing := failingOperation(host); failing != "" {
 			return set(false, v1beta1.ReasonOperationFailing, "being released. "+failing)
 		}

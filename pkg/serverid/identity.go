@@ -58,15 +58,27 @@ func SameUUID(a, b string) bool {
 	return key != "" && key == uuidKey(b)
 }
 
+// Or completes what an identity does not really say by what another one of the same server does.
+func (i Identity) Or(j Identity) Identity {
+	if uuidKey(i.UUID) == "" && uuidKey(j.UUID) != "" {
+		i.UUID = j.UUID
+	}
+	if !realSerial(i.Serial) && realSerial(j.Serial) {
+		i.Serial = j.Serial
+	}
+	i.Manufacturer, i.Model = cmp.Or(i.Manufacturer, j.Manufacturer), cmp.Or(i.Model, j.Model)
+	return i
+}
+
 // Keys are the words under which identities of the same server can be looked up. Those that share a key are not always one
-// server: Compare tells. Serial numbers count together with a model only, as makers number alike.
+// server: Compare tells.
 func (i Identity) Keys() []string {
 	var keys []string
 	if key := uuidKey(i.UUID); key != "" {
 		keys = append(keys, "uuid "+key)
 	}
-	if realSerial(i.Serial) && i.Model != "" {
-		keys = append(keys, strings.ToLower(fmt.Sprintf("serial %s/%s/%s", strings.TrimSpace(i.Manufacturer), strings.TrimSpace(i.Model), strings.TrimSpace(i.Serial))))
+	if realSerial(i.Serial) {
+		keys = append(keys, "serial "+strings.ToLower(strings.TrimSpace(i.Serial)))
 	}
 	return keys
 }

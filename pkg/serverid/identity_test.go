@@ -77,9 +77,6 @@ func TestKeys(t *testing.T) {
 	if len(x) != 2 || len(y) != 2 || x[0] != y[0] || x[1] != y[1] {
 		t.Errorf("one server is found under %q and %q", x, y)
 	}
-	if keys := (Identity{Serial: "SN1"}).Keys(); len(keys) != 0 {
-		t.Errorf("a serial number without a model is a key: %q", keys)
-	}
 	if !a.IsNamed(smbios) || a.IsNamed("SN1") || !(Identity{Serial: "SN1"}).IsNamed("sn1") || a.IsNamed("") {
 		t.Error("a server is named by its UUID in either order of bytes, by its serial number only if it has none")
 	}
