@@ -93,13 +93,13 @@ func duplicate(host *v1beta1.PhysicalHost, g *gathered) string {
 		g.duplicateOf, g.brief.Recorded(g.observation), host.Spec.Claim.Machine)
 }
 
-// misidentified is the condition that says so if nothing may be done at the BMC for its identity, or nil.
-func misidentified(host *v1beta1.PhysicalHost, g *gathered) *metav1.Condition {
-	if !g.facts.OtherServer && !g.facts.Duplicate {
-		return nil
-	}
+// identityDoubt is the condition that says why nothing is done at the BMC for its identity, or nil.
+func identityDoubt(host *v1beta1.PhysicalHost, g *gathered) *metav1.Condition {
 	c := identityVerified(host, g)
-	return &c
+	if g.facts.OtherServer || g.facts.Duplicate || c.Reason == v1beta1.ReasonIdentityNotTold && g.brief.Recorded(g.observation).Known() {
+		return &c
+	}
+	return nil
 }
 
 // shellWord makes one word for a shell of what a BMC said.

@@ -129,6 +129,10 @@ type MediaGrant struct {
 	// expires is when the URLs stop working. Absent: with the claim's release, as for a system that runs from its medium.
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
+	// dataUntil is until when the bootstrap data are served to a bound claim, once more: its server was observed off, and its owner
+	// says that its image bears a second boot (powerPolicy AlwaysOn). Absent: they are served until the claim is bound, then never.
+	// +optional
+	DataUntil *metav1.Time `json:"dataUntil,omitempty"`
 	// imageETag pins the image that was seen when the grant was made, for images without a checksum.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
