@@ -80,7 +80,15 @@ const (
 	ReasonBootstrapDataMissing = "BootstrapDataMissing"
 	ReasonMediaNotAllowed      = "PlainMediaNotAllowed"
 	ReasonBootOverdue          = "BootOverdue"
+	ReasonBootFailed           = "BootFailed"            // booted as often as it may be, without a sign of life
+	ReasonSwitchedOff          = "SwitchedOff"           // off soon after its boot, without a sign of life; it is booted again
+	ReasonSystemLost           = "SystemLost"            // off, and what ran cannot be booted again
+	ReasonNodeUnknown          = "NodeUnknown"           // off, and nobody can say whether its system ran
+	ReasonNodeNotOurs          = "NodeWithoutProviderID" // a Node of the machine's name runs without our provider id
+	ReasonPoweredOff           = "PoweredOff"            // off, and its owner wants it left so
+	ReasonRunningUnknown       = "RunningUnknown"        // claimed and running, and nobody can say what
 	ReasonBootstrapFailed      = "BootstrapFailed"
+	ReasonPowerLost            = "PowerLost"
 	ReasonHostPaused           = "HostPaused"
 	ReasonOperationFailing     = "OperationFailing"
 )

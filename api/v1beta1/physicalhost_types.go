@@ -6,12 +6,16 @@ import (
 
 // PowerPolicy says what to do with a claimed, bound host that is found off.
 //
-// +kubebuilder:validation:Enum=KeepOn;Observe
+// +kubebuilder:validation:Enum=KeepOn;AlwaysOn;Observe
 type PowerPolicy string
 
 const (
-	// PowerPolicyKeepOn powers a bound host on again; it is the default.
+	// PowerPolicyKeepOn powers a bound host on again whose system is on its disk; it is the default. A Live system that lost its
+	// power has lost itself: it is left off and reported.
 	PowerPolicyKeepOn PowerPolicy = "KeepOn"
+	// PowerPolicyAlwaysOn powers a Live system on again, too: the owner's word that its image bears a second boot with the bootstrap
+	// data of its first. Those of kubeadm do not: they join or make a cluster once.
+	PowerPolicyAlwaysOn PowerPolicy = "AlwaysOn"
 	// PowerPolicyObserve leaves a bound host as it is and reports.
 	PowerPolicyObserve PowerPolicy = "Observe"
 )
@@ -52,7 +56,9 @@ type PhysicalHostSpec struct {
 	// +optional
 	Maintenance bool `json:"maintenance,omitempty"`
 
-	// powerPolicy says what to do with a bound host that is found off: KeepOn (default) or Observe.
+	// powerPolicy says what to do with a bound host that is found off. KeepOn (default) powers on what is installed, and leaves a
+	// Live system off, which lost itself with its power. AlwaysOn boots a Live system again, with the bootstrap data of its first
+	// boot: set it only for an image that bears that. Observe leaves every host as it is and reports.
 	// +optional
 	// +kubebuilder:default=KeepOn
 	PowerPolicy PowerPolicy `json:"powerPolicy,omitempty"`

@@ -50,6 +50,8 @@ type Failure struct {
 	LoginFailed bool
 	Message     string
 	At          time.Time
+	// Count is how many tries in a row have failed, this one included, with the same connection settings.
+	Count int
 	// Outdated: credentials, trust or settings have changed since, and were not tried yet.
 	Outdated bool
 }

@@ -249,6 +249,9 @@ func (a *Actuator) failed(at access, err error) bmcqueue.Result {
 		if at.version != at.of.version {
 			return
 		}
+		if failure.Count = 1; o.Failure != nil && !o.Failure.Outdated {
+			failure.Count += o.Failure.Count
+		}
 		differs = o.Failure == nil || o.Failure.Kind != failure.Kind || o.Failure.Message != failure.Message || o.Failure.Outdated
 		o.Failure = failure
 	})
