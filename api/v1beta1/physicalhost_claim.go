@@ -129,10 +129,16 @@ type MediaGrant struct {
 	// expires is when the URLs stop working. Absent: with the claim's release, as for a system that runs from its medium.
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
-	// dataUntil is until when the bootstrap data are served to a bound claim, once more: its server was observed off, and its owner
-	// says that its image bears a second boot (powerPolicy AlwaysOn). Absent: they are served until the claim is bound, then never.
+	// dataUntil ends the bootstrap data of the media before the media themselves: from then on, and once the host is bound whatever
+	// it says, data files read as zeroes while the image is served on. A bound host is served data only before this time, which
+	// stands in a grant made for its next boot. Absent: until the host is bound.
 	// +optional
 	DataUntil *metav1.Time `json:"dataUntil,omitempty"`
+	// mediumHash is the SHA-256, in hex, of what the media of this grant are made of, as it was recorded in a Secret when the grant
+	// was made: what changes later changes no byte of them. Absent in grants of older versions, which get no bootstrap data served.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	MediumHash string `json:"mediumHash,omitempty"`
 	// imageETag pins the image that was seen when the grant was made, for images without a checksum.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
