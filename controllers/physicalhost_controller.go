@@ -54,6 +54,8 @@ type PhysicalHostReconciler struct {
 	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
 	MediaURL, PhoneHomeURL string
+	// MaxBoots is how many boots in a row, without a sign of life, a claim may have; nil: defaultMaxBoots.
+	MaxBoots func() int
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.
 	ClaimGrace time.Duration
 	// WatchFilter is the value of the watch-filter label that objects must have; empty: all.
@@ -128,7 +130,7 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	if err := r.Actuator.Track(tracking); err != nil {
 		return nil, &inputError{v1beta1.ReasonConnectionInvalid, "spec.redfishConnection cannot be used: " + err.Error()}, nil
 	}
-	if v := host.Annotations[v1beta1.RetryNowAnnotation]; v != "" && v != host.Status.RetryNow {
+	if retryAsked(host) {
 		r.Actuator.RetryNow(key(host))
 	}
 	return &connected, nil, nil
@@ -177,10 +179,8 @@ func (r *PhysicalHostReconciler) watchCluster(ctx context.Context, g *gathered) 
 	if g.cluster == nil || g.facts.Bound || r.watcher == nil {
 		return nil
 	}
-	return watchNodes(ctx, r.ClusterCache, client.ObjectKeyFromObject(g.cluster), "physicalhost-nodes", r.watcher,
-		func(namespace, host string) []ctrl.Request {
-			return []ctrl.Request{{NamespacedName: client.ObjectKey{Namespace: namespace, Name: host}}}
-		})
+	cluster := client.ObjectKeyFromObject(g.cluster)
+	return watchNodesFor(ctx, r.ClusterCache, cluster, "physicalhost-nodes", r.watcher, r.hostsOfNode(cluster))
 }
 
 // next is when time alone changes something.

@@ -38,7 +38,7 @@ type Observation struct {
 	InspectedAt time.Time
 	// Stale: what is known of the hardware, also from before this process, is to be read again.
 	Stale bool
-	// Boots maps claim ids to the last time power On was observed after an armed boot for that claim.
+	// Boots maps claim ids to the last time power On was observed after a boot of ours for that claim: armed, or of a bound system.
 	Boots map[string]time.Time
 	// DeafSince maps claim ids to when a graceful shutdown for them was given up.
 	DeafSince map[string]time.Time

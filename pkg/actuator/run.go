@@ -105,7 +105,7 @@ func (r *run) act(ctx context.Context, at access, brief Brief, o Observation) bm
 	if err != nil {
 		return outcome(err)
 	}
-	if !a.sending(r, s, o.State.Boot.OnceFrom(redfish.BootCD)) {
+	if !a.sending(r, s, brief.Facts.Bound || o.State.Boot.OnceFrom(redfish.BootCD)) {
 		return bmcqueue.Result{}
 	}
 	// A conflict often means that it is so already: what counts is what is read back.

@@ -80,6 +80,9 @@ type Decision struct {
 	Rule string
 }
 
+// Resting says that the host is off, and waits for the time of its next boot alone.
+func (d Decision) Resting() bool { return d.Rule == "boot-rest" || d.Rule == "bound-rest" }
+
 // State is a label for people. Its values are those of the API's HostState.
 type State string
 

@@ -80,7 +80,8 @@ func everyCorner(f func(Facts)) (n int) { return someCorners(1, standings(), f) 
 // fewCorners are enough to meet every rule.
 func fewCorners(f func(Facts)) (n int) { return someCorners(23, standings(), f) }
 
-// someCorners calls f for the corners of some standings, but for one of so many only of those of an unbound, held claim. A number that divides none of the axes leaves no value of any out.
+// someCorners calls f for the corners of some standings, but for one of so many only of those of an unbound, held claim. A number
+// that divides none of the axes leaves no value of any out.
 func someCorners(of int, claims []Claim, f func(Facts)) (n int) {
 	seen := 0
 	var spread func(Facts, []axis)
