@@ -44,6 +44,9 @@ type Claim struct {
 	Owner string `json:"owner,omitempty"`
 	// claimedAt is when the claim was made, by the clock of whoever made it.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	ClaimedAt *metav1.MicroTime `json:"claimedAt,omitempty"`
 	// leaseHolder is the identity that held the arbiter's or driver's Lease when the claim was made.
 	// +optional
@@ -51,6 +54,8 @@ type Claim struct {
 	LeaseHolder string `json:"leaseHolder,omitempty"`
 	// leaseTransitions is that Lease's transition count at the time.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	LeaseTransitions int32 `json:"leaseTransitions,omitempty"`
 	// release marks that the machine gives the host back: the only thing that starts a release. Written by the machine controller
 	// before it drops its finalizer; for an orphan that never ran anything, by the host controller after a grace time.
@@ -86,6 +91,9 @@ type Tenant struct {
 	Machine string `json:"machine"`
 	// releasedAt is when the claim was cleared.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	ReleasedAt metav1.MicroTime `json:"releasedAt"`
 }
 
@@ -98,6 +106,7 @@ type Release struct {
 	Reason string `json:"reason"`
 	// requestedAt is when the mark was written.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	RequestedAt metav1.Time `json:"requestedAt"`
 }
 
@@ -110,6 +119,7 @@ type MediaGrant struct {
 	TokenHash string `json:"tokenHash"`
 	// expires is when the URLs stop working. Absent: with the claim's release, as for a system that runs from its medium.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	Expires *metav1.Time `json:"expires,omitempty"`
 	// imageETag pins the image that was seen when the grant was made, for images without a checksum.
 	// +optional
@@ -117,6 +127,7 @@ type MediaGrant struct {
 	ImageETag string `json:"imageETag,omitempty"`
 	// imageLength pins its length in bytes.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
 	ImageLength int64 `json:"imageLength,omitempty"`
 }
 
@@ -139,6 +150,7 @@ type PhoneHome struct {
 	Outcome PhoneHomeOutcome `json:"outcome"`
 	// receivedAt is when it was received.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	ReceivedAt metav1.Time `json:"receivedAt"`
 	// detail for a person.
 	// +optional
