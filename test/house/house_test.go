@@ -5,14 +5,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
 const root = "../.."
 
-// repository reads all Go files of both modules, and not those of caches and build outputs.
-func repository(t *testing.T) []File {
+// repository reads all files with one of these endings, of both modules, and not those of caches and build outputs.
+func repository(t *testing.T, endings ...string) []File {
 	t.Helper()
 	var files []File
 	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
@@ -26,7 +27,7 @@ func repository(t *testing.T) []File {
 			}
 			return nil
 		}
-		if filepath.Ext(base) != ".go" {
+		if !slices.Contains(endings, filepath.Ext(base)) {
 			return nil
 		}
 		text, err := os.ReadFile(name)
@@ -44,7 +45,7 @@ func repository(t *testing.T) []File {
 }
 
 func TestTheHouseIsInOrder(t *testing.T) {
-	files := repository(t)
+	files := repository(t, ".go")
 	if len(files) < 50 {
 		t.Fatalf("only %d Go files found: is this the repository?", len(files))
 	}
@@ -123,5 +124,32 @@ func TestWhatTheRulesAllow(t *testing.T) {
 		if found := Check([]File{{allowed.path, []byte(allowed.text)}, documented(allowed.path)}); len(found) > 0 {
 			t.Errorf("%s:\n%s\nis allowed, found: %v", allowed.path, allowed.text, found)
 		}
+	}
+}
+
+func TestWhatIsCitedIsDefined(t *testing.T) {
+	design, err := os.ReadFile(filepath.Join(root, designPage))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, violation := range Citations(string(design), repository(t, ".go", ".md", ".yaml", ".sh")) {
+		t.Error(violation)
+	}
+}
+
+func TestACitationWithoutDefinitionIsFound(t *testing.T) {
+	design := "**D6. One gate.** As I1 says.\n\n| I1 | One owner. |\n| I1 | Twice. |\n"
+	got := strings.Join(Citations(design, []File{
+		{Path: "a.go", Text: []byte("// The gate (D6, D7) holds I1/I2.\n")},
+		{Path: "b.md", Text: []byte("`D9a`, but neither 0xD8 nor eD5 nor D3-like names\n")},
+	}), "\n")
+	want := strings.Join([]string{
+		"a.go:1: D7 is not defined in docs/design.md",
+		"a.go:1: I2 is not defined in docs/design.md",
+		"b.md:1: D9a is not defined in docs/design.md",
+		"docs/design.md: I1 is defined twice",
+	}, "\n")
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
