@@ -64,7 +64,7 @@ func lifeFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (r
 	off := provision.Power(host.Status.Power) == provision.PowerStateOff
 	held := f.Claim == provision.ClaimHeld
 	switch {
-	case held && f.Bound && off && !f.Install && !f.AlwaysOn, d.State == provision.Lost:
+	case held && f.Bound && off && !f.Observed && !f.Install && !f.AlwaysOn, d.State == provision.Lost:
 		return notReady(v1beta1.ReasonSystemLost, lostMessage(host, g)), true
 	case d.State == provision.BootFailed:
 		return notReady(v1beta1.ReasonBootFailed, failedMessage(host, g)), true

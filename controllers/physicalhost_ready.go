@@ -77,7 +77,7 @@ func systemFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) 
 		return fault, true
 	}
 	switch {
-	case g.facts.Bound && provision.Power(host.Status.Power) == provision.PowerStateOff:
+	case g.facts.Bound && provision.Power(host.Status.Power) == provision.PowerStateOff && (g.facts.Steady || !g.facts.Observed):
 		return notReady(v1beta1.ReasonPowerLost, "the server is off, and its system with it: it is powered on again"), true
 	case g.facts.Bound:
 		return readiness{}, false

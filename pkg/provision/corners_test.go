@@ -31,6 +31,7 @@ var (
 	}
 	// policy is Observe, KeepOn or AlwaysOn.
 	policy = axis{3, func(f *Facts, n int) { f.KeepOn, f.AlwaysOn = n > 0, n == 2 }}
+	steady = yesNo(func(f *Facts) *bool { return &f.Steady })
 	held   = axis{3, func(f *Facts, n int) { f.Maintenance, f.Deleting = n == 1, n == 2 }}
 	boots  = axis{3, func(f *Facts, n int) { f.BootResting, f.BootsSpent = n == 1, n == 2 }}
 	node   = axis{4, func(f *Facts, n int) { f.NodeSeen, f.NodeNamed, f.NodeUnknown = n == 1, n == 2, n == 3 }}
@@ -49,7 +50,7 @@ func axes(claim Claim, bound bool) []axis {
 			whose, yesNo(func(f *Facts) *bool { return &f.Maintenance }),
 			yesNo(func(f *Facts) *bool { return &f.Consent }))
 	case ClaimHeld:
-		all = append(all, whose, yesNo(func(f *Facts) *bool { return &f.Install }), policy, held, boots, yesNo(func(f *Facts) *bool { return &f.Granted }),
+		all = append(all, whose, yesNo(func(f *Facts) *bool { return &f.Install }), policy, held, boots, steady, yesNo(func(f *Facts) *bool { return &f.Granted }),
 			axis{len(contents), func(f *Facts, n int) { f.Content = contents[n] }})
 		if bound {
 			return append(all, yesNo(func(f *Facts) *bool { return &f.DataOpen }))
@@ -77,10 +78,10 @@ func neutral(claim Claim) Facts {
 // every standing.
 func everyCorner(f func(Facts)) (n int) { return someCorners(1, standings(), f) }
 
-// fewCorners are enough to meet every rule.
-func fewCorners(f func(Facts)) (n int) { return someCorners(23, standings(), f) }
+// fewCorners are enough to come to rest from.
+func fewCorners(f func(Facts)) (n int) { return someCorners(47, standings(), f) }
 
-// someCorners calls f for the corners of some standings, but for one of so many only of those of an unbound, held claim. A number
+// someCorners calls f for the corners of some standings, but for one of so many only of those of a held claim, or one that ends. A number
 // that divides none of the axes leaves no value of any out.
 func someCorners(of int, claims []Claim, f func(Facts)) (n int) {
 	seen := 0
@@ -88,10 +89,11 @@ func someCorners(of int, claims []Claim, f func(Facts)) (n int) {
 	spread = func(facts Facts, rest []axis) {
 		if len(rest) == 0 {
 			every := 1
-			if facts.Claim == ClaimHeld && !facts.Bound {
+			if facts.Claim == ClaimHeld || facts.Claim == ClaimReleasing {
 				every = of
 			}
-			if facts.Claim == ClaimHeld && (facts.Quarantined || facts.OtherServer || facts.Duplicate) {
+			early := facts.Quarantined || facts.OtherServer || facts.Duplicate || !facts.Steady
+			if facts.Claim == ClaimHeld && early {
 				every *= 13 // the first rules decide, whatever else is true
 			}
 			if seen++; seen%every == 0 {
@@ -246,6 +248,8 @@ func forbiddenWrite(f Facts, a Action) string { //nolint:gocyclo // a list of se
 		return "only a release or an expired intent ends a claim"
 	case a == QuarantineOrphan && f.Claim != ClaimOrphanBound:
 		return "D7: only a bound orphan is quarantined"
+	case a == YieldClaim && !f.Steady:
+		return "a claim is not given up for one reading"
 	case a == YieldClaim && (f.Claim != ClaimHeld || f.Bound || f.Granted || f.Booted || f.Power != PowerStateOn):
 		return "D12: only a claim of which nothing ever reached the server is given up because it runs"
 	case a == GiveUpClaim && !f.GiveUp:
@@ -294,8 +298,10 @@ func firstOf(f Facts) string {
 }
 
 func TestNoCornerBreaksAnInvariant(t *testing.T) {
+	rules, actions := map[string]bool{}, map[Action]bool{}
 	check := func(f Facts) {
 		d := Decide(f)
+		rules[d.Rule], actions[d.Action] = true, true
 		if fired := firstOf(f); d.Rule != fired {
 			t.Fatalf("rule %s decided, not %q, for %+v", d.Rule, fired, f)
 		}
@@ -309,19 +315,17 @@ func TestNoCornerBreaksAnInvariant(t *testing.T) {
 		}
 	}
 	n := everyCorner(check)
+	everythingHappens(t, rules, actions)
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 1_000_000 {
+	for range 300_000 {
 		check(randomFacts(r))
 	}
-	t.Logf("%d corners and 1,000,000 random facts", n)
+	t.Logf("%d corners and 300,000 random facts", n)
 }
 
-func TestEveryRuleAndActionIsReachable(t *testing.T) {
-	rules, actions := map[string]bool{}, map[Action]bool{}
-	fewCorners(func(f Facts) {
-		d := Decide(f)
-		rules[d.Rule], actions[d.Action] = true, true
-	})
+// everythingHappens says that no rule and no action is dead.
+func everythingHappens(t *testing.T, rules map[string]bool, actions map[Action]bool) {
+	t.Helper()
 	for name, table := range tables() {
 		for _, rule := range table {
 			if !rules[rule.name] {
@@ -351,6 +355,7 @@ func randomFacts(r *rand.Rand) Facts {
 	}
 	f.ArmedOurs = f.Armed && b()
 	policy.set(&f, r.IntN(3))
+	f.Steady = b()
 	node.set(&f, max(0, r.IntN(6)-2))
 	boots.set(&f, max(0, r.IntN(6)-3))
 	held.set(&f, max(0, r.IntN(12)-9))

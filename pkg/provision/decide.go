@@ -104,6 +104,7 @@ var boundRules = []rule{
 	{"bound-unobserved", func(f Facts) bool { return !f.Observed || f.Power == PowerStateUnknown }, Provisioned, Observe, "the BMC was not read yet"},
 	{"bound-disarm", func(f Facts) bool { return f.Install && f.Armed && !f.Quarantined && !moving(f) }, Provisioned, Disarm, "installed: it boots from its disk from now on, and the system that runs does not notice"},
 	{"bound-leave", func(f Facts) bool { return f.Quarantined || !off(f) }, Provisioned, None, "running, or left to a person"},
+	{"bound-confirm", func(f Facts) bool { return !f.Steady }, Provisioned, Observe, "off: read once more before that is believed"},
 	{"live-lost", func(f Facts) bool { return !f.Install && !f.AlwaysOn }, Lost, None, "off: a Live system lost itself with its power; its machine is to be deleted"},
 	{"bound-withheld", withheld, Provisioned, None, "off, in maintenance or being deleted: not powered on"},
 	{"bound-observe", func(f Facts) bool { return f.Install && !f.KeepOn }, Provisioned, None, "off, and its owner wants it left as it is"},
@@ -136,7 +137,8 @@ var provisioningRules = []rule{
 	{"first-look", unobserved, Provisioning, Observe, "the BMC was not read yet"},
 	{"bind", func(f Facts) bool { return f.NodeSeen || f.Report == ReportSucceeded }, Booting, MarkBound, "its node was seen, or it phoned home"},
 	{"look", func(f Facts) bool { return unclear(f) || moving(f) }, Provisioning, Observe, "power or slots are not known"},
-	{"yield", func(f Facts) bool { return on(f) && !f.Granted && !f.Booted }, Claimed, YieldClaim, "powered on by its owner before anything of ours was in it: the machine looks for another host"},
+	{"confirm-on", func(f Facts) bool { return on(f) && untouched(f) && !f.Steady }, Provisioning, Observe, "on, and not by our doing: read once more before that is believed"},
+	{"yield", func(f Facts) bool { return on(f) && untouched(f) }, Claimed, YieldClaim, "powered on by its owner before anything of ours was in it: the machine looks for another host"},
 	{"boot-lives", func(f Facts) bool { return on(f) && lived(f) }, Booting, None, "its system runs, though not as it should: it is never cut"},
 	{"boot-overdue", func(f Facts) bool { return on(f) && ours(f) && f.BootOverdue && !f.BootsSpent && !withheld(f) }, Booting, ForceOff, "no sign of life in time: power off and boot again"},
 	{"boot-failed", func(f Facts) bool { return on(f) && ours(f) && f.BootOverdue && f.BootsSpent }, BootFailed, None, "no sign of life of as many boots as there may be: left running, for a person to look at"},
@@ -155,6 +157,9 @@ var provisioningRules = []rule{
 	{"arm", func(f Facts) bool { return !f.ArmedOurs }, Provisioning, Arm, "our media are in: boot from them once"},
 	{"power-on", always, Provisioning, PowerOn, "armed"},
 }
+
+// untouched: nothing of this claim was ever in the server.
+func untouched(f Facts) bool { return !f.Granted && !f.Booted }
 
 // ours: what runs was booted by us for this claim. Without the record (a lost status), our media in the slots and an override
 // that is ours, or was consumed, say the same: they went in while the server was off.

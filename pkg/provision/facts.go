@@ -105,6 +105,8 @@ type Facts struct {
 	Duplicate bool
 	Power     Power
 	Media     Media
+	// Steady: power was read the same at least twice in a row. Some BMCs say now this, now that.
+	Steady    bool
 	Armed     bool // the next boot takes another device than usual
 	ArmedOurs bool // once, from the virtual CD
 

@@ -35,7 +35,7 @@ func carryOut(f Facts, a Action) Facts {
 			f.Media = MediaOther
 		}
 	case Observe:
-		f.Observed, f.Proven = true, f.Claim == ClaimReleasing
+		f.Observed, f.Proven, f.Steady = true, f.Claim == ClaimReleasing, true
 		f.Power = map[Power]Power{PowerStateUnknown: PowerStateOff, PowerStatePoweringOn: PowerStateOn, PowerStatePoweringOff: PowerStateOff}[f.Power] + orSame(f.Power)
 		if f.Media == MediaUnknown {
 			f.Media = MediaOther
