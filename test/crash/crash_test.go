@@ -22,7 +22,7 @@ var (
 )
 
 // sample is how many lives are lived every day.
-const sample = 1500
+const sample = 12_000
 
 // plan is one life and what goes wrong in it.
 type plan struct {
