@@ -111,3 +111,23 @@ func TestBMCsThatAreNotContacted(t *testing.T) {
 		}
 	}
 }
+
+// TestMediaOverPlainHTTPNeedConsent, however the scheme is written.
+func TestMediaOverPlainHTTPNeedConsent(t *testing.T) {
+	for _, base := range []string{"http://192.0.2.9:8090", "HTTP://192.0.2.9:8090", "hTTp://192.0.2.9:8090"} {
+		host := claimedHost()
+		host.Spec.MediaURL = base
+		r := newRig(t, host, newMachine(), newCluster(), newSecret("bmc"))
+		reason := func() string {
+			r.look(2)
+			return conditions.GetReason(r.getHost(), v1beta1.BootedCondition)
+		}
+		if got := reason(); got != v1beta1.ReasonMediaNotAllowed {
+			t.Errorf("%s: %s", base, got)
+		}
+		edit(r, &v1beta1.PhysicalHost{}, "h", func(h *v1beta1.PhysicalHost) { h.Spec.AllowPlainMedia = true })
+		if got := reason(); got != v1beta1.ReasonBootstrapDataMissing {
+			t.Errorf("%s, with consent: %s", base, got)
+		}
+	}
+}
