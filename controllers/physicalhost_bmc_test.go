@@ -265,8 +265,9 @@ func TestPreflight(t *testing.T) {
 
 // The report of the BMC and its problems are in status, where `kubectl describe` shows them.
 func TestTheReportIsInStatus(t *testing.T) {
-	s := &v1beta1.PhysicalHostStatus{}
-	reportInventory(s, actuator.Observation{Hardware: &redfish.Hardware{}, Identity: &redfish.Identity{Vendor: "generic", Product: "p", FirmwareVersion: "1",
+	h := newHost()
+	s := &h.Status
+	reportInventory(h, actuator.Observation{Hardware: &redfish.Hardware{}, Identity: &redfish.Identity{Vendor: "generic", Product: "p", FirmwareVersion: "1",
 		RedfishVersion: "1.17.0", SystemID: "1", ResetTypes: []string{"On"}, BootTargets: []string{"Cd"}, Capabilities: []string{"c"}, Problems: []string{"a licence is missing"},
 		MediaSlots: []redfish.Slot{{ID: "CD1", Types: []string{"CD"}, CanInsert: true}}}})
 	b := s.BMC
@@ -274,7 +275,7 @@ func TestTheReportIsInStatus(t *testing.T) {
 		len(b.Problems) != 1 || len(b.Capabilities) != 1 || len(b.BootTargets) != 1 || len(b.ResetTypes) != 1 || b.FirmwareVersion != "1" {
 		t.Fatalf("%+v", b)
 	}
-	reportInventory(s, actuator.Observation{})
+	reportInventory(h, actuator.Observation{})
 	if s.BMC != b {
 		t.Error("an observation without an inventory took the last one away")
 	}

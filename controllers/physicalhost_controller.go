@@ -66,6 +66,7 @@ type PhysicalHostReconciler struct {
 	known     connections
 	announced announcements
 	unsettled unsettled
+	twins     twins
 }
 
 // Reconcile looks at one host: gather, decide, act, report.
@@ -78,6 +79,7 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		r.forget(req.String())
 		r.announced.forget(req.String())
 		r.unsettled.forget(req.String())
+		r.twins.drop(req.NamespacedName)
 		return ctrl.Result{}, r.unguard(ctx, req.Namespace)
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {

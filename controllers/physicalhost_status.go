@@ -35,7 +35,7 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 	if g.facts.Observed {
 		s.Power = string(g.facts.Power)
 	}
-	reportInventory(s, g.observation)
+	reportInventory(host, g.observation)
 	g.now = now.Time
 	g.queue = r.Actuator.Status(key(host))
 	reportOperation(s, g.queue, g)
@@ -77,12 +77,17 @@ func (r *PhysicalHostReconciler) measure(told announcement, before, host *v1beta
 	r.Metrics.ProvisioningFailed(reason)
 }
 
-// reportInventory keeps the last good inventory: an observation without one changes nothing.
-func reportInventory(s *v1beta1.PhysicalHostStatus, o actuator.Observation) {
+// reportInventory keeps the last good inventory: an observation without one, or of another server, changes nothing.
+func reportInventory(host *v1beta1.PhysicalHost, o actuator.Observation) {
+	s := &host.Status
 	if o.Learned != (redfish.Learned{}) && s.BMC != nil {
 		s.BMC.Learned = ptr.To(v1beta1.Learned(o.Learned))
 	}
 	if o.Identity == nil || o.Hardware == nil {
+		return
+	}
+	server, ours := inspectedAs(host, o)
+	if !ours {
 		return
 	}
 	before := s.BMC
@@ -95,7 +100,7 @@ func reportInventory(s *v1beta1.PhysicalHostStatus, o actuator.Observation) {
 	for _, slot := range id.MediaSlots {
 		s.BMC.MediaSlots = append(s.BMC.MediaSlots, v1beta1.MediaSlot{ID: slot.ID, Types: slot.Types, CanInsert: slot.CanInsert})
 	}
-	s.Hardware = &v1beta1.Hardware{Manufacturer: id.Manufacturer, Model: id.Model, SerialNumber: id.SerialNumber, SystemUUID: strings.ToLower(id.SystemUUID),
+	s.Hardware = &v1beta1.Hardware{Manufacturer: id.Manufacturer, Model: id.Model, SerialNumber: server.Serial, SystemUUID: strings.ToLower(server.UUID),
 		CPU: v1beta1.CPU{Model: hw.CPU.Model, Architecture: hw.CPU.Architecture, Sockets: int32(hw.CPU.Sockets), Cores: int32(hw.CPU.Cores), Threads: int32(hw.CPU.Threads)},
 	}
 	s.Hardware.Memory = *resource.NewQuantity(hw.MemoryBytes, resource.BinarySI)
@@ -128,8 +133,11 @@ func reportOperation(s *v1beta1.PhysicalHostStatus, q bmcqueue.Status, g *gather
 		}
 		return
 	}
-	if g.fault != nil || (q.State == bmcqueue.StateIdle && q.Kind == "") {
+	if g.fault != nil {
 		return
+	}
+	if f := g.observation.Failure; f != nil && !f.Outdated && q.Kind == "" {
+		q.Attempts = max(q.Attempts, f.Count) // of its polls: nothing else is under way
 	}
 	// The gate hands a wish back after some tries, and gets it again at once: what was said then holds until the next try.
 	if o := q.Outcome; o.Ending == bmcqueue.EndedFailed && o.Kind == q.Kind && o.ID == q.ID {
@@ -233,67 +241,5 @@ func reportParked(s *v1beta1.PhysicalHostStatus, g *gathered, now metav1.Time) {
 		}
 	case p != nil && (p.SecretUID != uid || p.SecretVersion != version || (failure == nil && g.facts.Observed && g.observation.At.After(p.Since.Time))):
 		s.ParkedCredential = nil
-	}
-}
-
-// reachability turns the last failure into words.
-func reachability(host *v1beta1.PhysicalHost, g *gathered) metav1.Condition {
-	c := metav1.Condition{Type: v1beta1.BMCReachableCondition, Status: metav1.ConditionFalse}
-	failure := g.observation.Failure
-	switch {
-	case g.fault != nil:
-		c.Reason, c.Message = g.fault.reason, g.fault.message
-	case g.queue.HeldBy != "" && (g.queue.State == bmcqueue.StateParked || failure != nil || !g.facts.Observed):
-		c.Reason, c.Message = v1beta1.ReasonCredentialUnproven, unprovenMessage(host, g.queue)
-		if g.queue.State != bmcqueue.StateParked {
-			c.Status = metav1.ConditionUnknown
-		}
-	case failure != nil && failure.Outdated:
-		c.Reason, c.Message = v1beta1.ReasonNotYetContacted, "the connection was changed after the BMC was last out of reach, and is being tried"
-	case failure == nil && g.facts.Observed:
-		c.Status, c.Reason = metav1.ConditionTrue, v1beta1.ReasonReachable
-	case failure == nil && host.Status.ParkedCredential != nil:
-		c.Reason, c.Message = v1beta1.ReasonLoginRefused, parkedMessage(host)
-	case failure == nil:
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1beta1.ReasonNotYetContacted, "the BMC was not contacted yet"
-	case failure.LoginFailed:
-		c.Reason, c.Message = v1beta1.ReasonLoginRefused, parkedMessage(host)
-	default:
-		c.Reason, c.Message = failureReason(failure.Kind), failure.Message
-	}
-	return c
-}
-
-func parkedMessage(host *v1beta1.PhysicalHost) string {
-	return fmt.Sprintf("the BMC refused user name or password: mend Secret %q; it is not tried again until the Secret changes (one probe an hour), as BMCs lock accounts. To try now: kubectl -n %s annotate ph %s %s=\"$(date +%%s)\" --overwrite",
-		host.Spec.RedfishConnection.CredentialsSecretRef.Name, host.Namespace, host.Name, v1beta1.RetryNowAnnotation)
-}
-
-// unprovenMessage says who tries the credentials of a host first, and what to do.
-func unprovenMessage(host *v1beta1.PhysicalHost, q bmcqueue.Status) string {
-	secret := host.Spec.RedfishConnection.CredentialsSecretRef.Name
-	if q.State != bmcqueue.StateParked {
-		return fmt.Sprintf("the BMC at %s is tried first with the credentials of Secret %q, which this host shares: a wrong password is to lock one account, not all of them", q.HeldBy, secret)
-	}
-	return fmt.Sprintf("not tried: the BMC at %s refused the user name or password of Secret %q, which this host shares; as BMCs lock accounts, one of them tries first, once an hour, and its success opens all. Mend the Secret, or give the host whose credentials differ a Secret of its own. To try this host now: kubectl -n %s annotate ph %s %s=\"$(date +%%s)\" --overwrite",
-		q.HeldBy, secret, host.Namespace, host.Name, v1beta1.RetryNowAnnotation)
-}
-
-func failureReason(k redfish.Kind) string {
-	switch k {
-	case redfish.KindUnreachable:
-		return v1beta1.ReasonUnreachable
-	case redfish.KindBusy:
-		return v1beta1.ReasonBusy
-	case redfish.KindUnauthorized:
-		return v1beta1.ReasonLoginRefused
-	case redfish.KindCertificate:
-		return v1beta1.ReasonCertificateRefused
-	case redfish.KindNotFound:
-		return v1beta1.ReasonSystemNotFound
-	case redfish.KindUnsupported:
-		return v1beta1.ReasonUnsupported
-	default:
-		return v1beta1.ReasonProtocolError
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 // HostState is a label for people, computed from what was observed. It is never an input to a decision.
 //
-// +kubebuilder:validation:Enum=Enrolling;Inspecting;Available;PoweredOn;NotEmpty;Cleaning;Duplicate;Maintenance;Claimed;Provisioning;Booting;Provisioned;Releasing;ReleaseBlocked;Orphaned;Quarantined;Deleting;Paused
+// +kubebuilder:validation:Enum=Enrolling;Inspecting;Available;PoweredOn;NotEmpty;Cleaning;Duplicate;OtherServer;Maintenance;Claimed;Provisioning;Booting;BootFailed;Provisioned;Lost;Releasing;ReleaseBlocked;Orphaned;Quarantined;Deleting;Paused
 type HostState string
 
 const (
@@ -25,6 +25,8 @@ const (
 	StateCleaning HostState = "Cleaning"
 	// StateDuplicate: another PhysicalHost is the same server.
 	StateDuplicate HostState = "Duplicate"
+	// StateOtherServer: another server than the recorded one answers at the BMC's address: nothing is changed there.
+	StateOtherServer HostState = "OtherServer"
 	// StateMaintenance: kept out of the pool by its owner.
 	StateMaintenance HostState = "Maintenance"
 	// StateClaimed: claimed, not yet confirmed by the machine.
@@ -33,8 +35,13 @@ const (
 	StateProvisioning HostState = "Provisioning"
 	// StateBooting: powered on from our medium, not yet bound.
 	StateBooting HostState = "Booting"
+	// StateBootFailed: booted as often as it may be without a sign of life: a person decides.
+	StateBootFailed HostState = "BootFailed"
 	// StateProvisioned: bound: its Node was seen or it phoned home.
 	StateProvisioned HostState = "Provisioned"
+	// StateLost: off, and its system was used up: it lived in memory, or may have used its bootstrap data. It is not booted again:
+	// its machine is to be deleted.
+	StateLost HostState = "Lost"
 	// StateReleasing: being proven off, empty and disarmed.
 	StateReleasing HostState = "Releasing"
 	// StateReleaseBlocked: the release has passed its deadline.
@@ -95,7 +102,7 @@ type PhysicalHostStatus struct {
 	// retryNow is the last value of the retry-now annotation that was honoured.
 	// +optional
 	RetryNow string `json:"retryNow,omitempty"`
-	// booted is the last boot from our medium that was observed for a claim.
+	// booted is the last boot that was observed for the present claim.
 	// +optional
 	Booted *BootRecord `json:"booted,omitempty"`
 	// conditions of the host.
@@ -106,15 +113,25 @@ type PhysicalHostStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// BootRecord says that a host was booted from our medium.
+// BootRecord is about the boots of a host for one claim: from our medium or, once what was installed is bound, from its disk.
 type BootRecord struct {
 	// claimID is the claim it was booted for.
 	ClaimID string `json:"claimID"`
-	// at is when power On was observed.
+	// at is when power On was observed after the last boot.
 	At metav1.Time `json:"at"`
-	// count of boots for that claim.
+	// count of boots in a row that no sign of life came of, the last one included. It begins anew with the owner's next change of
+	// spec, with the retry-now annotation, and where status was lost.
 	// +optional
 	Count int32 `json:"count,omitempty"`
+	// first is when the first boot of that row was observed: the deadline for a sign of life counts from it.
+	// +optional
+	First metav1.Time `json:"first,omitempty,omitzero"`
+	// offAt is when the server was found off again, if it was.
+	// +optional
+	OffAt *metav1.Time `json:"offAt,omitempty"`
+	// wish is a digest of what the owner had written in spec when the row began.
+	// +optional
+	Wish string `json:"wish,omitempty"`
 }
 
 // HostOperation is one operation at the BMC gate.

@@ -6,12 +6,16 @@ import (
 
 // PowerPolicy says what to do with a claimed, bound host that is found off.
 //
-// +kubebuilder:validation:Enum=KeepOn;Observe
+// +kubebuilder:validation:Enum=KeepOn;AlwaysOn;Observe
 type PowerPolicy string
 
 const (
-	// PowerPolicyKeepOn powers a bound host on again; it is the default.
+	// PowerPolicyKeepOn powers a bound host on again whose system is on its disk; it is the default. A Live system that lost its
+	// power has lost itself: it is left off and reported.
 	PowerPolicyKeepOn PowerPolicy = "KeepOn"
+	// PowerPolicyAlwaysOn powers a Live system on again, too: the owner's word that its image bears a second boot with the bootstrap
+	// data of its first. Those of kubeadm do not: they join or make a cluster once.
+	PowerPolicyAlwaysOn PowerPolicy = "AlwaysOn"
 	// PowerPolicyObserve leaves a bound host as it is and reports.
 	PowerPolicyObserve PowerPolicy = "Observe"
 )
@@ -26,6 +30,8 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.claim) || has(self.claim) || !has(oldSelf.claim.bound) || !oldSelf.claim.bound || has(oldSelf.claim.release) || has(self.quarantine)",message="a bound claim is cleared only after its release was marked, or into quarantine"
 // +kubebuilder:validation:XValidation:rule="has(oldSelf.claim) || !has(self.claim) || !has(self.quarantine)",message="a quarantined host cannot be claimed"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.boot) || !has(self.boot) || self.boot == oldSelf.boot",message="boot is set with the claim and cleared with it"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.claim) || !has(self.claim) || self.redfishConnection.address == oldSelf.redfishConnection.address",message="address does not change while the host is claimed, as another server may answer there: delete the Machine, wait for the release (or end it unverified if the BMC is gone), then change it"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.claim) || !has(self.claim) || (has(self.redfishConnection.systemID) && size(self.redfishConnection.systemID) > 0 ? self.redfishConnection.systemID : 'any') == (has(oldSelf.redfishConnection.systemID) && size(oldSelf.redfishConnection.systemID) > 0 ? oldSelf.redfishConnection.systemID : 'any')",message="systemID does not change while the host is claimed, as it is another server's: delete the Machine, wait for the release, then change it"
 type PhysicalHostSpec struct {
 	// redfishConnection tells how to reach the BMC.
 	// +required
@@ -52,7 +58,9 @@ type PhysicalHostSpec struct {
 	// +optional
 	Maintenance bool `json:"maintenance,omitempty"`
 
-	// powerPolicy says what to do with a bound host that is found off: KeepOn (default) or Observe.
+	// powerPolicy says what to do with a bound host that is found off. KeepOn (default) powers on what is installed, and leaves a
+	// Live system off, which lost itself with its power. AlwaysOn boots a Live system again, with the bootstrap data of its first
+	// boot: set it only for an image that bears that. Observe leaves every host as it is and reports.
 	// +optional
 	// +kubebuilder:default=KeepOn
 	PowerPolicy PowerPolicy `json:"powerPolicy,omitempty"`
@@ -104,7 +112,7 @@ type PhysicalHostSpec struct {
 
 // RedfishConnection tells how to reach and trust one BMC.
 type RedfishConnection struct {
-	// address is the BMC's base URL, such as https://10.0.0.5 or https://[fd00::5]:8443.
+	// address is the BMC's base URL, such as https://10.0.0.5 or https://[fd00::5]:8443. It does not change while the host is claimed.
 	// +required
 	// +kubebuilder:validation:MinLength=8
 	// +kubebuilder:validation:MaxLength=512
@@ -133,7 +141,7 @@ type RedfishConnection struct {
 	// +optional
 	AllowPlainHTTP bool `json:"allowPlainHTTP,omitempty"`
 
-	// systemID chooses the system when the BMC manages several.
+	// systemID chooses the system when the BMC manages several. It does not change while the host is claimed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	SystemID string `json:"systemID,omitempty"`
