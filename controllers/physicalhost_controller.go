@@ -64,6 +64,8 @@ type PhysicalHostReconciler struct {
 
 	watcher   clustercache.SourceWatcher[ctrl.Request]
 	known     connections
+	secrets   secretsRead
+	guarding  guarding
 	announced announcements
 	unsettled unsettled
 	twins     twins
@@ -80,7 +82,7 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		r.announced.forget(req.String())
 		r.unsettled.forget(req.String())
 		r.twins.drop(req.NamespacedName)
-		return ctrl.Result{}, r.unguard(ctx, req.Namespace)
+		return ctrl.Result{}, r.unguard(ctx, req.NamespacedName)
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {
 		return ctrl.Result{}, err
@@ -123,9 +125,9 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	if err != nil {
 		return nil, nil, err
 	}
-	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Credential: string(connected.secretUID) + "/" + connected.secretVersion,
+	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Credential: connected.credential,
 		Interval: r.pollInterval(client.ObjectKeyFromObject(host))}
-	if p := host.Status.ParkedCredential; p != nil && p.SecretUID == string(connected.secretUID) && p.SecretVersion == connected.secretVersion {
+	if p := host.Status.ParkedCredential; connected.isOf(p) {
 		tracking.ParkedUntil = p.Since.Add(parkFor)
 	}
 	if err := r.Actuator.Track(tracking); err != nil {

@@ -227,19 +227,21 @@ func reportHealth(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision,
 	}
 }
 
-// reportParked keeps a refused credential, so that a restart does not try it again.
+// reportParked keeps a refused credential, so that a restart does not try it again. The record follows the Secret's version while
+// nothing but its metadata changes.
 func reportParked(s *v1beta1.PhysicalHostStatus, g *gathered, now metav1.Time) {
 	if g.connected == nil {
 		return
 	}
 	failure, p := g.observation.Failure, s.ParkedCredential
-	uid, version := string(g.connected.secretUID), g.connected.secretVersion
+	refused, same := failure != nil && failure.LoginFailed && !failure.Outdated, g.connected.isOf(p)
 	switch {
-	case failure != nil && failure.LoginFailed && !failure.Outdated:
-		if p == nil || p.SecretUID != uid || p.SecretVersion != version {
-			s.ParkedCredential = &v1beta1.ParkedCredential{SecretUID: uid, SecretVersion: version, Since: now}
-		}
-	case p != nil && (p.SecretUID != uid || p.SecretVersion != version || (failure == nil && g.facts.Observed && g.observation.At.After(p.Since.Time))):
+	case refused && !same:
+		s.ParkedCredential = &v1beta1.ParkedCredential{SecretUID: string(g.connected.secretUID), SecretVersion: g.connected.version(), Since: now}
+	case p == nil:
+	case !same, failure == nil && g.facts.Observed && g.observation.At.After(p.Since.Time):
 		s.ParkedCredential = nil
+	default:
+		p.SecretVersion = g.connected.version()
 	}
 }
