@@ -69,16 +69,16 @@ func lifeFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (r
 	case d.State == provision.BootFailed:
 		return notReady(v1beta1.ReasonBootFailed, failedMessage(host, g)), true
 	case held && off && f.Maintenance:
-		return notReady(v1beta1.ReasonMaintenance, "off, and spec.maintenance is set: it is not powered on before spec.maintenance is false"), true
+		return notReady(v1beta1.ReasonMaintenance, "off, and spec.maintenance is set: it is not powered on before that ends: " + patchHost(host, `{"spec":{"maintenance":false}}`)), true
 	case held && off && f.Deleting:
-		return notReady(v1beta1.ReasonDeleting, "off, and the PhysicalHost is being deleted: it is not powered on; "+deleteMachine(host, g)+", and the host is released and goes"), true
+		return notReady(v1beta1.ReasonDeleting, "off, and the PhysicalHost is being deleted: it is not powered on; "+replaceMachine(host, g)+", and the host is released and goes"), true
 	case held && off && f.Bound && f.Install && !f.KeepOn:
 		return notReady(v1beta1.ReasonPoweredOff, "the server is off, and spec.powerPolicy is Observe: power it on, or set spec.powerPolicy to KeepOn"), true
 	case held && off && d.Resting():
 		return notReady(v1beta1.ReasonSwitchedOff, silence(host)+": it is booted again, see status.attempts and status.nextAttempt; look at its console and at its image"), true
 	case held && !f.Bound && off && f.Booted && f.NodeUnknown && d.State == provision.Provisioning && d.Action == provision.None:
 		return notReady(v1beta1.ReasonNodeUnknown, fmt.Sprintf("off after its boot, and cluster %s cannot be asked whether its system became a Node: its bootstrap data are good for one, so it is not booted again before the cluster answers; mend the cluster's API server, or %s",
-			host.Spec.Claim.Cluster, deleteMachine(host, g))), true
+			host.Spec.Claim.Cluster, replaceMachine(host, g))), true
 	}
 	return runningFault(host, g, d)
 }
@@ -93,7 +93,7 @@ func runningFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision)
 	case f.NodeNamed && f.Report != provision.ReportFailed:
 		return notReady(v1beta1.ReasonNodeNotOurs, strangeNode(host, g)), true
 	case d.State == provision.Provisioning && d.Action == provision.None:
-		return notReady(v1beta1.ReasonRunningUnknown, "the server runs, and nobody can say whether it was booted for this claim: it is left as it is. If what runs is of no use, power the server off, and it is booted from its medium; or "+deleteMachine(host, g)), true
+		return notReady(v1beta1.ReasonRunningUnknown, "the server runs, and nobody can say whether it was booted for this claim: it is left as it is. If what runs is of no use, power the server off, and it is booted from its medium; or "+replaceMachine(host, g)), true
 	case d.State == provision.Booting && g.rowOverdue && g.boots > 1 && !f.BootOverdue && !g.bootUncertain && f.Report == provision.ReportNone:
 		return notReady(v1beta1.ReasonBootOverdue, fmt.Sprintf("no Node and no phone-home within %s of the first of %d boots; look at its console%s",
 			duration(bootTimeout(host)), g.boots, hinted(bootHints(host, g)))), true
@@ -104,19 +104,19 @@ func runningFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision)
 func lostMessage(host *v1beta1.PhysicalHost, g *gathered) string {
 	switch {
 	case g.facts.Bound:
-		return "lost its system: a Live system lives in memory, and the server is off. Its bootstrap data were good for one boot, so it is left off: " + deleteMachine(host, g) +
+		return "lost its system: a Live system lives in memory, and the server is off. Its bootstrap data were good for one boot, so it is left off: " + replaceMachine(host, g) +
 			", and another one takes its place. Only if the image bears another boot with the data of the first: spec.powerPolicy AlwaysOn"
 	case g.nodeNamed != nil:
 		return fmt.Sprintf("off, and Node %s of cluster %s was its system, which may have used its bootstrap data: these are good for one boot, so it is left off: %s, and another one takes its place",
-			g.nodeNamed.Name, host.Spec.Claim.Cluster, deleteMachine(host, g))
+			g.nodeNamed.Name, host.Spec.Claim.Cluster, replaceMachine(host, g))
 	}
 	return "off, and its system reported that its bootstrap failed, for which it used its bootstrap data: these are good for one boot, so it is left off: " +
-		deleteMachine(host, g) + ", and another one takes its place"
+		replaceMachine(host, g) + ", and another one takes its place"
 }
 
 func failedMessage(host *v1beta1.PhysicalHost, g *gathered) string {
-	return fmt.Sprintf("%s, after %d boots of which none gave a sign of life; it is not booted again (provisioning.maxBoots). Look at its console, its image and its disks; then try again: kubectl -n %s annotate ph %s %s=\"$(date +%%s)\" --overwrite; or %s",
-		silence(host), g.boots, host.Namespace, host.Name, v1beta1.RetryNowAnnotation, deleteMachine(host, g))
+	return fmt.Sprintf("%s, after %d boots of which none gave a sign of life; it is not booted again (provisioning.maxBoots). Look at its console, its image and its disks; then try again: %s; or %s",
+		silence(host), g.boots, retryNow(host), replaceMachine(host, g))
 }
 
 // silence says how the last boot ended.
@@ -134,20 +134,13 @@ func strangeNode(host *v1beta1.PhysicalHost, g *gathered) string {
 	want := v1beta1.ProviderID(host.Namespace, host.Name, host.Spec.Claim.ID)
 	if id := g.nodeNamed.Spec.ProviderID; id != "" {
 		return fmt.Sprintf("Node %s of cluster %s runs with provider id %q, which cannot be changed, and not with this claim's, %q: the Machine will have no Node. The server is left running. Mend what tells its kubelet the id, and %s",
-			g.nodeNamed.Name, host.Spec.Claim.Cluster, id, want, deleteMachine(host, g))
+			g.nodeNamed.Name, host.Spec.Claim.Cluster, id, want, replaceMachine(host, g))
 	}
 	return fmt.Sprintf("Node %s of cluster %s runs without a provider id, so that the Machine has no Node. The server is left running. If it is this server, tell the cluster: kubectl patch node %s -p '{\"spec\":{\"providerID\":\"%s\"}}'",
 		g.nodeNamed.Name, host.Spec.Claim.Cluster, g.nodeNamed.Name, want)
 }
 
-// deleteMachine is how a person has the machine of a host replaced.
-func deleteMachine(host *v1beta1.PhysicalHost, g *gathered) string {
-	if g.machine != nil {
-		for _, owner := range g.machine.OwnerReferences {
-			if owner.Kind == "Machine" {
-				return fmt.Sprintf("delete the Machine (kubectl -n %s delete machine %s)", host.Namespace, owner.Name)
-			}
-		}
-	}
-	return "delete the Machine of " + host.Spec.Claim.Machine
+// replaceMachine is how a person has the machine of a host replaced.
+func replaceMachine(host *v1beta1.PhysicalHost, g *gathered) string {
+	return "delete the Machine (" + deleteMachine(host, g.machine) + ")"
 }
