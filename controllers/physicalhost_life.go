@@ -69,7 +69,7 @@ func lifeFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (r
 	case d.State == provision.BootFailed:
 		return notReady(v1beta1.ReasonBootFailed, failedMessage(host, g)), true
 	case held && off && f.Maintenance:
-		return notReady(v1beta1.ReasonMaintenance, "off, and spec.maintenance is set: it is not powered on before that ends: " + patchHost(host, `{"spec":{"maintenance":false}}`)), true
+		return notReady(v1beta1.ReasonMaintenance, "off, and spec.maintenance is set: it is not powered on before that ends: "+patchHost(host, `{"spec":{"maintenance":false}}`)), true
 	case held && off && f.Deleting:
 		return notReady(v1beta1.ReasonDeleting, "off, and the PhysicalHost is being deleted: it is not powered on; "+replaceMachine(host, g)+", and the host is released and goes"), true
 	case held && off && f.Bound && f.Install && !f.KeepOn:
