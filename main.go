@@ -296,7 +296,7 @@ func (p *parts) clusterSecrets() (client.Reader, error) {
 func (p *parts) addGate() (*actuator.Actuator, error) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics, DrainTimeout: drainTimeout})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
-	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
+	gauges := controllers.Gauges{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
 		Elected: p.mgr.Elected(), Interval: p.gaugesInterval()}
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
@@ -365,7 +365,7 @@ func (p *parts) gaugesInterval() controllers.Period {
 // arbiter, whether it drives or not.
 func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
 	s := p.settings.ClaimCoordinator
-	options := coordinator.Options{Client: p.mgr.GetClient(), Reader: p.mgr.GetAPIReader(), Fence: p.lease.Fence, Settings: p.live.Selection,
+	options := coordinator.Options{Client: p.mgr.GetClient(), Reader: p.mgr.GetAPIReader(), Fence: p.lease.Fence, Settings: p.live.Selection, Owned: p.owned,
 		Clock: clock.RealClock{}, Random: controllers.Random, Observer: p.metrics, Informed: true, Wake: p.wakeMachine.WakeObject}
 	if !s.Enabled {
 		return coordinator.NewOptimistic(options), nil
@@ -385,6 +385,11 @@ func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
 	return coordinator.NewConfirmer(options, lease.Alive), p.mgr.Add(everywhere{candidacy.Run})
 }
 
+// owned says whether an object is this manager's to see to.
+func (p *parts) owned(o client.Object) bool {
+	return controllers.Owned(p.settings.Scope.WatchFilter, o)
+}
+
 // candidacy is how this replica stands for arbiter.
 func (p *parts) candidacy(lease *controllers.ClaimLease, arbiter *coordinator.Arbiter) *controllers.Candidacy {
 	s := p.settings.ClaimCoordinator
@@ -394,7 +399,7 @@ func (p *parts) candidacy(lease *controllers.ClaimLease, arbiter *coordinator.Ar
 
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
-	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
+	source := &controllers.MediaSource{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
 	if dir := p.settings.Media.CertDir; dir != "" {
 		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
 		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
@@ -409,7 +414,7 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
 		}
 	})
-	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), Media: server, Clock: clock.RealClock{}}
+	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, Media: server, Clock: clock.RealClock{}}
 	if err := errors.Join(p.mgr.Add(everywhere{warmth.Run}), p.mgr.AddReadyzCheck("media", warmth.Ready)); err != nil {
 		return nil, err
 	}

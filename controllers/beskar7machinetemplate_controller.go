@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -32,10 +33,14 @@ func (r *Beskar7MachineTemplateReconciler) Reconcile(ctx context.Context, req ct
 	if err := r.Client.Get(ctx, req.NamespacedName, t); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	if !Owned(r.WatchFilter, t) {
+		return ctrl.Result{}, nil
+	}
 	hosts := &v1beta1.PhysicalHostList{}
 	if err := r.Client.List(ctx, hosts, client.InNamespace(t.Namespace)); err != nil {
 		return ctrl.Result{}, fmt.Errorf("list hosts: %w", err)
 	}
+	hosts.Items = slices.DeleteFunc(hosts.Items, func(h v1beta1.PhysicalHost) bool { return !Owned(r.WatchFilter, &h) })
 	spec := t.Spec.Template.Spec
 	selector := labels.Everything()
 	if spec.HostSelector != nil {
