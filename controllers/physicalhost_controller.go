@@ -17,6 +17,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
 
@@ -54,6 +55,8 @@ type PhysicalHostReconciler struct {
 	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
 	MediaURL, PhoneHomeURL string
+	// Reach says where BMCs may be; nil: anywhere.
+	Reach *endpoint.Policy
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.
 	ClaimGrace time.Duration
 	// WatchFilter is the value of the watch-filter label that objects must have; empty: all.
