@@ -50,6 +50,8 @@ type gathered struct {
 	image bootmedia.Prepared
 	// mediaExpired: the URLs of the claim's media are dead.
 	mediaExpired bool
+	// uncovered says at which of the host's URLs the media door is not trusted, and why.
+	uncovered string
 	// streamFault is what went wrong with the image since the last boot from it.
 	streamFault string
 	// bootUncertain: the boot deadline has passed, and nobody can say whether the Node is there.
@@ -94,6 +96,7 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 	if err := r.gatherDuplicate(ctx, host, g); err != nil {
 		return nil, err
 	}
+	g.uncovered = r.uncovered(host)
 	g.facts = actuator.Complete(g.brief, g.observation)
 	return g, nil
 }
