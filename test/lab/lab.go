@@ -241,7 +241,7 @@ func (l *Lab) RunReplica(instance int) (*controlplane.Provider, error) {
 		Binary: filepath.Join(l.options.Root, "bin", "manager"), ExtraArgs: l.options.ExtraArgs,
 		Args: func(a controlplane.Addresses) []string {
 			cache := filepath.Join(l.options.Dir, fmt.Sprintf("media-cache-%d", instance))
-			return append(controlplane.Beskar7Args(a), "--media-cert-dir="+a.CertDir, "--media-cache-dir="+cache, "--media-advertise-url=https://"+l.media)
+			return append(controlplane.Beskar7Args(a), "--media-cache-dir="+cache, "--media-advertise-url=https://"+l.media)
 		}})
 }
 
