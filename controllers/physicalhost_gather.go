@@ -279,7 +279,7 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 		return &inputError{v1beta1.ReasonMediaNotReady, "the manager knows no media URL for BMCs: set --media-advertise-url, or spec.mediaURL of this host"}, nil
 	}
 	if !endpoint.Secure(base) && !host.Spec.AllowPlainMedia {
-		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-cert-dir), or set spec.allowPlainMedia of this host"}, nil
+		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-ca-secret), or set spec.allowPlainMedia of this host"}, nil
 	}
 	secret := &corev1.Secret{}
 	err := r.SecretReader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Spec.Boot.BootstrapSecret}, secret)
