@@ -17,7 +17,7 @@ import (
 
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
-	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
+	source := &controllers.MediaSource{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
 	var err error
 	if p.certificate, err = p.servingCertificate(ctx); err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
 		}
 	})
-	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), Media: server, Clock: clock.RealClock{}}
+	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, Media: server, Clock: clock.RealClock{}}
 	if err := errors.Join(p.mgr.Add(everywhere{warmth.Run}), p.mgr.AddReadyzCheck("media", warmth.Ready)); err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (p *parts) servingCertificate(ctx context.Context) (controllers.ServingCert
 		return nil, fmt.Errorf("make the client for the media authority: %w", err)
 	}
 	own := &controllers.MediaAuthority{Client: live, Secret: client.ObjectKey{Namespace: podNamespace(p.settings), Name: p.settings.Media.CASecret},
-		Name: p.mediaService() + ".svc", Names: p.mediaNames(), Clock: clock.RealClock{}}
+		Name: p.mediaService() + ".svc", Names: p.mediaNames(), WatchFilter: p.settings.Scope.WatchFilter, Clock: clock.RealClock{}}
 	return own, errors.Join(own.Load(ctx), own.Follow(ctx, p.mgr.GetCache()))
 }
 

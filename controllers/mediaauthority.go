@@ -48,7 +48,9 @@ type MediaAuthority struct {
 	Name string
 	// Names are what is advertised for all hosts, besides.
 	Names []string
-	Clock clock.PassiveClock
+	// WatchFilter is the value of the watch-filter label of the hosts whose URLs count; empty: all.
+	WatchFilter string
+	Clock       clock.PassiveClock
 
 	mu     sync.Mutex
 	signer *authority.Authority
@@ -231,7 +233,7 @@ func (m *MediaAuthority) Follow(ctx context.Context, informers cache.Cache) erro
 }
 
 func (m *MediaAuthority) changed(before, after any) {
-	was, is := namesOf(before), namesOf(after)
+	was, is := m.namesOf(before), m.namesOf(after)
 	if slices.Equal(was, is) {
 		return
 	}
@@ -252,9 +254,9 @@ func (m *MediaAuthority) changed(before, after any) {
 }
 
 // namesOf are the hosts of a PhysicalHost's own https URLs.
-func namesOf(o any) (names []string) {
+func (m *MediaAuthority) namesOf(o any) (names []string) {
 	host, ok := o.(*v1beta1.PhysicalHost)
-	if !ok {
+	if !ok || !Owned(m.WatchFilter, host) {
 		return nil
 	}
 	for _, text := range []string{host.Spec.MediaURL, host.Spec.PhoneHomeURL} {
