@@ -17,6 +17,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
 
@@ -28,6 +29,7 @@ import (
 // Preparer makes images ready to be inserted; see bootmedia.Server.
 type Preparer interface {
 	Prepare(ctx context.Context, imageURL, checksum string) (bootmedia.Prepared, error)
+	Again(imageURL string)
 }
 
 // PhysicalHostReconciler brings hosts from what they are to what spec says. It is the only writer of host status, the only one
@@ -54,6 +56,8 @@ type PhysicalHostReconciler struct {
 	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
 	MediaURL, PhoneHomeURL string
+	// Reach says where BMCs may be; nil: anywhere.
+	Reach *endpoint.Policy
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.
 	ClaimGrace time.Duration
 	// WatchFilter is the value of the watch-filter label that objects must have; empty: all.
@@ -132,6 +136,9 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	}
 	if v := host.Annotations[v1beta1.RetryNowAnnotation]; v != "" && v != host.Status.RetryNow {
 		r.Actuator.RetryNow(key(host))
+		if host.Spec.Boot != nil && r.Media != nil {
+			r.Media.Again(host.Spec.Boot.ImageURL)
+		}
 	}
 	return &connected, nil, nil
 }
