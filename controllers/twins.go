@@ -186,17 +186,11 @@ func (r *PhysicalHostReconciler) gatherDuplicate(ctx context.Context, host *v1be
 }
 
 // twinsOf are the other hosts that are one server with this one: those of the cache, and those that only this process knows yet.
-// They are the cache's own objects: nothing of them is changed.
+// Nothing of them is changed.
 func (r *PhysicalHostReconciler) twinsOf(ctx context.Context, me *twin, observed []types.NamespacedName) ([]*v1beta1.PhysicalHost, error) {
-	found := map[types.NamespacedName]*v1beta1.PhysicalHost{}
-	for _, id := range me.keys {
-		list := &v1beta1.PhysicalHostList{}
-		if err := r.Client.List(ctx, list, client.MatchingFields{hostByServer: id}, client.UnsafeDisableDeepCopy); err != nil {
-			return nil, fmt.Errorf("look for other hosts of the same server: %w", err)
-		}
-		for i := range list.Items {
-			found[client.ObjectKeyFromObject(&list.Items[i])] = &list.Items[i]
-		}
+	found, err := r.hostsUnder(ctx, me.keys)
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range observed {
 		if found[name] != nil {
@@ -214,6 +208,21 @@ func (r *PhysicalHostReconciler) twinsOf(ctx context.Context, me *twin, observed
 	}
 	delete(found, me.host)
 	return r.twins.those(me, found), nil
+}
+
+// hostsUnder are the hosts of the cache, by name, that have one of the keys. They are the cache's own objects.
+func (r *PhysicalHostReconciler) hostsUnder(ctx context.Context, keys []string) (map[types.NamespacedName]*v1beta1.PhysicalHost, error) {
+	found := map[types.NamespacedName]*v1beta1.PhysicalHost{}
+	for _, id := range keys {
+		list := &v1beta1.PhysicalHostList{}
+		if err := r.Client.List(ctx, list, client.MatchingFields{hostByServer: id}, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("look for other hosts of the same server: %w", err)
+		}
+		for i := range list.Items {
+			found[client.ObjectKeyFromObject(&list.Items[i])] = &list.Items[i]
+		}
+	}
+	return found, nil
 }
 
 // those are the hosts among the given that are one server with this one, in the order of their names.
@@ -240,18 +249,14 @@ func (r *PhysicalHostReconciler) hostsOfServer(ctx context.Context, o client.Obj
 	if !ok {
 		return nil
 	}
-	var requests []ctrl.Request
-	for _, id := range serverIdentities(host) {
-		list := &v1beta1.PhysicalHostList{}
-		if err := r.Client.List(ctx, list, client.MatchingFields{hostByServer: id}, client.UnsafeDisableDeepCopy); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to hosts", "field", hostByServer)
-			return nil
-		}
-		for i := range list.Items {
-			if name := client.ObjectKeyFromObject(&list.Items[i]); name != client.ObjectKeyFromObject(host) {
-				requests = append(requests, ctrl.Request{NamespacedName: name})
-			}
-		}
+	found, err := r.hostsUnder(ctx, serverIdentities(host))
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to hosts", "field", hostByServer)
+	}
+	delete(found, client.ObjectKeyFromObject(host))
+	requests := make([]ctrl.Request, 0, len(found))
+	for name := range found {
+		requests = append(requests, ctrl.Request{NamespacedName: name})
 	}
 	return requests
 }
