@@ -68,9 +68,11 @@ func TestAClaimedHostStaysTheServerItWasClaimedAs(t *testing.T) {
 		edit func(*v1beta1.PhysicalHost)
 		says string
 	}{
-		"held":     {func(*v1beta1.PhysicalHost) {}, "delete the Machine of m"},
-		"bound":    {func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Bound = true }, "delete the Machine of m"},
-		"accepted": {func(h *v1beta1.PhysicalHost) { h.Annotations = map[string]string{v1beta1.AcceptServerAnnotation: swappedUUID} }, "found system UUID " + swappedUUID},
+		"held":  {func(*v1beta1.PhysicalHost) {}, "delete the Machine of m"},
+		"bound": {func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Bound = true }, "delete the Machine of m"},
+		"accepted": {func(h *v1beta1.PhysicalHost) {
+			h.Annotations = map[string]string{v1beta1.AcceptServerAnnotation: swappedUUID}
+		}, "found system UUID " + swappedUUID},
 		"releasing": {func(h *v1beta1.PhysicalHost) {
 			h.Spec.Claim.Release = &v1beta1.Release{Reason: "MachineDeleted", RequestedAt: metav1.NewTime(epoch.Add(-time.Hour))}
 		}, v1beta1.ReleaseUnverifiedAnnotation + "=" + claimID},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/redfish"
 	"github.com/beskar7/beskar7/pkg/redfish/redfishfake"
 )
@@ -99,18 +99,12 @@ func secondRegistration(t *testing.T, consent bool, power redfish.PowerState, de
 	}
 }
 
-// Two registrations of one server that nobody knew yet: whoever is looked at first, and be it at the same moment, one is offered, and
-// the other one only after the first is deleted.
+// Two registrations of one server that nobody knew yet: whoever is looked at first is offered, and the other one only after the
+// first is deleted.
 func TestOfTwoNewRegistrationsOneIsOffered(t *testing.T) {
 	for name, round := range map[string]func(look func(string)){
 		"the older one first":   func(look func(string)) { look("a"); look("h") },
 		"the younger one first": func(look func(string)) { look("h"); look("h"); look("h"); look("h"); look("a") },
-		"at once": func(look func(string)) {
-			var both sync.WaitGroup
-			both.Go(func() { look("a") })
-			both.Go(func() { look("h") })
-			both.Wait()
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -155,6 +149,38 @@ func TestOfTwoNewRegistrationsOneIsOffered(t *testing.T) {
 	}
 }
 
+// Two looks at the same moment: in whatever order they take in what was observed and settle whose the server is, one of them holds
+// it, and the other one knows.
+func TestOneHoldsAServerWhoeverIsLookedAtFirst(t *testing.T) {
+	hosts := map[string]*v1beta1.PhysicalHost{"a": registered(inventoried(newHost()), "a", time.Hour), "h": registered(inventoried(newHost()), "h", 0)}
+	for _, order := range []string{"aahh", "ahah", "ahha", "haah", "haha", "hhaa"} {
+		known, twin, looked, better := twins{}, map[string]*twin{}, map[string][]types.NamespacedName{}, map[string]string{}
+		for _, step := range order {
+			name := string(step)
+			if twin[name] == nil {
+				twin[name] = newTwin(hosts[name], actuator.Observation{})
+				looked[name] = known.put(twin[name])
+				continue
+			}
+			for settled := false; !settled; {
+				var others []*v1beta1.PhysicalHost
+				for _, other := range looked[name] {
+					others = append(others, hosts[other.Name])
+				}
+				var other *v1beta1.PhysicalHost
+				if other, settled = known.settle(twin[name], hosts[name], others, looked[name]); other != nil {
+					better[name] = other.Name
+				}
+				if !settled {
+					looked[name] = known.put(twin[name])
+				}
+			}
+		}
+		if (better["a"] == "") == (better["h"] == "") || twin["a"].holds == twin["h"].holds || twin["a"].holds == (better["a"] != "") {
+			t.Errorf("%s: better than a is %q, better than h is %q; a holds the server: %v, h: %v", order, better["a"], better["h"], twin["a"].holds, twin["h"].holds)
+		}
+	}
+}
 
 // Two claims on one server, as after a move beside a second registration: nothing is done through the lesser one, not even its
 // release, and both say so.

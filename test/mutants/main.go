@@ -82,7 +82,7 @@ func run(ctx context.Context, only string, words []string) error {
 // find collects the mutants of all packages.
 func find(root string, words []string) ([]mutant, error) {
 	var all []mutant
-	err := filepath.WalkDir(filepath.Join(root, "pkg"), func(path string, entry fs.DirEntry, err error) error {
+	look := func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".patch" || filepath.Base(filepath.Dir(path)) != "mutants" {
 			return err
 		}
@@ -101,8 +101,13 @@ func find(root string, words []string) ([]mutant, error) {
 		}
 		all = append(all, mutant{name: name, guard: guard, patch: path, target: target[1]})
 		return nil
-	})
-	return all, err
+	}
+	for _, folder := range []string{"pkg", "controllers"} {
+		if err := filepath.WalkDir(filepath.Join(root, folder), look); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 var (
