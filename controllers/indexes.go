@@ -12,11 +12,13 @@ import (
 
 // Field indexes of PhysicalHosts, besides coordinator.HostByClaimMachine.
 const (
-	hostByCluster   = "spec.claim.cluster"
-	hostBySecret    = "spec.redfishConnection.secrets"
-	hostByBootstrap = "spec.boot.bootstrapSecret"
-	hostByToken     = "spec.claim.media.tokenHash"
-	hostByServer    = "status.hardware.identities"
+	hostByCluster = "spec.claim.cluster"
+	hostBySecret  = "spec.redfishConnection.secrets"
+	// hostByNeededSecret has the claimed hosts only.
+	hostByNeededSecret = "spec.redfishConnection.secrets.claimed"
+	hostByBootstrap    = "spec.boot.bootstrapSecret"
+	hostByToken        = "spec.claim.media.tokenHash"
+	hostByServer       = "status.hardware.identities"
 )
 
 // indexHosts registers every index of hosts.
@@ -28,13 +30,8 @@ func indexHosts(ctx context.Context, indexer client.FieldIndexer) error {
 			}
 			return []string{h.Spec.Claim.Cluster}
 		},
-		hostBySecret: func(h *v1beta1.PhysicalHost) []string {
-			names := []string{h.Spec.RedfishConnection.CredentialsSecretRef.Name}
-			if ref := h.Spec.RedfishConnection.CABundleSecretRef; ref != nil {
-				names = append(names, ref.Name)
-			}
-			return names
-		},
+		hostBySecret:       secretsOf,
+		hostByNeededSecret: secretsNeededBy,
 		hostByBootstrap: func(h *v1beta1.PhysicalHost) []string {
 			if h.Spec.Boot == nil {
 				return nil

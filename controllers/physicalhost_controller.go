@@ -17,6 +17,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
 
@@ -28,6 +29,7 @@ import (
 // Preparer makes images ready to be inserted; see bootmedia.Server.
 type Preparer interface {
 	Prepare(ctx context.Context, imageURL, checksum string) (bootmedia.Prepared, error)
+	Again(imageURL string)
 }
 
 // PhysicalHostReconciler brings hosts from what they are to what spec says. It is the only writer of host status, the only one
@@ -54,6 +56,8 @@ type PhysicalHostReconciler struct {
 	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
 	MediaURL, PhoneHomeURL string
+	// Reach says where BMCs may be; nil: anywhere.
+	Reach *endpoint.Policy
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.
 	ClaimGrace time.Duration
 	// WatchFilter is the value of the watch-filter label that objects must have; empty: all.
@@ -61,6 +65,8 @@ type PhysicalHostReconciler struct {
 
 	watcher   clustercache.SourceWatcher[ctrl.Request]
 	known     connections
+	secrets   secretsRead
+	guarding  guarding
 	announced announcements
 	unsettled unsettled
 	twins     twins
@@ -77,7 +83,7 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		r.announced.forget(req.String())
 		r.unsettled.forget(req.String())
 		r.twins.drop(req.NamespacedName)
-		return ctrl.Result{}, r.unguard(ctx, req.Namespace)
+		return ctrl.Result{}, r.unguard(ctx, req.NamespacedName)
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {
 		return ctrl.Result{}, err
@@ -120,9 +126,9 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	if err != nil {
 		return nil, nil, err
 	}
-	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Credential: string(connected.secretUID) + "/" + connected.secretVersion,
+	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Credential: connected.credential,
 		Interval: r.pollInterval(client.ObjectKeyFromObject(host))}
-	if p := host.Status.ParkedCredential; p != nil && p.SecretUID == string(connected.secretUID) && p.SecretVersion == connected.secretVersion {
+	if p := host.Status.ParkedCredential; connected.isOf(p) {
 		tracking.ParkedUntil = p.Since.Add(parkFor)
 	}
 	if err := r.Actuator.Track(tracking); err != nil {
@@ -130,6 +136,9 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	}
 	if v := host.Annotations[v1beta1.RetryNowAnnotation]; v != "" && v != host.Status.RetryNow {
 		r.Actuator.RetryNow(key(host))
+		if host.Spec.Boot != nil && r.Media != nil {
+			r.Media.Again(host.Spec.Boot.ImageURL)
+		}
 	}
 	return &connected, nil, nil
 }

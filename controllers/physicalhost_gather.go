@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +19,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
@@ -46,6 +46,8 @@ type gathered struct {
 	now time.Time
 	// contentReason and contentMessage say what the boot media wait for.
 	contentReason, contentMessage string
+	// progress is how far what the host waits for has come.
+	progress string
 	// image is what Prepare said, for the grant.
 	image bootmedia.Prepared
 	// mediaExpired: the URLs of the claim's media are dead.
@@ -275,7 +277,7 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	if base == "" {
 		return &inputError{v1beta1.ReasonMediaNotReady, "the manager knows no media URL for BMCs: set --media-advertise-url, or spec.mediaURL of this host"}, nil
 	}
-	if strings.HasPrefix(base, "http://") && !host.Spec.AllowPlainMedia {
+	if !endpoint.Secure(base) && !host.Spec.AllowPlainMedia {
 		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-cert-dir), or set spec.allowPlainMedia of this host"}, nil
 	}
 	secret := &corev1.Secret{}
@@ -305,7 +307,11 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 		return &inputError{v1beta1.ReasonImageUnusable, err.Error()}, nil
 	case !prepared.Ready:
 		g.deadlines = append(g.deadlines, r.Clock.Now().Add(imageRetry))
-		return &inputError{v1beta1.ReasonMediaNotReady, "image: " + prepared.Progress}, nil
+		g.progress = "image: " + prepared.Progress
+		if prepared.Failed != "" {
+			return &inputError{v1beta1.ReasonImageUnusable, prepared.Failed}, nil
+		}
+		return &inputError{v1beta1.ReasonMediaNotReady, "the image is being fetched and checked; how far that is: status.progress"}, nil
 	}
 	content.Looks = &prepared.Looks
 	if err := checkMedia(content, g); err != nil {

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/redfish"
 	"github.com/beskar7/beskar7/pkg/redfish/redfishfake"
 )
@@ -62,14 +63,27 @@ func TestAnotherServerIsToldAndAccepted(t *testing.T) {
 	})
 }
 
+// Another server that came between an inspection's first request and its others is not taken for the host's.
+func TestTheInventoryOfAnotherServerIsNotTheHosts(t *testing.T) {
+	met := actuator.Observation{Identity: &redfish.Identity{SystemUUID: swappedUUID, SerialNumber: "B'1"}, Hardware: &redfish.Hardware{}}
+	h := inventoried(newHost())
+	if reportInventory(h, met); h.Status.Hardware.SerialNumber != "FAKE0001" {
+		t.Errorf("the host has the inventory of another server: %+v", h.Status.Hardware)
+	}
+	h.Annotations = map[string]string{v1beta1.AcceptServerAnnotation: swappedUUID}
+	if reportInventory(h, met); h.Status.Hardware.SerialNumber != "B'1" {
+		t.Errorf("the host has not the inventory of the server that was accepted: %+v", h.Status.Hardware)
+	}
+}
+
 // The server of a claim is the one that it was made for, also where status was lost, and nobody accepts another one.
 func TestAClaimedHostStaysTheServerItWasClaimedAs(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit func(*v1beta1.PhysicalHost)
 		says string
 	}{
-		"held":  {func(*v1beta1.PhysicalHost) {}, "delete the Machine of m"},
-		"bound": {func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Bound = true }, "delete the Machine of m"},
+		"held":  {func(*v1beta1.PhysicalHost) {}, "delete its Machine"},
+		"bound": {func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Bound = true }, "delete its Machine"},
 		"accepted": {func(h *v1beta1.PhysicalHost) {
 			h.Annotations = map[string]string{v1beta1.AcceptServerAnnotation: swappedUUID}
 		}, "found system UUID " + swappedUUID},
