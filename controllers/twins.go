@@ -268,8 +268,10 @@ func (r *PhysicalHostReconciler) hostsOfServer(ctx context.Context, o client.Obj
 	}
 	delete(found, client.ObjectKeyFromObject(host))
 	requests := make([]ctrl.Request, 0, len(found))
-	for name := range found {
-		requests = append(requests, ctrl.Request{NamespacedName: name})
+	for name, twin := range found {
+		if Owned(r.WatchFilter, twin) {
+			requests = append(requests, ctrl.Request{NamespacedName: name})
+		}
 	}
 	return requests
 }
