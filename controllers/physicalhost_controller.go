@@ -58,6 +58,8 @@ type PhysicalHostReconciler struct {
 	MediaURL, PhoneHomeURL string
 	// MaxBoots is how many boots in a row, without a sign of life, a claim may have; nil: defaultMaxBoots.
 	MaxBoots func() int
+	// Certificate is what the media door shows; nil: media are served over http.
+	Certificate ServingCertificate
 	// Reach says where BMCs may be; nil: anywhere.
 	Reach *endpoint.Policy
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.
