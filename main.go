@@ -345,7 +345,7 @@ func (p *parts) reconcilers(secrets client.Reader, clusters clustercache.Cluster
 	return controllers.Reconcilers{
 		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: media,
 			Tokens: controllers.NewTokens(), Streams: p.streams, ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Metrics: p.metrics, Clock: real, BMC: p.live.BMC,
-			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
+			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), PhoneHomeCA: p.phoneHomeCA, ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
 		Machine:  &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: c, WatchFilter: filter},
@@ -395,13 +395,10 @@ func (p *parts) candidacy(lease *controllers.ClaimLease, arbiter *coordinator.Ar
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
 	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
-	if dir := p.settings.Media.CertDir; dir != "" {
-		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
-		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
-	}
 	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
 	options := p.mediaOptions(source)
 	options.StreamFailed = p.streams.Report(p.mgr.GetClient(), p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid)
+	source.Refused = options.StreamFailed
 	options.Peers, options.PeerClient = peers.URLs, controllers.PeerClient(p.settings.Media.CertDir)
 	server := bootmedia.New(options)
 	server.Notify(func(imageURL string) {
@@ -413,6 +410,11 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 	if err := errors.Join(p.mgr.Add(everywhere{warmth.Run}), p.mgr.AddReadyzCheck("media", warmth.Ready)); err != nil {
 		return nil, err
 	}
+	sweep := &controllers.MediumSweep{Client: p.mgr.GetClient(), Reader: p.mgr.GetAPIReader(), SecretReader: secrets, Clock: clock.RealClock{}, WatchFilter: p.settings.Scope.WatchFilter}
+	ended := func(tokenHash string) { source.Ended(tokenHash); server.Ended(tokenHash) }
+	if err := errors.Join(p.mgr.Add(sweep), controllers.WatchGrants(ctx, p.mgr.GetCache(), ended)); err != nil {
+		return nil, err
+	}
 	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
 		defer server.Close()
 		door := controllers.MediaDoor{Address: p.settings.Media.BindAddress, CertDir: p.settings.Media.CertDir, TLS: tlsOptions(p.settings.TLS)}
@@ -422,6 +424,16 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 
 func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
 	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")}
+}
+
+// phoneHomeCA is what booted systems are to trust: cert-manager keeps the issuer's certificate beside tls.crt; absent means one
+// that every system trusts.
+func (p *parts) phoneHomeCA() []byte {
+	if p.settings.Media.CertDir == "" {
+		return nil
+	}
+	ca, _ := os.ReadFile(filepath.Join(p.settings.Media.CertDir, "ca.crt"))
+	return ca
 }
 
 // mediaURL is what BMCs are given: as set, else this Pod's own address.
