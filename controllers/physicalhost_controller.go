@@ -63,8 +63,11 @@ type PhysicalHostReconciler struct {
 
 	watcher   clustercache.SourceWatcher[ctrl.Request]
 	known     connections
+	secrets   secretsRead
+	guarding  guarding
 	announced announcements
 	unsettled unsettled
+	twins     twins
 }
 
 // Reconcile looks at one host: gather, decide, act, report.
@@ -77,7 +80,8 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		r.forget(req.String())
 		r.announced.forget(req.String())
 		r.unsettled.forget(req.String())
-		return ctrl.Result{}, r.unguard(ctx, req.Namespace)
+		r.twins.drop(req.NamespacedName)
+		return ctrl.Result{}, r.unguard(ctx, req.NamespacedName)
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {
 		return ctrl.Result{}, err
@@ -120,9 +124,9 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	if err != nil {
 		return nil, nil, err
 	}
-	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Credential: string(connected.secretUID) + "/" + connected.secretVersion,
+	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Credential: connected.credential,
 		Interval: r.pollInterval(client.ObjectKeyFromObject(host))}
-	if p := host.Status.ParkedCredential; p != nil && p.SecretUID == string(connected.secretUID) && p.SecretVersion == connected.secretVersion {
+	if p := host.Status.ParkedCredential; connected.isOf(p) {
 		tracking.ParkedUntil = p.Since.Add(parkFor)
 	}
 	if err := r.Actuator.Track(tracking); err != nil {

@@ -85,6 +85,7 @@ func (r *PhysicalHostReconciler) setup(_ context.Context, mgr wiring) error {
 	c, err := ctrl.NewControllerManagedBy(mgr.Manager).
 		For(&v1beta1.PhysicalHost{}, builder.WithPredicates(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter), specOrMetadataChanged)).
 		WithOptions(mgr.controllers).
+		Watches(&v1beta1.PhysicalHost{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfServer), builder.WithPredicates(twinsConcerned)).
 		Watches(&v1beta1.Beskar7Machine{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMachine), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfCluster), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
 		WatchesMetadata(secret, handler.EnqueueRequestsFromMapFunc(r.hostsOfSecret), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).

@@ -11,6 +11,8 @@ const (
 	BMCReachableCondition = "BMCReachable"
 	// InspectedCondition is True once the hardware was read.
 	InspectedCondition = "Inspected"
+	// IdentityVerifiedCondition is True while the server that answers is the recorded one, and no other PhysicalHost's.
+	IdentityVerifiedCondition = "IdentityVerified"
 	// AvailableCondition is True while the host may be claimed: observed off, empty, disarmed, inventoried, nobody's.
 	AvailableCondition = "Available"
 	// BootedCondition is True once power On was observed after an armed boot from our medium for the present claim.
@@ -61,6 +63,9 @@ const (
 	ReasonBootOverrideSet      = "BootOverrideSet"
 	ReasonCleaning             = "Cleaning"
 	ReasonDuplicate            = "Duplicate"
+	ReasonOtherServer          = "OtherServer"
+	ReasonIdentityVerified     = "IdentityVerified"
+	ReasonIdentityNotTold      = "IdentityNotTold"
 	ReasonQuarantined          = "Quarantined"
 	ReasonMaintenance          = "Maintenance"
 	ReasonDeleting             = clusterv1.DeletingReason

@@ -22,6 +22,8 @@ const (
 type OSFamily string
 
 // Claim says who owns a host, and how far that went. It is inert until the machine's hostRef names it back.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.server) == has(oldSelf.server) && (!has(self.server) || self.server == oldSelf.server)",message="the server of a claim is recorded with the claim and stays what it is until the claim ends"
 type Claim struct {
 	// id is random, 16 hex digits; it is part of the provider id. Set with the claim.
 	// +required
@@ -42,6 +44,10 @@ type Claim struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=317
 	Owner string `json:"owner,omitempty"`
+	// server is which server was claimed, from the inventory that it was chosen by. Written with the claim, so that it outlives
+	// status and `clusterctl move`; nothing is changed at the BMC while another server answers there.
+	// +optional
+	Server *Server `json:"server,omitempty"`
 	// claimedAt is when the claim was made, by the clock of whoever made it.
 	// +optional
 	ClaimedAt *metav1.MicroTime `json:"claimedAt,omitempty"`
@@ -66,6 +72,18 @@ type Claim struct {
 	// phoneHome is the receipt of the booted system's call. Written by whichever replica received it.
 	// +optional
 	PhoneHome *PhoneHome `json:"phoneHome,omitempty"`
+}
+
+// Server is what identifies a server, in its BMC's words. Place holders that boards ship with identify nothing.
+type Server struct {
+	// systemUUID is the SMBIOS UUID; BMCs give it in either order of bytes.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	SystemUUID string `json:"systemUUID,omitempty"`
+	// serialNumber of the system.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	SerialNumber string `json:"serialNumber,omitempty"`
 }
 
 // Tenant says who had a host before.

@@ -7,7 +7,7 @@ import (
 
 // HostState is a label for people, computed from what was observed. It is never an input to a decision.
 //
-// +kubebuilder:validation:Enum=Enrolling;Inspecting;Available;PoweredOn;NotEmpty;Cleaning;Duplicate;Maintenance;Claimed;Provisioning;Booting;BootFailed;Provisioned;Lost;Releasing;ReleaseBlocked;Orphaned;Quarantined;Deleting;Paused
+// +kubebuilder:validation:Enum=Enrolling;Inspecting;Available;PoweredOn;NotEmpty;Cleaning;Duplicate;OtherServer;Maintenance;Claimed;Provisioning;Booting;BootFailed;Provisioned;Lost;Releasing;ReleaseBlocked;Orphaned;Quarantined;Deleting;Paused
 type HostState string
 
 const (
@@ -25,6 +25,8 @@ const (
 	StateCleaning HostState = "Cleaning"
 	// StateDuplicate: another PhysicalHost is the same server.
 	StateDuplicate HostState = "Duplicate"
+	// StateOtherServer: another server than the recorded one answers at the BMC's address: nothing is changed there.
+	StateOtherServer HostState = "OtherServer"
 	// StateMaintenance: kept out of the pool by its owner.
 	StateMaintenance HostState = "Maintenance"
 	// StateClaimed: claimed, not yet confirmed by the machine.

@@ -30,6 +30,8 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.claim) || has(self.claim) || !has(oldSelf.claim.bound) || !oldSelf.claim.bound || has(oldSelf.claim.release) || has(self.quarantine)",message="a bound claim is cleared only after its release was marked, or into quarantine"
 // +kubebuilder:validation:XValidation:rule="has(oldSelf.claim) || !has(self.claim) || !has(self.quarantine)",message="a quarantined host cannot be claimed"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.boot) || !has(self.boot) || self.boot == oldSelf.boot",message="boot is set with the claim and cleared with it"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.claim) || !has(self.claim) || self.redfishConnection.address == oldSelf.redfishConnection.address",message="address does not change while the host is claimed, as another server may answer there: delete the Machine, wait for the release (or end it unverified if the BMC is gone), then change it"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.claim) || !has(self.claim) || (has(self.redfishConnection.systemID) && size(self.redfishConnection.systemID) > 0 ? self.redfishConnection.systemID : 'any') == (has(oldSelf.redfishConnection.systemID) && size(oldSelf.redfishConnection.systemID) > 0 ? oldSelf.redfishConnection.systemID : 'any')",message="systemID does not change while the host is claimed, as it is another server's: delete the Machine, wait for the release, then change it"
 type PhysicalHostSpec struct {
 	// redfishConnection tells how to reach the BMC.
 	// +required
@@ -110,7 +112,7 @@ type PhysicalHostSpec struct {
 
 // RedfishConnection tells how to reach and trust one BMC.
 type RedfishConnection struct {
-	// address is the BMC's base URL, such as https://10.0.0.5 or https://[fd00::5]:8443.
+	// address is the BMC's base URL, such as https://10.0.0.5 or https://[fd00::5]:8443. It does not change while the host is claimed.
 	// +required
 	// +kubebuilder:validation:MinLength=8
 	// +kubebuilder:validation:MaxLength=512
@@ -134,7 +136,7 @@ type RedfishConnection struct {
 	// +optional
 	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
 
-	// systemID chooses the system when the BMC manages several.
+	// systemID chooses the system when the BMC manages several. It does not change while the host is claimed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	SystemID string `json:"systemID,omitempty"`
