@@ -275,7 +275,7 @@ func (s *Server) serveConfig(w *recorder, r *http.Request, g Grant, token Token)
 
 func (s *Server) configDrive(ctx context.Context, c Content) (*Drive, error) {
 	if c.Rendered != nil {
-		return c.Rendered.Drive.drive()
+		return ConfigDrive(c)
 	}
 	var err error
 	if c.Looks, err = s.looksFor(ctx, c); err != nil {
