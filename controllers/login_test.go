@@ -92,7 +92,9 @@ func TestMetadataOfASecretAreNoNewPassword(t *testing.T) {
 			r.settle()
 			r.pass(time.Minute)
 		}
-		edit(r.rig, &v1beta1.PhysicalHost{}, "h", func(h *v1beta1.PhysicalHost) { h.Spec.Claim, h.Spec.Boot = claimedHost().Spec.Claim, claimedHost().Spec.Boot })
+		edit(r.rig, &v1beta1.PhysicalHost{}, "h", func(h *v1beta1.PhysicalHost) {
+			h.Spec.Claim, h.Spec.Boot = claimedHost().Spec.Claim, claimedHost().Spec.Boot
+		})
 		host := r.settle() // now the Secret has our finalizer
 		if !r.guarded("bmc") {
 			t.Fatal("the Secret of a claimed host is not guarded")

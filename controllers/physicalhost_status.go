@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -101,16 +102,22 @@ func reportInventory(host *v1beta1.PhysicalHost, o actuator.Observation) {
 		s.BMC.MediaSlots = append(s.BMC.MediaSlots, v1beta1.MediaSlot{ID: slot.ID, Types: slot.Types, CanInsert: slot.CanInsert})
 	}
 	s.Hardware = &v1beta1.Hardware{Manufacturer: id.Manufacturer, Model: id.Model, SerialNumber: server.Serial, SystemUUID: strings.ToLower(server.UUID),
-		CPU: v1beta1.CPU{Model: hw.CPU.Model, Architecture: hw.CPU.Architecture, Sockets: int32(hw.CPU.Sockets), Cores: int32(hw.CPU.Cores), Threads: int32(hw.CPU.Threads)},
+		CPU: v1beta1.CPU{Model: hw.CPU.Model, Architecture: hw.CPU.Architecture, Sockets: countOf(hw.CPU.Sockets), Cores: countOf(hw.CPU.Cores), Threads: countOf(hw.CPU.Threads)},
 	}
-	s.Hardware.Memory = *resource.NewQuantity(hw.MemoryBytes, resource.BinarySI)
-	for _, d := range hw.Disks {
-		s.Hardware.Disks = append(s.Hardware.Disks, v1beta1.Disk{Name: d.Name, Model: d.Model, SerialNumber: d.Serial, Type: d.Type, Size: *resource.NewQuantity(d.Bytes, resource.BinarySI)})
+	s.Hardware.Memory = *resource.NewQuantity(max(hw.MemoryBytes, 0), resource.BinarySI)
+	for _, d := range hw.Disks[:min(len(hw.Disks), maxDisks)] {
+		s.Hardware.Disks = append(s.Hardware.Disks, v1beta1.Disk{Name: d.Name, Model: d.Model, SerialNumber: d.Serial, Type: d.Type, Size: *resource.NewQuantity(max(d.Bytes, 0), resource.BinarySI)})
 	}
 	for _, n := range hw.NICs {
-		s.Hardware.NICs = append(s.Hardware.NICs, v1beta1.NIC{Name: n.Name, MAC: n.MAC, SpeedMbps: int32(n.SpeedMbps), LinkUp: n.LinkUp})
+		s.Hardware.NICs = append(s.Hardware.NICs, v1beta1.NIC{Name: n.Name, MAC: n.MAC, SpeedMbps: countOf(n.SpeedMbps), LinkUp: n.LinkUp})
 	}
 }
+
+// maxDisks is how many the API takes.
+const maxDisks = 1024
+
+// countOf is n as the API takes it: a BMC may say anything, and one number beyond would keep the whole status from being written.
+func countOf(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 
 // learnedOf is what an earlier process learned of the host's BMC.
 func learnedOf(host *v1beta1.PhysicalHost) redfish.Learned {
@@ -146,7 +153,7 @@ func reportOperation(s *v1beta1.PhysicalHostStatus, q bmcqueue.Status, g *gather
 			q.LastError = o.Message
 		}
 	}
-	s.Attempts = int32(q.Attempts)
+	s.Attempts = countOf(q.Attempts)
 	if q.Kind != "" {
 		s.Operation = &v1beta1.HostOperation{Kind: q.Kind, Phase: phase(q.State), LastError: q.LastError, Since: metav1.NewTime(q.Since.Truncate(time.Second))}
 		if before != nil && before.Kind == q.Kind {

@@ -50,6 +50,9 @@ type Claim struct {
 	Server *Server `json:"server,omitempty"`
 	// claimedAt is when the claim was made, by the clock of whoever made it.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	ClaimedAt *metav1.MicroTime `json:"claimedAt,omitempty"`
 	// leaseHolder is the identity that held the arbiter's or driver's Lease when the claim was made.
 	// +optional
@@ -57,6 +60,8 @@ type Claim struct {
 	LeaseHolder string `json:"leaseHolder,omitempty"`
 	// leaseTransitions is that Lease's transition count at the time.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	LeaseTransitions int32 `json:"leaseTransitions,omitempty"`
 	// release marks that the machine gives the host back: the only thing that starts a release. Written by the machine controller
 	// before it drops its finalizer; for an orphan that never ran anything, by the host controller after a grace time.
@@ -104,6 +109,9 @@ type Tenant struct {
 	Machine string `json:"machine"`
 	// releasedAt is when the claim was cleared.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	ReleasedAt metav1.MicroTime `json:"releasedAt"`
 }
 
@@ -116,6 +124,7 @@ type Release struct {
 	Reason string `json:"reason"`
 	// requestedAt is when the mark was written.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	RequestedAt metav1.Time `json:"requestedAt"`
 }
 
@@ -128,11 +137,13 @@ type MediaGrant struct {
 	TokenHash string `json:"tokenHash"`
 	// expires is when the URLs stop working. Absent: with the claim's release, as for a system that runs from its medium.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	Expires *metav1.Time `json:"expires,omitempty"`
 	// dataUntil ends the bootstrap data of the media before the media themselves: from then on, and once the host is bound whatever
 	// it says, data files read as zeroes while the image is served on. A bound host is served data only before this time, which
 	// stands in a grant made for its next boot. Absent: until the host is bound.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	DataUntil *metav1.Time `json:"dataUntil,omitempty"`
 	// mediumHash is the SHA-256, in hex, of what the media of this grant are made of, as it was recorded in a Secret when the grant
 	// was made: what changes later changes no byte of them. Absent in grants of older versions, which get no bootstrap data served.
@@ -145,6 +156,7 @@ type MediaGrant struct {
 	ImageETag string `json:"imageETag,omitempty"`
 	// imageLength pins its length in bytes.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
 	ImageLength int64 `json:"imageLength,omitempty"`
 }
 
@@ -167,6 +179,7 @@ type PhoneHome struct {
 	Outcome PhoneHomeOutcome `json:"outcome"`
 	// receivedAt is when it was received.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	ReceivedAt metav1.Time `json:"receivedAt"`
 	// detail for a person.
 	// +optional

@@ -164,19 +164,34 @@ type SecretReference struct {
 type Tuning struct {
 	// cooldown between two changing operations on the BMC (provisioning.bmcCooldownPeriod).
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms: a day is 24h"
 	Cooldown *metav1.Duration `json:"cooldown,omitempty"`
 	// settleTime is how long the BMC is left alone after media or power were changed, before the effect is looked for and before
 	// the next change. It stands in for what the vendor table knows; 0s is not at all.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('10m')",message="must be from 0s to 10m, in h, m, s or ms: a day is 24h"
 	SettleTime *metav1.Duration `json:"settleTime,omitempty"`
 	// operationTimeout bounds one operation (provisioning.operationTimeout).
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('1h')",message="must be from 10s to 1h, in h, m, s or ms: a day is 24h"
 	OperationTimeout *metav1.Duration `json:"operationTimeout,omitempty"`
 	// connectionTimeout bounds the TCP and TLS set-up (bmc.connectionTimeout).
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms: a day is 24h"
 	ConnectionTimeout *metav1.Duration `json:"connectionTimeout,omitempty"`
 	// requestTimeout bounds one request (bmc.requestTimeout).
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('30m')",message="must be from 1s to 30m, in h, m, s or ms: a day is 24h"
 	RequestTimeout *metav1.Duration `json:"requestTimeout,omitempty"`
 	// maxRetries repeats idempotent requests (bmc.maxRetries).
 	// +optional
@@ -185,15 +200,27 @@ type Tuning struct {
 	MaxRetries *int32 `json:"maxRetries,omitempty"`
 	// retryDelay between such repeats (bmc.retryDelay).
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms: a day is 24h"
 	RetryDelay *metav1.Duration `json:"retryDelay,omitempty"`
 	// bootTimeout is how long a booted system may take until its Node or phone-home is seen. Default 30m.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h, in h, m, s or ms: a day is 24h"
 	BootTimeout *metav1.Duration `json:"bootTimeout,omitempty"`
 	// shutdownTimeout is how long a graceful shutdown may take before power is cut. Default 3m.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be from 1s to 24h, in h, m, s or ms: a day is 24h"
 	ShutdownTimeout *metav1.Duration `json:"shutdownTimeout,omitempty"`
 	// releaseTimeout is how long a release may take before it is reported as blocked. Default 10m.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h, in h, m, s or ms: a day is 24h"
 	ReleaseTimeout *metav1.Duration `json:"releaseTimeout,omitempty"`
 }
 
@@ -210,6 +237,7 @@ type Quarantine struct {
 	Message string `json:"message,omitempty"`
 	// since when.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	Since metav1.Time `json:"since,omitempty,omitzero"`
 }
 

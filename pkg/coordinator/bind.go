@@ -165,6 +165,8 @@ func (t *term) settle(b *bind, r reply) {
 		t.place(k, r)
 	}
 	t.offer(key, nil) // if it is free after all
+	// The watch will show nothing new of the host: what it means to others is told here.
+	t.reconsider(key.Namespace)
 }
 
 // reviewUnsure lets go of a bind of unknown outcome if its machine does not want it any more.
