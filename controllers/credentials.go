@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -70,7 +71,7 @@ func connect(ctx context.Context, reader secretReader, host *v1beta1.PhysicalHos
 		Learned:  learnedOf(host),
 		Address:  rc.Address,
 		Username: username, Password: redfish.Password(password),
-		CertificateFingerprint: rc.CertificateFingerprint, InsecureSkipVerify: rc.InsecureSkipVerify,
+		CertificateFingerprint: rc.CertificateFingerprint, InsecureSkipVerify: rc.InsecureSkipVerify, AllowPlain: rc.AllowPlainHTTP,
 		SystemID: rc.SystemID, Vendor: rc.Vendor, Timeouts: redfish.Timeouts{Connection: tuning.ConnectionTimeout, Request: tuning.RequestTimeout, MaxRetries: tuning.MaxRetries, RetryDelay: tuning.RetryDelay},
 	}
 	if ref := rc.CABundleSecretRef; ref != nil {
@@ -84,7 +85,10 @@ func connect(ctx context.Context, reader secretReader, host *v1beta1.PhysicalHos
 				fmt.Sprintf("Secret %q has no key %q with the certificates to trust", ref.Name, caBundleKey)}
 		}
 	}
-	if err := target.Validate(); err != nil {
+	if err := target.Validate(); errors.Is(err, redfish.ErrPlain) {
+		return connection{}, &inputError{v1beta1.ReasonPlainHTTPNotAllowed, "the BMC is not contacted, as its address is http:// and user name and password would cross " +
+			"the network in clear: write https://, or set spec.redfishConnection.allowPlainHTTP of this host"}
+	} else if err != nil {
 		return connection{}, &inputError{v1beta1.ReasonConnectionInvalid, "spec.redfishConnection cannot be used: " + err.Error()}
 	}
 	return connection{target: target, read: read, secretUID: secret.UID, versions: []string{secret.ResourceVersion},
@@ -237,6 +241,9 @@ func (r *PhysicalHostReconciler) connect(ctx context.Context, host *v1beta1.Phys
 	}
 	if known, ok := r.known.get(key(host), basis); ok {
 		return known, nil
+	}
+	if err := r.Reach.CheckLiteral(host.Spec.RedfishConnection.Address); err != nil { // names are judged when they are dialled
+		return connection{}, &inputError{v1beta1.ReasonAddressNotAllowed, "the BMC is not contacted: spec.redfishConnection.address cannot be used, as " + err.Error()}
 	}
 	read := func(ctx context.Context, name, hint string) (*corev1.Secret, error) {
 		return r.readSecret(ctx, host.Namespace, name, hint)

@@ -17,6 +17,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
 
@@ -56,6 +57,8 @@ type PhysicalHostReconciler struct {
 	MediaURL, PhoneHomeURL string
 	// PhoneHomeCA gives the authority that booted systems need to trust for it; nil: none but their own.
 	PhoneHomeCA func() []byte
+	// Reach says where BMCs may be; nil: anywhere.
+	Reach *endpoint.Policy
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.
 	ClaimGrace time.Duration
 	// WatchFilter is the value of the watch-filter label that objects must have; empty: all.

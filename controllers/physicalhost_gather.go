@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"k8s.io/utils/ptr"
@@ -18,6 +17,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
@@ -278,7 +278,7 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	if base == "" {
 		return &inputError{v1beta1.ReasonMediaNotReady, "the manager knows no media URL for BMCs: set --media-advertise-url, or spec.mediaURL of this host"}, nil
 	}
-	if strings.HasPrefix(base, "http://") && !host.Spec.AllowPlainMedia {
+	if !endpoint.Secure(base) && !host.Spec.AllowPlainMedia {
 		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-cert-dir), or set spec.allowPlainMedia of this host"}, nil
 	}
 	if g.brief.Hash != "" && g.brief.URLs != nil && len(g.observation.Refused) == 0 {

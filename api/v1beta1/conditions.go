@@ -52,6 +52,8 @@ const (
 	ReasonUnsupported          = "Unsupported"
 	ReasonProtocolError        = "ProtocolError"
 	ReasonConnectionInvalid    = "ConnectionInvalid"
+	ReasonPlainHTTPNotAllowed  = "PlainHTTPNotAllowed"
+	ReasonAddressNotAllowed    = "AddressNotAllowed"
 	ReasonSecretNotFound       = "SecretNotFound"
 	ReasonSecretInvalid        = "SecretInvalid"
 	ReasonInspected            = "Inspected"

@@ -136,6 +136,11 @@ type RedfishConnection struct {
 	// +optional
 	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
 
+	// allowPlainHTTP consents to a BMC whose address is http://: user name and password of the BMC then cross the network in
+	// clear, for everybody on the way to read. Without it such a BMC is not contacted.
+	// +optional
+	AllowPlainHTTP bool `json:"allowPlainHTTP,omitempty"`
+
 	// systemID chooses the system when the BMC manages several. It does not change while the host is claimed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
