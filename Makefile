@@ -33,7 +33,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-stories machine-boots machine-image clean test-alerts record-metrics conformance scale fleet model mutants bench rights
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-stories machine-boots machine-image clean test-alerts record-metrics conformance scale fleet model crash mutants bench rights
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -144,6 +144,9 @@ fleet: ## Drive 1,000 emulated BMCs through gate and driver, and compare with wh
 model: ## Run the models of claims and of the BMC gate at length (minutes)
 	go test -count=1 ./pkg/coordinator/bmcqueue -run TestModel -model.steps 1000000
 	BESKAR7_SCHEDULES=10000 go test -count=1 -timeout 30m -v -run TestNoInterleavingBreaksOwnership ./pkg/coordinator
+
+crash: ## Cut every life of a machine at every request, one cut a life, and some lives twice (under 20 minutes)
+	cd test && go test -count=1 -timeout 40m -v -run '^TestEveryCut$$' ./crash -args -lives=all
 
 mutants: ## Take each guard of the claims away once, and see a test fail for it
 	cd test && go run ./mutants

@@ -231,8 +231,9 @@ func (r *Beskar7ClusterReconciler) reconcileDelete(ctx context.Context, bc *v1be
 	if err := r.Client.List(ctx, machines, client.InNamespace(bc.Namespace), client.MatchingLabels{clusterv1.ClusterNameLabel: cluster.Name}); err != nil {
 		return fmt.Errorf("list machines: %w", err)
 	}
-	if n := len(machines.Items); n > 0 {
-		conditions.Set(bc, condition(v1beta1.ReadyCondition, metav1.ConditionFalse, v1beta1.ReasonDeleting, fmt.Sprintf("waiting for %d machines to be deleted", n)))
+	if len(machines.Items) > 0 {
+		conditions.Set(bc, condition(v1beta1.ReadyCondition, metav1.ConditionFalse, v1beta1.ReasonDeleting, fmt.Sprintf(
+			"waiting until its machines are deleted; what each of them waits for: kubectl -n %s get beskar7machines -l %s=%s -o wide", bc.Namespace, clusterv1.ClusterNameLabel, cluster.Name)))
 		return nil
 	}
 	controllerutil.RemoveFinalizer(bc, v1beta1.ClusterFinalizer)

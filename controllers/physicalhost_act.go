@@ -103,6 +103,7 @@ func (r *PhysicalHostReconciler) order(host *v1beta1.PhysicalHost, g *gathered, 
 	name, bmc, all := client.ObjectKeyFromObject(host), r.BMC(host), r.BMC(&v1beta1.PhysicalHost{})
 	return actuator.Order{
 		Host: key(host), Namespace: host.Namespace, Action: d.Action, Class: classOf(g.facts), ClaimID: g.brief.ClaimID,
+		Inputs:   r.mediaBase(host),
 		Group:    config.VendorOf(vendorOf(host)),
 		Cooldown: unlike(all.Cooldown, bmc.Cooldown), Timeout: unlike(all.OperationTimeout, bmc.OperationTimeout),
 		Shutdown: shutdownTimeout(host), Settle: settleTimeout, Rest: restOf(host),

@@ -71,8 +71,8 @@ func releaseBlocked(host *v1beta1.PhysicalHost, g *gathered, reach metav1.Condit
 		why = reach.Message
 	}
 	return condition(v1beta1.ReleaseBlockedCondition, metav1.ConditionTrue, v1beta1.ReasonReleaseOverdue, fmt.Sprintf(
-		"the release has taken longer than %s: %s. It is still being tried. If the server is certainly off, end it unverified, into quarantine: kubectl -n %s annotate ph %s %s=%s --overwrite",
-		duration(releaseTimeout(host)), why, host.Namespace, host.Name, v1beta1.ReleaseUnverifiedAnnotation, claim.ID))
+		"the release has taken longer than %s: %s. It is still being tried. If the server is certainly off, end it unverified, into quarantine: %s",
+		duration(releaseTimeout(host)), why, releaseUnverified(host)))
 }
 
 func duration(d time.Duration) string { return metav1.Duration{Duration: d}.Duration.String() }

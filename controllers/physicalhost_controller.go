@@ -29,6 +29,7 @@ import (
 // Preparer makes images ready to be inserted; see bootmedia.Server.
 type Preparer interface {
 	Prepare(ctx context.Context, imageURL, checksum string) (bootmedia.Prepared, error)
+	Again(imageURL string)
 }
 
 // PhysicalHostReconciler brings hosts from what they are to what spec says. It is the only writer of host status, the only one
@@ -137,6 +138,9 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	}
 	if v := host.Annotations[v1beta1.RetryNowAnnotation]; v != "" && v != host.Status.RetryNow {
 		r.Actuator.RetryNow(key(host))
+		if host.Spec.Boot != nil && r.Media != nil {
+			r.Media.Again(host.Spec.Boot.ImageURL)
+		}
 	}
 	return &connected, nil, nil
 }

@@ -44,6 +44,8 @@ type gathered struct {
 	now time.Time
 	// contentReason and contentMessage say what the boot media wait for.
 	contentReason, contentMessage string
+	// progress is how far what the host waits for has come.
+	progress string
 	// image is what Prepare said, for the grant.
 	image bootmedia.Prepared
 	// content is what the media of a new grant are made of; nil while they cannot be made.
@@ -307,7 +309,11 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 		return &inputError{v1beta1.ReasonImageUnusable, err.Error()}, nil
 	case !prepared.Ready:
 		g.deadlines = append(g.deadlines, r.Clock.Now().Add(imageRetry))
-		return &inputError{v1beta1.ReasonMediaNotReady, "image: " + prepared.Progress}, nil
+		g.progress = "image: " + prepared.Progress
+		if prepared.Failed != "" {
+			return &inputError{v1beta1.ReasonImageUnusable, prepared.Failed}, nil
+		}
+		return &inputError{v1beta1.ReasonMediaNotReady, "the image is being fetched and checked; how far that is: status.progress"}, nil
 	}
 	content.Looks = &prepared.Looks
 	if err := checkMedia(content, g); err != nil {

@@ -72,7 +72,7 @@ func newRig(t *testing.T, objects ...client.Object) *rig {
 			t.Fatal(err)
 		}
 	}
-	if err := indexHosts(t.Context(), indexes); err != nil {
+	if err := IndexHosts(t.Context(), indexes); err != nil {
 		t.Fatal(err)
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).

@@ -48,7 +48,7 @@ type SetupOptions struct {
 
 // SetupAll registers indexes, watches and controllers with the manager.
 func SetupAll(ctx context.Context, mgr ctrl.Manager, r Reconcilers, o SetupOptions) error {
-	if err := indexHosts(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := IndexHosts(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	w := wiring{Manager: mgr, controllers: controller.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles}, options: o}

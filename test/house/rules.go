@@ -42,6 +42,7 @@ var layers = []layer{
 	{"test/emulator", nil, "the witness shares no code with what it judges"},
 	{"test/kubeadmhost", []string{"test/emulator"}, "a booted server knows only what the boot medium gave it"},
 	{"test/controlplane", nil, "the control plane is any provider's: it runs what it is given"},
+	{"test/crash/witness", nil, "the witness shares no code with what it judges, and knows objects as JSON"},
 	{"test/house", nil, "the rules depend on nothing that they judge"},
 }
 
