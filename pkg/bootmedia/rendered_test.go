@@ -76,28 +76,12 @@ func TestMediaKeepTheirShapeWithoutTheirData(t *testing.T) {
 				t.Fatalf("%s: byte %d is %d, was %d", name, i, closed[i], whole[i])
 			}
 		}
-		var stored Rendered
-		recorded, recordedTag := read(func(g *Grant) {
-			content := contentFor(*g, token)
-			looks := lookAtImage(t, c.image)
-			content.Looks = &looks
-			rendered, err := Render(content)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, err := json.Marshal(rendered)
-			if err != nil || bytes.Contains(text, []byte(c.secret)) {
-				t.Fatalf("%s: %v, stored %s", name, err, text)
-			}
-			if err := json.Unmarshal(text, &stored); err != nil || stored.Fill(map[string][]byte{}) || !rendered.Fill(rendered.Blobs()) {
-				t.Fatal(name, err)
-			}
-			g.Closed, g.Content.Rendered, g.Content.UserData = false, &rendered, nil
-		})
+		recordIt, stored := recordOf(t, token, c.image, c.secret)
+		recorded, recordedTag := read(recordIt)
 		if !bytes.Equal(recorded, whole) || recordedTag != tag {
 			t.Errorf("%s: what was recorded reads otherwise than what it was made of", name)
 		}
-		blank, blankTag := read(func(g *Grant) { g.Content.Rendered = &stored; g.Closed = true })
+		blank, blankTag := read(func(g *Grant) { g.Content.Rendered = stored; g.Closed = true })
 		if !bytes.Equal(blank, closed) || blankTag != tag {
 			t.Errorf("%s: without its data the record reads otherwise than closed: %s, want %s", name, blankTag, tag)
 		}
@@ -106,6 +90,29 @@ func TestMediaKeepTheirShapeWithoutTheirData(t *testing.T) {
 			t.Errorf("%s: built without its data the medium reads otherwise than closed", name)
 		}
 	}
+}
+
+// recordOf gives a change of a grant to what was recorded of it, and after that what is left of the record without its data.
+func recordOf(t *testing.T, token Token, image []byte, secret string) (change func(*Grant), stored *Rendered) {
+	t.Helper()
+	stored = &Rendered{}
+	return func(g *Grant) {
+		content := contentFor(*g, token)
+		looks := lookAtImage(t, image)
+		content.Looks = &looks
+		rendered, err := Render(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(rendered)
+		if err != nil || bytes.Contains(text, []byte(secret)) {
+			t.Fatalf("%v, stored %s", err, text)
+		}
+		if err := json.Unmarshal(text, stored); err != nil || stored.Fill(map[string][]byte{}) || !rendered.Fill(rendered.Blobs()) {
+			t.Fatal(err)
+		}
+		g.Closed, g.Content.Rendered, g.Content.UserData = false, &rendered, nil
+	}, stored
 }
 
 func TestARecordTakesNoDataButItsOwn(t *testing.T) {
