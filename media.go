@@ -16,7 +16,7 @@ import (
 
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
-	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
+	source := &controllers.MediaSource{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
 	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
 	options := p.mediaOptions(source)
 	options.StreamFailed = p.streams.Report(p.mgr.GetClient(), p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid)
@@ -28,7 +28,7 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
 		}
 	})
-	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), Media: server, Clock: clock.RealClock{}}
+	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, Media: server, Clock: clock.RealClock{}}
 	if err := errors.Join(p.mgr.Add(everywhere{warmth.Run}), p.mgr.AddReadyzCheck("media", warmth.Ready)); err != nil {
 		return nil, err
 	}

@@ -26,6 +26,8 @@ import (
 type MediaSource struct {
 	// Client reads hosts and machines from the cache and writes receipts.
 	Client client.Client
+	// WatchFilter is the value of the watch-filter label of the hosts that are served; empty: all.
+	WatchFilter string
 	// SecretReader reads the records of media from a cache of the Secrets that belong to clusters.
 	SecretReader client.Reader
 	Clock        clock.PassiveClock
@@ -198,6 +200,9 @@ func (s *MediaSource) hostOf(ctx context.Context, tokenHash string) (*v1beta1.Ph
 	refusal := error(bootmedia.ErrUnknown)
 	for i := range hosts.Items {
 		host := &hosts.Items[i]
+		if !Owned(s.WatchFilter, host) {
+			continue
+		}
 		if len(hosts.Items) == 1 && host.Spec.Claim.Media.MediumHash == "" {
 			return host, nil, nil
 		}
