@@ -50,7 +50,8 @@ func (p *parts) watchMedia(ctx context.Context, source *controllers.MediaSource,
 }
 
 func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
-	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Client: bootmedia.NewClient(p.imageClientOptions()), Log: p.live.Logger().WithName("media")}
+	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, CacheBytes: int64(p.settings.Media.CacheSize) << 20,
+		Client: bootmedia.NewClient(p.imageClientOptions()), Log: p.live.Logger().WithName("media")}
 }
 
 func (p *parts) imageClientOptions() bootmedia.ClientOptions {
