@@ -118,7 +118,6 @@ const (
 	ReasonWaitingForRelease       = "WaitingForRelease"
 	ReasonEndpointKnown           = "EndpointKnown"
 	ReasonEndpointMissing         = "EndpointMissing"
-	ReasonWaitingForMachines      = "WaitingForMachines"
 	ReasonDomainsListed           = "Listed"
 	ReasonDomainsFromHosts        = "FromHosts"
 	ReasonNoFailureDomains        = "NoFailureDomains"
