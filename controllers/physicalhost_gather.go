@@ -259,6 +259,9 @@ func (r *PhysicalHostReconciler) gatherContent(ctx context.Context, reader clien
 	if g.standing != coordinator.StandingConfirmed || host.Spec.Boot == nil || f.Install && f.Bound {
 		return nil
 	}
+	if f.Bound && g.observation.State.Power != redfish.PowerOff {
+		return nil // it runs from what was recorded, and needs no other media before it is off
+	}
 	fault, err := r.contentFault(ctx, reader, host, g)
 	if err != nil {
 		return err
@@ -283,7 +286,7 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	if !endpoint.Secure(base) && !host.Spec.AllowPlainMedia {
 		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-cert-dir), or set spec.allowPlainMedia of this host"}, nil
 	}
-	if g.brief.Hash != "" && g.brief.URLs != nil && len(g.observation.Refused) == 0 {
+	if g.brief.Hash != "" && g.brief.URLs != nil && len(g.observation.Refused) == 0 && !dataClosed(host.Spec.Claim, r.Clock.Now()) {
 		return nil, nil // granted: the media were recorded, and are to go where they were to go then
 	}
 	secret, err := r.bootstrapData(ctx, host, g)
