@@ -58,6 +58,8 @@ type PhysicalHostReconciler struct {
 	MediaURL, PhoneHomeURL string
 	// PhoneHomeCA gives the authority that booted systems need to trust for it; nil: none but their own.
 	PhoneHomeCA func() []byte
+	// Certificate is what the media door shows; nil: media are served over http.
+	Certificate ServingCertificate
 	// Reach says where BMCs may be; nil: anywhere.
 	Reach *endpoint.Policy
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.

@@ -52,6 +52,8 @@ type gathered struct {
 	content *bootmedia.Content
 	// mediaExpired: the URLs of the claim's media are dead.
 	mediaExpired bool
+	// uncovered says at which of the host's URLs the media door is not trusted, and why.
+	uncovered string
 	// streamFault is what went wrong with the image since the last boot from it.
 	streamFault string
 	// bootUncertain: the boot deadline has passed, and nobody can say whether the Node is there.
@@ -99,6 +101,7 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 	if err := r.gatherDuplicate(ctx, host, g); err != nil {
 		return nil, err
 	}
+	g.uncovered = r.uncovered(host)
 	g.facts = actuator.Complete(g.brief, g.observation)
 	return g, nil
 }
@@ -284,7 +287,7 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 		return &inputError{v1beta1.ReasonMediaNotReady, "the manager knows no media URL for BMCs: set --media-advertise-url, or spec.mediaURL of this host"}, nil
 	}
 	if !endpoint.Secure(base) && !host.Spec.AllowPlainMedia {
-		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-cert-dir), or set spec.allowPlainMedia of this host"}, nil
+		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-ca-secret), or set spec.allowPlainMedia of this host"}, nil
 	}
 	if g.brief.Hash != "" && g.brief.URLs != nil && len(g.observation.Refused) == 0 && !dataClosed(host.Spec.Claim, r.Clock.Now()) {
 		return nil, nil // granted: the media were recorded, and are to go where they were to go then
