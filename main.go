@@ -260,6 +260,8 @@ type parts struct {
 	streams *controllers.Streams
 	// identity of this process in Leases.
 	identity string
+	// certificate is what the media door shows; nil: media are served over http.
+	certificate controllers.ServingCertificate
 	// reach says where BMCs and image servers may be.
 	reach *endpoint.Policy
 }
@@ -367,7 +369,7 @@ func (p *parts) reconcilers(secrets client.Reader, clusters clustercache.Cluster
 	return controllers.Reconcilers{
 		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: media,
 			Tokens: controllers.NewTokens(), Streams: p.streams, ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Metrics: p.metrics, Clock: real, BMC: p.live.BMC,
-			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), Reach: p.reach, ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
+			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), Certificate: p.certificate, Reach: p.reach, ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
 		Machine:  &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: c, WatchFilter: filter},

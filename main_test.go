@@ -158,6 +158,7 @@ var effects = map[string]func(*running) any{
 	"media.advertiseURL":          func(r *running) any { return r.parts.mediaURL() },
 	"media.phoneHomeAdvertiseURL": func(r *running) any { return r.parts.phoneHomeURL() },
 	"media.certDir":               func(r *running) any { r.parts.settings.Pod.IP = "10.0.0.9"; return r.parts.mediaURL() },
+	"media.caSecret":              func(r *running) any { r.parts.settings.Pod.IP = "10.0.0.9"; return r.parts.mediaURL() },
 	"media.imageCADir":            func(r *running) any { return r.parts.imageClientOptions().CADir },
 	"addresses.allow":             func(r *running) any { return r.parts.reach.Check(netip.MustParseAddrPort("127.0.0.1:80")) == nil },
 	"addresses.deny":              func(r *running) any { return r.parts.reach.Check(netip.MustParseAddrPort("10.0.0.1:80")) == nil },

@@ -144,7 +144,7 @@ func (s *site) startManagers(ctx context.Context, o managersOptions, namespace s
 			list = append(list, "--enable-claim-coordinator-leader-election=true", "--claim-coordinator-lease-duration=5s",
 				"--claim-coordinator-renew-deadline=4s", "--claim-coordinator-retry-period=1s")
 		}
-		return list
+		return append(list, o.Extra...)
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	all := &managers{stop: cancel, errs: make(chan error, o.Replicas)}
