@@ -33,7 +33,17 @@ type mutant struct {
 	name, guard string
 	// patch is the file of the patch, target the file that it changes, in the product's tree.
 	patch, target string
+	// module and tests say where its tests are: in the package that it changes, but for those that only a whole life shows.
+	module, tests string
+	// args of the tests.
+	args []string
 }
+
+// lives is where the lives of machines are cut, and its mutants; so many lives find each of them.
+const (
+	lives      = "crash"
+	livesCount = "4000"
+)
 
 // run plays all mutants whose name holds one of the words.
 func run(ctx context.Context, only string, words []string) error {
@@ -139,8 +149,9 @@ func play(ctx context.Context, root, scratch, only string, m mutant) (string, er
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		return "", err
 	}
-	command := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-timeout", limit.String(), "-run", only, "-overlay", file, "./"+filepath.Dir(m.target)) //nolint:gosec // our own patches
-	command.Dir = root
+	args := append([]string{"test", "-count=1", "-failfast", "-timeout", limit.String(), "-run", only, "-overlay", file, m.tests}, m.args...)
+	command := exec.CommandContext(ctx, "go", args...) //nolint:gosec // our own patches
+	command.Dir = m.module
 	out, err := command.CombinedOutput()
 	var failed *exec.ExitError
 	switch {
