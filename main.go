@@ -314,7 +314,7 @@ func (p *parts) clusterSecrets() (client.Reader, error) {
 func (p *parts) addGate() (*actuator.Actuator, error) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics, DrainTimeout: drainTimeout})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
-	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
+	gauges := controllers.Gauges{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
 		Elected: p.mgr.Elected(), Interval: p.gaugesInterval()}
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
@@ -387,7 +387,7 @@ func (p *parts) gaugesInterval() controllers.Period {
 // arbiter, whether it drives or not.
 func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
 	s := p.settings.ClaimCoordinator
-	options := coordinator.Options{Client: p.mgr.GetClient(), Reader: p.mgr.GetAPIReader(), Fence: p.lease.Fence, Settings: p.live.Selection,
+	options := coordinator.Options{Client: p.mgr.GetClient(), Reader: p.mgr.GetAPIReader(), Fence: p.lease.Fence, Settings: p.live.Selection, Owned: p.owned,
 		Clock: clock.RealClock{}, Random: controllers.Random, Observer: p.metrics, Informed: true, Wake: p.wakeMachine.WakeObject}
 	if !s.Enabled {
 		return coordinator.NewOptimistic(options), nil
@@ -405,6 +405,11 @@ func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
 	}
 	candidacy := p.candidacy(lease, arbiter)
 	return coordinator.NewConfirmer(options, lease.Alive), p.mgr.Add(everywhere{candidacy.Run})
+}
+
+// owned says whether an object is this manager's to see to.
+func (p *parts) owned(o client.Object) bool {
+	return controllers.Owned(p.settings.Scope.WatchFilter, o)
 }
 
 // candidacy is how this replica stands for arbiter.

@@ -16,7 +16,7 @@ import (
 
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
-	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
+	source := &controllers.MediaSource{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
 	if dir := p.settings.Media.CertDir; dir != "" {
 		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
 		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
@@ -31,7 +31,7 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
 		}
 	})
-	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), Media: server, Clock: clock.RealClock{}}
+	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, Media: server, Clock: clock.RealClock{}}
 	if err := errors.Join(p.mgr.Add(everywhere{warmth.Run}), p.mgr.AddReadyzCheck("media", warmth.Ready)); err != nil {
 		return nil, err
 	}

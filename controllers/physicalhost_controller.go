@@ -79,11 +79,12 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		if client.IgnoreNotFound(err) != nil {
 			return ctrl.Result{}, err
 		}
-		r.forget(req.String())
-		r.announced.forget(req.String())
-		r.unsettled.forget(req.String())
-		r.twins.drop(req.NamespacedName)
+		r.letGo(req)
 		return ctrl.Result{}, r.unguard(ctx, req.NamespacedName)
+	}
+	if !Owned(r.WatchFilter, host) {
+		r.letGo(req) // another manager's: its BMC is that one's, too
+		return ctrl.Result{}, nil
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {
 		return ctrl.Result{}, err
@@ -141,6 +142,14 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 		}
 	}
 	return &connected, nil, nil
+}
+
+// letGo is for a host that is gone, or not this manager's any more: the gate drops what waits for its BMC.
+func (r *PhysicalHostReconciler) letGo(host ctrl.Request) {
+	r.forget(host.String())
+	r.announced.forget(host.String())
+	r.unsettled.forget(host.String())
+	r.twins.drop(host.NamespacedName)
 }
 
 func (r *PhysicalHostReconciler) forget(host string) {

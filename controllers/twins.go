@@ -248,7 +248,7 @@ func (r *PhysicalHostReconciler) hostsOfServer(ctx context.Context, o client.Obj
 			return nil
 		}
 		for i := range list.Items {
-			if name := client.ObjectKeyFromObject(&list.Items[i]); name != client.ObjectKeyFromObject(host) {
+			if name := client.ObjectKeyFromObject(&list.Items[i]); name != client.ObjectKeyFromObject(host) && Owned(r.WatchFilter, &list.Items[i]) {
 				requests = append(requests, ctrl.Request{NamespacedName: name})
 			}
 		}
