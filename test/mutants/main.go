@@ -89,20 +89,29 @@ func run(ctx context.Context, only string, words []string) error {
 	return nil
 }
 
-// walk goes through the folders that hold the product's packages.
-func walk(root string, visit fs.WalkDirFunc) error {
-	for _, folder := range []string{"pkg", "controllers"} {
-		if err := filepath.WalkDir(filepath.Join(root, folder), visit); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// find collects the mutants of all packages.
+// find collects the mutants of all packages, each with the tests that are to find it.
 func find(root string, words []string) ([]mutant, error) {
 	var all []mutant
-	err := walk(root, func(path string, entry fs.DirEntry, err error) error {
+	for _, folder := range []string{"pkg", "controllers", filepath.Join("test", lives)} {
+		found, err := findIn(filepath.Join(root, folder), words)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range found {
+			m.module, m.tests = root, "./"+filepath.Dir(m.target)
+			if filepath.Base(folder) == lives {
+				m.module, m.tests, m.args = filepath.Join(root, "test"), "./"+lives, []string{"-args", "-lives=" + livesCount}
+			}
+			all = append(all, m)
+		}
+	}
+	return all, nil
+}
+
+// findIn collects the mutants below a folder.
+func findIn(folder string, words []string) ([]mutant, error) {
+	var all []mutant
+	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".patch" || filepath.Base(filepath.Dir(path)) != "mutants" {
 			return err
 		}
