@@ -42,7 +42,7 @@ type mutant struct {
 // lives is where the lives of machines are cut, and its mutants; so many lives find each of them.
 const (
 	lives      = "crash"
-	livesCount = "1500"
+	livesCount = "500"
 )
 
 // run plays all mutants whose name holds one of the words.
