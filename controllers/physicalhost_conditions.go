@@ -22,6 +22,7 @@ func hostConditions(host *v1beta1.PhysicalHost, g *gathered, d provision.Decisio
 	conditions.Set(host, pausedHost(host, g))
 	conditions.Set(host, available(host, g, d, reach))
 	conditions.Set(host, booted(host, g))
+	setAdvertised(host, g)
 	if blocked := releaseBlocked(host, g, reach); blocked.Status == metav1.ConditionTrue || conditions.Has(host, v1beta1.ReleaseBlockedCondition) {
 		conditions.Set(host, blocked)
 	}

@@ -56,6 +56,8 @@ type PhysicalHostReconciler struct {
 	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
 	MediaURL, PhoneHomeURL string
+	// Certificate is what the media door shows; nil: media are served over http.
+	Certificate ServingCertificate
 	// Reach says where BMCs may be; nil: anywhere.
 	Reach *endpoint.Policy
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.

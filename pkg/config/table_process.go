@@ -102,9 +102,14 @@ var media = []Setting{
 		field: func(s *Settings) any { return &s.Media.PhoneHomeAdvertiseURL }},
 	{Key: "media.certDir", Flag: "media-cert-dir", Type: Text,
 		Help: "The folder with tls.crt and tls.key of the media server, and ca.crt, the authority that booted systems are told to trust; " +
-			"without ca.crt they trust none but their own. Empty means plain http.",
-		Recommendation: "Set it: bootstrap data of control planes holds the keys of the cluster.",
+			"without ca.crt they trust none but their own. It goes before media.caSecret. With neither, media are served over plain http.",
+		Recommendation: "Leave it out where media.caSecret does: a certificate of your own must be for every advertised URL.",
 		field:          func(s *Settings) any { return &s.Media.CertDir }},
+	{Key: "media.caSecret", Flag: "media-ca-secret", Type: Text,
+		Help: "The Secret in the Pod's namespace with the authority (tls.crt, tls.key) from which each replica makes, and renews, a certificate " +
+			"for all advertised URLs, those of hosts among them. It is made when it is not there.",
+		Recommendation: "beskar7-media-ca; it is what the shipped Deployment has. To use an authority of your own, put it into that Secret.",
+		field:          func(s *Settings) any { return &s.Media.CASecret }},
 	{Key: "media.imageCADir", Flag: "image-ca-dir", Type: Text,
 		Help: "A folder with certificates (PEM files) of authorities that image servers are trusted by, besides those of the system. " +
 			"It is read again when it changes, and may be missing.",
