@@ -193,6 +193,7 @@ func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controller
 		WebhookServer:          webhook.NewServer(webhook.Options{Port: s.Webhook.Port, CertDir: s.Webhook.CertDir, TLSOpts: []func(*tls.Config){tlsOptions(s.TLS)}}),
 		Client:                 client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}}}},
 	}
+	o.Cache.DefaultTransform = cache.TransformStripManagedFields() // nobody here reads them, and each writer adds to them
 	if s.Metrics.EnableProfiling {
 		o.PprofBindAddress = s.Metrics.ProfilingAddress
 	}
@@ -301,7 +302,7 @@ func (p *parts) clusterSecrets() (client.Reader, error) {
 		return nil, err
 	}
 	o := cache.Options{HTTPClient: p.mgr.GetHTTPClient(), Scheme: p.mgr.GetScheme(), Mapper: p.mgr.GetRESTMapper(),
-		DefaultLabelSelector: labels.NewSelector().Add(*ofClusters)}
+		DefaultLabelSelector: labels.NewSelector().Add(*ofClusters), DefaultTransform: cache.TransformStripManagedFields()}
 	if ns := p.settings.Scope.Namespace; ns != "" {
 		o.DefaultNamespaces = map[string]cache.Config{ns: {}}
 	}
@@ -369,7 +370,7 @@ func (p *parts) reconcilers(secrets client.Reader, clusters clustercache.Cluster
 	return controllers.Reconcilers{
 		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: media,
 			Tokens: controllers.NewTokens(), Streams: p.streams, ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Metrics: p.metrics, Clock: real, BMC: p.live.BMC,
-			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), Certificate: p.certificate, Reach: p.reach, ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
+			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), PhoneHomeCA: p.phoneHomeCA, Certificate: p.certificate, Reach: p.reach, ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
 		Machine:  &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: c, WatchFilter: filter},

@@ -8,7 +8,8 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 )
 
-// The commands that messages give to people: each ends a wait, or has something tried now, and can be copied as it stands.
+// The commands that messages give to people: each ends a wait, or has something tried now, and can be copied as it stands, up to the
+// end of the message: nothing follows the last one.
 
 func annotateHost(h *v1beta1.PhysicalHost, annotation, value string) string {
 	return fmt.Sprintf("kubectl -n %s annotate ph %s %s=%s --overwrite", h.Namespace, h.Name, annotation, value)
@@ -30,7 +31,7 @@ func releaseUnverified(h *v1beta1.PhysicalHost) string {
 
 // consent has an unclaimed host powered off and emptied.
 func consent(h *v1beta1.PhysicalHost) string {
-	return patchHost(h, `{"spec":{"consentToErase":true}}`) + " (and take the consent back afterwards)"
+	return patchHost(h, `{"spec":{"consentToErase":true}}`)
 }
 
 // deleteMachine gives the host back: the Machine of Cluster API, if the host's own machine is known to have one.

@@ -40,10 +40,10 @@ func available(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, re
 		c := identityVerified(host, g)
 		return no(c.Reason, c.Message)
 	case provision.PoweredOn:
-		return no(v1beta1.ReasonPoweredOn, "the server is running and nobody claims it: power it off, or have it powered off and emptied: "+consent(host))
+		return no(v1beta1.ReasonPoweredOn, "the server is running and nobody claims it: power it off, or consent to have it powered off and emptied (and take the consent back afterwards): "+consent(host))
 	case provision.NotEmpty:
 		reason, what := notEmpty(g)
-		return no(reason, what+", and nobody claims the host: clear it, or have it emptied: "+consent(host))
+		return no(reason, what+", and nobody claims the host: clear it, or consent to have it emptied (and take the consent back afterwards): "+consent(host))
 	case provision.Cleaning:
 		if failing := failingOperation(host); failing != "" {
 			return no(v1beta1.ReasonOperationFailing, "being powered off and emptied with its owner's consent. "+failing)

@@ -23,7 +23,7 @@ import (
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=physicalhosts,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=physicalhosts/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=create;delete;get;list;watch;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Preparer makes images ready to be inserted; see bootmedia.Server.
@@ -56,6 +56,8 @@ type PhysicalHostReconciler struct {
 	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
 	MediaURL, PhoneHomeURL string
+	// PhoneHomeCA gives the authority that booted systems need to trust for it; nil: none but their own.
+	PhoneHomeCA func() []byte
 	// Certificate is what the media door shows; nil: media are served over http.
 	Certificate ServingCertificate
 	// Reach says where BMCs may be; nil: anywhere.

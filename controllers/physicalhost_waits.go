@@ -65,11 +65,11 @@ func (is readiness) deleting(host *v1beta1.PhysicalHost, g *gathered) readiness 
 	case !g.facts.Deleting || claim == nil:
 		return is
 	case claim.Release != nil:
-		is.message += "; the host is being deleted, and goes when the claim has ended"
+		is.message = "the host is being deleted, and goes when the claim has ended. " + is.message
 		return is
 	case is.ok || is.reason == v1beta1.ReasonBooting:
 		return notReady(v1beta1.ReasonDeleting, fmt.Sprintf("the host is being deleted, and waits until machine %s gives it back: %s", claim.Machine, deleteMachine(host, g.machine)))
 	}
-	is.message += fmt.Sprintf("; the host is being deleted, and waits until the claim of machine %s has ended", claim.Machine)
+	is.message = fmt.Sprintf("the host is being deleted, and waits until the claim of machine %s has ended. %s", claim.Machine, is.message)
 	return is
 }

@@ -148,6 +148,11 @@ func TestEveryWaitSaysWhatEndsIt(t *testing.T) {
 			if ready.Status != metav1.ConditionFalse || !strings.Contains(ready.Message, c.command) {
 				t.Errorf("%s, case %d: %s/%s does not say %q: %q", state, i, ready.Status, ready.Reason, c.command, ready.Message)
 			}
+			if at := strings.LastIndex(ready.Message, "kubectl "); at >= 0 && state != provision.OtherServer && state != provision.Duplicate {
+				if last := ready.Message[at:]; strings.Contains(last, " (") || strings.Contains(last, "; ") || strings.Contains(last, ". ") {
+					t.Errorf("%s, case %d: words follow the command, which cannot be copied: %q", state, i, last)
+				}
+			}
 			if words := conditions.GetMessage(machineOf(h), v1beta1.ReadyCondition); c.claimed && !conditions.IsTrue(machineOf(h), v1beta1.ReadyCondition) && !strings.Contains(words, c.command) {
 				t.Errorf("%s, case %d: the machine does not say %q: %q", state, i, c.command, words)
 			}

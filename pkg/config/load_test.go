@@ -201,7 +201,7 @@ func TestNamesOfTheGuide(t *testing.T) {
 		--leader-elect-resource-namespace --enable-claim-coordinator-leader-election --claim-coordinator-lease-duration
 		--claim-coordinator-renew-deadline --claim-coordinator-retry-period --max-concurrent-reconciles --kube-api-qps
 		--kube-api-burst --metrics-bind-address --health-probe-bind-address --enable-pprof --pprof-bind-address
-		--media-bind-address --media-advertise-url --phone-home-advertise-url --media-cert-dir --media-cache-dir --webhook-port
+		--media-bind-address --media-advertise-url --phone-home-advertise-url --media-cert-dir --media-cache-dir --media-cache-size --webhook-port
 		--webhook-cert-dir --namespace --watch-filter --config BESKAR7_LOG_LEVEL POD_NAME POD_NAMESPACE POD_IP NODE_NAME`)
 	var have []string
 	for _, s := range Table() {
