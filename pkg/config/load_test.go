@@ -318,3 +318,16 @@ func TestAllErrorsAtOnceAndNothingTakesEffect(t *testing.T) {
 		}
 	}
 }
+
+// TestURLsAreThoseOfTheAPI: a scheme in capital letters passes no check by its looks, and no password stands in a finding.
+func TestURLsAreThoseOfTheAPI(t *testing.T) {
+	for text, want := range map[string]bool{
+		"https://media.example.com:8090": true, "http://192.0.2.5:8090": true, "": true, "HTTP://192.0.2.5:8090": false, "Https://192.0.2.5": false,
+		"https://": false, "http:/x": false, "https://x/?token=1": false, "https://root:calvin@192.0.2.5": false, "https://root:calvin@[::1": false, "https://x:0": false,
+	} {
+		_, findings := Load(Sources{Env: []string{"BESKAR7_MEDIA_ADVERTISE_URL=" + text}})
+		if (len(findings.Errors) == 0) != want || strings.Contains(fmt.Sprint(findings), "calvin") {
+			t.Errorf("%q: %+v", text, findings)
+		}
+	}
+}

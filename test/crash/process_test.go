@@ -171,6 +171,8 @@ func (readyImage) Prepare(context.Context, string, string) (bootmedia.Prepared, 
 	return bootmedia.Prepared{Ready: true}, nil
 }
 
+func (readyImage) Again(string) {}
+
 // recorder keeps events for the witness.
 type recorder struct{ w *world }
 
