@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
@@ -25,6 +28,7 @@ import (
 	"github.com/beskar7/beskar7/controllers"
 	"github.com/beskar7/beskar7/pkg/cli"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // running is what settings make of a process, up to the point where it would talk to somebody.
@@ -44,7 +48,7 @@ func start(t *testing.T, sources config.Sources) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{parts: &parts{settings: s, live: live, mgr: &deaf{}, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(), identity: "me"},
+	r := &running{parts: &parts{settings: s, live: live, reach: reachPolicy(s, nil), mgr: &deaf{}, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(), identity: "me"},
 		options: managerOptions(s, scheme.Scheme, nil)}
 	limitRequests(&r.rest, s)
 	return r
@@ -118,6 +122,7 @@ var effects = map[string]func(*running) any{
 	"provisioning.retryAttempts":      func(r *running) any { return r.parts.live.Gate().RetryAttempts },
 	"provisioning.exponentialBackoff": func(r *running) any { return r.parts.live.Gate().ExponentialBackoff },
 	"provisioning.maxRetryDelay":      func(r *running) any { return r.parts.live.Gate().MaxRetryDelay },
+	"provisioning.maxBoots":           func(r *running) any { return r.parts.reconcilers(nil, nil, nil, nil).Host.MaxBoots() },
 
 	"hostSelection.algorithm":         func(r *running) any { return r.parts.live.Selection().Algorithm },
 	"hostSelection.retryLimit":        func(r *running) any { return r.parts.live.Selection().RetryLimit },
@@ -155,7 +160,12 @@ var effects = map[string]func(*running) any{
 	"media.advertiseURL":          func(r *running) any { return r.parts.mediaURL() },
 	"media.phoneHomeAdvertiseURL": func(r *running) any { return r.parts.phoneHomeURL() },
 	"media.certDir":               func(r *running) any { r.parts.settings.Pod.IP = "10.0.0.9"; return r.parts.mediaURL() },
+	"media.caSecret":              func(r *running) any { r.parts.settings.Pod.IP = "10.0.0.9"; return r.parts.mediaURL() },
+	"media.imageCADir":            func(r *running) any { return r.parts.imageClientOptions().CADir },
+	"addresses.allow":             func(r *running) any { return r.parts.reach.Check(netip.MustParseAddrPort("127.0.0.1:80")) == nil },
+	"addresses.deny":              func(r *running) any { return r.parts.reach.Check(netip.MustParseAddrPort("10.0.0.1:80")) == nil },
 	"media.cacheDir":              func(r *running) any { return r.parts.mediaOptions(nil).CacheDir },
+	"media.cacheSize":             func(r *running) any { return r.parts.mediaOptions(nil).CacheBytes },
 	"webhook.port":                func(r *running) any { return r.webhook().Port },
 	"webhook.certDir":             func(r *running) any { return r.webhook().CertDir },
 	"namespace":                   func(r *running) any { return r.options.Cache.DefaultNamespaces },
@@ -173,6 +183,50 @@ var effects = map[string]func(*running) any{
 	"claimCoordinator.retryPeriod":   func(r *running) any { return r.candidacy().RetryPeriod },
 }
 
+// What nobody reads is not kept in memory.
+func TestTheCacheKeepsNoManagedFields(t *testing.T) {
+	transform := managerOptions(config.Settings{}, scheme.Scheme, nil).Cache.DefaultTransform
+	for _, o := range []client.Object{&v1beta1.PhysicalHost{}, &metav1.PartialObjectMetadata{}} {
+		o.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "kubectl"}})
+		o.SetLabels(map[string]string{"rack": "1"})
+		if _, err := transform(o); err != nil || len(o.GetManagedFields()) != 0 || len(o.GetLabels()) != 1 {
+			t.Errorf("%T: %v, kept %v", o, err, o.GetManagedFields())
+		}
+	}
+}
+
+// TestDriversAreGuarded: what users write is dialled under the policy of the settings.
+func TestDriversAreGuarded(t *testing.T) {
+	r := start(t, config.Sources{})
+	metadata := netip.MustParseAddrPort("169.254.169.254:80")
+	for name, reach := range map[string]*endpoint.Policy{
+		"BMCs": r.parts.driverOptions().Reach, "hosts": r.parts.reconcilers(nil, nil, nil, nil).Host.Reach, "images": r.parts.imageClientOptions().Reach,
+	} {
+		if reach.Check(metadata) == nil {
+			t.Errorf("%s may be at %s", name, metadata)
+		}
+	}
+	resp, err := r.parts.mediaOptions(nil).Client.Get("http://127.0.0.1:1/image.iso")
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	if forbidden := new(endpoint.ForbiddenError); !errors.As(err, &forbidden) {
+		t.Errorf("the client for images dials a loopback address: %v", err)
+	}
+}
+
+// TestAPIServerIsKept: both where this process finds it and where every Pod does.
+func TestAPIServerIsKept(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
+	policy := reachPolicy(config.Defaults(), apiServer(t.Context(), &rest.Config{Host: "https://192.0.2.10:6443"}))
+	for text, want := range map[string]bool{"10.96.0.1:443": false, "192.0.2.10:6443": false, "192.0.2.10:443": true, "[64:ff9b::a60:1]:443": false} {
+		if err := policy.Check(netip.MustParseAddrPort(text)); (err == nil) != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // elsewhere are settings whose effect another test shows.
 var elsewhere = map[string]string{
 	"log.level": "controllers: TestLogSettings", "log.stacktraceLevel": "controllers: TestLogSettings", "log.format": "controllers: TestLogSettings",
@@ -188,6 +242,8 @@ func another(s config.Setting) string {
 		return "9s"
 	case "leaderElection.retryPeriod", "claimCoordinator.retryPeriod":
 		return "3s"
+	case "addresses.allow":
+		return "127.0.0.0/8"
 	case "tls.cipherSuites":
 		return tls.CipherSuites()[0].Name
 	}
@@ -198,6 +254,8 @@ func another(s config.Setting) string {
 		return s.Options[len(s.Options)-1]
 	case config.Address:
 		return "127.0.0.1:7777"
+	case config.Networks:
+		return "10.0.0.0/8"
 	case config.URL:
 		return "https://example.com/x"
 	case config.Integer, config.Number, config.Duration:

@@ -1,10 +1,7 @@
 package controllers
 
 import (
-	"fmt"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/cluster-api/util/conditions"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -38,39 +35,10 @@ func hostClaimed(w *machineWork) metav1.Condition {
 	}
 	reason, message := w.reason, w.wait
 	switch {
-	case !w.machine.DeletionTimestamp.IsZero():
-		reason, message = v1beta1.ReasonDeleting, ""
+	case reason == "" && !w.machine.DeletionTimestamp.IsZero():
+		reason = v1beta1.ReasonDeleting
 	case reason == "":
 		reason, message = v1beta1.ReasonWaitingForHost, "a host is being looked for"
 	}
 	return condition(v1beta1.HostClaimedCondition, metav1.ConditionFalse, reason, message)
-}
-
-// hostProvisioned mirrors the host: what is wrong there is what the user of the machine must know.
-func hostProvisioned(w *machineWork, claimed metav1.Condition) metav1.Condition {
-	set := func(status metav1.ConditionStatus, reason, message string) metav1.Condition {
-		return condition(v1beta1.HostProvisionedCondition, status, reason, message)
-	}
-	if w.host == nil {
-		return set(metav1.ConditionFalse, claimed.Reason, claimed.Message)
-	}
-	ready := conditions.Get(w.host, v1beta1.ReadyCondition)
-	healthy := ready == nil || ready.Status == metav1.ConditionTrue || w.host.Status.State == v1beta1.StateBooting
-	if ptr.Deref(w.machine.Status.Initialization.Provisioned, false) && healthy {
-		return set(metav1.ConditionTrue, v1beta1.ReasonProvisioned, "")
-	}
-	if ready == nil || w.host.Status.State == v1beta1.StateAvailable {
-		return set(metav1.ConditionFalse, v1beta1.ReasonProvisioning, fmt.Sprintf("PhysicalHost %s is claimed and will be prepared", w.host.Name))
-	}
-	return set(metav1.ConditionFalse, ready.Reason, fmt.Sprintf("PhysicalHost %s: %s", w.host.Name, ready.Message))
-}
-
-func deleting(w *machineWork) string {
-	if w.host == nil {
-		return "the machine is being deleted"
-	}
-	if blocked := conditions.Get(w.host, v1beta1.ReleaseBlockedCondition); blocked != nil && blocked.Status == metav1.ConditionTrue {
-		return fmt.Sprintf("PhysicalHost %s cannot be released: %s", w.host.Name, blocked.Message)
-	}
-	return fmt.Sprintf("waiting until PhysicalHost %s is observed off and empty", w.host.Name)
 }

@@ -30,7 +30,9 @@ type FleetMetrics interface {
 // hosts: a sum over the replicas is then the fleet.
 type Gauges struct {
 	Client client.Reader
-	Queue  func() bmcqueue.Stats
+	// WatchFilter is the value of the watch-filter label of the hosts that are counted; empty: all.
+	WatchFilter string
+	Queue       func() bmcqueue.Stats
 	// QueueLimit is how many operations may wait.
 	QueueLimit func() int
 	// Driving says whether this process holds the driver lease.
@@ -84,6 +86,9 @@ func (g Gauges) set(ctx context.Context) error {
 	}
 	byState, awaiting := map[string]int{}, map[string]int{}
 	for i := range hosts.Items {
+		if !Owned(g.WatchFilter, &hosts.Items[i]) {
+			continue
+		}
 		s := &hosts.Items[i].Status
 		if s.State != "" {
 			byState[string(s.State)]++
@@ -136,8 +141,9 @@ func MetricLabels() metrics.Options {
 
 // hostStates are all states that the API knows.
 var hostStates = []v1beta1.HostState{v1beta1.StateEnrolling, v1beta1.StateInspecting, v1beta1.StateAvailable, v1beta1.StatePoweredOn, v1beta1.StateNotEmpty,
-	v1beta1.StateCleaning, v1beta1.StateDuplicate, v1beta1.StateMaintenance, v1beta1.StateClaimed, v1beta1.StateProvisioning, v1beta1.StateBooting,
-	v1beta1.StateProvisioned, v1beta1.StateReleasing, v1beta1.StateReleaseBlocked, v1beta1.StateOrphaned, v1beta1.StateQuarantined, v1beta1.StateDeleting,
+	v1beta1.StateCleaning, v1beta1.StateDuplicate, v1beta1.StateOtherServer, v1beta1.StateMaintenance, v1beta1.StateClaimed, v1beta1.StateProvisioning,
+	v1beta1.StateBooting, v1beta1.StateBootFailed, v1beta1.StateProvisioned, v1beta1.StateLost, v1beta1.StateReleasing, v1beta1.StateReleaseBlocked,
+	v1beta1.StateOrphaned, v1beta1.StateQuarantined, v1beta1.StateDeleting,
 	v1beta1.StatePaused}
 
 // provisioningPhases are the states that a host passes through by our doing; how long it is in the others is up to its owner.

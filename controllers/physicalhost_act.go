@@ -5,22 +5,19 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/actuator"
-	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
-
-// grantLifetime bounds how long the media URLs of an installation work; those of a Live system work until its release.
-const grantLifetime = 24 * time.Hour
 
 // act carries out a decision: API actions at once, hardware actions by handing them to the gate. over is true when there is
 // nothing to report: the object is no more, or its claim has ended and what was gathered of it is history. The write wakes us.
@@ -44,6 +41,8 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 		return true, r.removeFinalizer(ctx, host)
 	case provision.ClearClaim:
 		return true, r.clearClaim(ctx, host, nil)
+	case provision.YieldClaim:
+		return true, r.yieldClaim(ctx, host)
 	case provision.GiveUpClaim:
 		return true, r.clearClaim(ctx, host, &v1beta1.Quarantine{Reason: "ReleasedUnverified", Since: metav1.NewTime(r.Clock.Now()),
 			Message: fmt.Sprintf("the claim of machine %s was ended by a person before the server was proven off: check the server, then remove spec.quarantine", host.Spec.Claim.Machine)})
@@ -59,11 +58,14 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 			h.Spec.Claim.Release = &v1beta1.Release{Reason: v1beta1.ReasonOrphaned, RequestedAt: metav1.NewTime(r.Clock.Now())}
 		})
 	case provision.MarkBound:
-		return false, r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Bound = true })
+		if err := r.blankMedium(ctx, host); err != nil {
+			return false, err
+		}
+		return false, r.write(ctx, host, markBound)
 	case provision.MintGrant:
 		return false, r.mint(ctx, host, g)
 	case provision.RevokeGrant:
-		return false, r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media = nil })
+		return false, r.revoke(ctx, host)
 	case provision.None, provision.Observe, provision.Inspect, provision.ShutDown, provision.ForceOff, provision.Eject,
 		provision.Insert, provision.Arm, provision.Disarm, provision.PowerOn:
 	}
@@ -74,12 +76,12 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 // cost a machine its host. All else is guarded by the resource version of the host alone.
 func (r *PhysicalHostReconciler) stillSo(ctx context.Context, host *v1beta1.PhysicalHost, d provision.Decision) (bool, error) {
 	switch d.Action {
-	case provision.ClearClaim, provision.QuarantineOrphan, provision.ReleaseOrphan:
+	case provision.ClearClaim, provision.YieldClaim, provision.QuarantineOrphan, provision.ReleaseOrphan:
 	default:
 		return true, nil
 	}
-	fresh := &v1beta1.PhysicalHost{}
-	if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(host), fresh); err != nil {
+	fresh, err := r.live(ctx, client.ObjectKeyFromObject(host))
+	if err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
 	again, err := r.gather(ctx, r.Reader, fresh)
@@ -87,6 +89,18 @@ func (r *PhysicalHostReconciler) stillSo(ctx context.Context, host *v1beta1.Phys
 		return false, err
 	}
 	return provision.Decide(again.facts).Action == d.Action, nil
+}
+
+// live is the host as the API server has it now. One that became another manager's is not found.
+func (r *PhysicalHostReconciler) live(ctx context.Context, name client.ObjectKey) (*v1beta1.PhysicalHost, error) {
+	host := &v1beta1.PhysicalHost{}
+	if err := r.Reader.Get(ctx, name, host); err != nil {
+		return nil, err
+	}
+	if !Owned(r.WatchFilter, host) {
+		return nil, apierrors.NewNotFound(v1beta1.GroupVersion.WithResource("physicalhosts").GroupResource(), name.Name)
+	}
+	return host, nil
 }
 
 // submitted takes in the gate's answer to a wish. One that it had no room for is to be handed to it again: nobody else would.
@@ -105,13 +119,14 @@ func (r *PhysicalHostReconciler) order(host *v1beta1.PhysicalHost, g *gathered, 
 	name, bmc, all := client.ObjectKeyFromObject(host), r.BMC(host), r.BMC(&v1beta1.PhysicalHost{})
 	return actuator.Order{
 		Host: key(host), Namespace: host.Namespace, Action: d.Action, Class: classOf(g.facts), ClaimID: g.brief.ClaimID,
+		Inputs:   r.mediaBase(host),
 		Group:    config.VendorOf(vendorOf(host)),
 		Cooldown: unlike(all.Cooldown, bmc.Cooldown), Timeout: unlike(all.OperationTimeout, bmc.OperationTimeout),
 		Shutdown: shutdownTimeout(host), Settle: settleTimeout, Rest: restOf(host),
 		Brief: func(ctx context.Context) (actuator.Brief, error) {
 			// Live reads: what was decided from a cache is decided again on what the API server says now (D4).
-			fresh := &v1beta1.PhysicalHost{}
-			if err := r.Reader.Get(ctx, name, fresh); err != nil {
+			fresh, err := r.live(ctx, name)
+			if err != nil {
 				return actuator.Brief{}, fmt.Errorf("read the host again: %w", err)
 			}
 			again, err := r.gather(ctx, r.Reader, fresh)
@@ -164,25 +179,22 @@ func (r *PhysicalHostReconciler) clearClaim(ctx context.Context, host *v1beta1.P
 	if claim.Media != nil {
 		r.Tokens.drop(claim.Media.TokenHash)
 	}
+	if err := r.dropMedium(ctx, host, claim.Media); err != nil {
+		return err
+	}
 	r.event(host, "Normal", "Released", "Release", fmt.Sprintf("claim %s of machine %s is cleared", claim.ID, claim.Machine))
 	return nil
 }
 
-// mint draws a media token and records its hash. The token itself is only kept in memory, and in the URLs that the BMC gets.
-func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
-	token, err := bootmedia.NewToken()
-	if err != nil {
+// yieldClaim gives a host up that its owner powered on before anything of ours reached it (D12): the host stays out of the pool
+// while it runs, and its machine, whose hostRef leads nowhere then, looks for another one.
+func (r *PhysicalHostReconciler) yieldClaim(ctx context.Context, host *v1beta1.PhysicalHost) error {
+	claim := host.Spec.Claim
+	if err := r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim, h.Spec.Boot = nil, nil }); err != nil {
 		return err
 	}
-	grant := &v1beta1.MediaGrant{TokenHash: token.Hash(), ImageETag: g.image.Pin.ETag, ImageLength: g.image.Pin.Length}
-	if g.facts.Install {
-		grant.Expires = ptr.To(metav1.NewTime(r.Clock.Now().Add(grantLifetime)))
-	}
-	r.Tokens.keep(token)
-	if err := r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media = grant }); err != nil {
-		r.Tokens.drop(token.Hash())
-		return err
-	}
+	r.event(host, corev1.EventTypeWarning, v1beta1.ReasonPoweredOn, "Yield",
+		fmt.Sprintf("somebody powered the server on before it was prepared for machine %s: the claim is given up, and the machine looks for another host", claim.Machine))
 	return nil
 }
 

@@ -17,17 +17,19 @@ import (
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=physicalhosts,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=physicalhosts/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=create;delete;get;list;watch;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Preparer makes images ready to be inserted; see bootmedia.Server.
 type Preparer interface {
 	Prepare(ctx context.Context, imageURL, checksum string) (bootmedia.Prepared, error)
+	Again(imageURL string)
 }
 
 // PhysicalHostReconciler brings hosts from what they are to what spec says. It is the only writer of host status, the only one
@@ -54,6 +56,14 @@ type PhysicalHostReconciler struct {
 	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
 	MediaURL, PhoneHomeURL string
+	// MaxBoots is how many boots in a row, without a sign of life, a claim may have; nil: defaultMaxBoots.
+	MaxBoots func() int
+	// PhoneHomeCA gives the authority that booted systems need to trust for it; nil: none but their own.
+	PhoneHomeCA func() []byte
+	// Certificate is what the media door shows; nil: media are served over http.
+	Certificate ServingCertificate
+	// Reach says where BMCs may be; nil: anywhere.
+	Reach *endpoint.Policy
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.
 	ClaimGrace time.Duration
 	// WatchFilter is the value of the watch-filter label that objects must have; empty: all.
@@ -61,8 +71,11 @@ type PhysicalHostReconciler struct {
 
 	watcher   clustercache.SourceWatcher[ctrl.Request]
 	known     connections
+	secrets   secretsRead
+	guarding  guarding
 	announced announcements
 	unsettled unsettled
+	twins     twins
 }
 
 // Reconcile looks at one host: gather, decide, act, report.
@@ -72,10 +85,12 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		if client.IgnoreNotFound(err) != nil {
 			return ctrl.Result{}, err
 		}
-		r.forget(req.String())
-		r.announced.forget(req.String())
-		r.unsettled.forget(req.String())
-		return ctrl.Result{}, r.unguard(ctx, req.Namespace)
+		r.letGo(req)
+		return ctrl.Result{}, r.unguard(ctx, req.NamespacedName)
+	}
+	if !Owned(r.WatchFilter, host) {
+		r.letGo(req) // another manager's: its BMC is that one's, too
+		return ctrl.Result{}, nil
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {
 		return ctrl.Result{}, err
@@ -118,18 +133,29 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	if err != nil {
 		return nil, nil, err
 	}
-	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Credential: string(connected.secretUID) + "/" + connected.secretVersion,
+	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Credential: connected.credential,
 		Interval: r.pollInterval(client.ObjectKeyFromObject(host))}
-	if p := host.Status.ParkedCredential; p != nil && p.SecretUID == string(connected.secretUID) && p.SecretVersion == connected.secretVersion {
+	if p := host.Status.ParkedCredential; connected.isOf(p) {
 		tracking.ParkedUntil = p.Since.Add(parkFor)
 	}
 	if err := r.Actuator.Track(tracking); err != nil {
 		return nil, &inputError{v1beta1.ReasonConnectionInvalid, "spec.redfishConnection cannot be used: " + err.Error()}, nil
 	}
-	if v := host.Annotations[v1beta1.RetryNowAnnotation]; v != "" && v != host.Status.RetryNow {
+	if retryAsked(host) {
 		r.Actuator.RetryNow(key(host))
+		if host.Spec.Boot != nil && r.Media != nil {
+			r.Media.Again(host.Spec.Boot.ImageURL)
+		}
 	}
 	return &connected, nil, nil
+}
+
+// letGo is for a host that is gone, or not this manager's any more: the gate drops what waits for its BMC.
+func (r *PhysicalHostReconciler) letGo(host ctrl.Request) {
+	r.forget(host.String())
+	r.announced.forget(host.String())
+	r.unsettled.forget(host.String())
+	r.twins.drop(host.NamespacedName)
 }
 
 func (r *PhysicalHostReconciler) forget(host string) {
@@ -175,10 +201,8 @@ func (r *PhysicalHostReconciler) watchCluster(ctx context.Context, g *gathered) 
 	if g.cluster == nil || g.facts.Bound || r.watcher == nil {
 		return nil
 	}
-	return watchNodes(ctx, r.ClusterCache, client.ObjectKeyFromObject(g.cluster), "physicalhost-nodes", r.watcher,
-		func(namespace, host string) []ctrl.Request {
-			return []ctrl.Request{{NamespacedName: client.ObjectKey{Namespace: namespace, Name: host}}}
-		})
+	cluster := client.ObjectKeyFromObject(g.cluster)
+	return watchNodesFor(ctx, r.ClusterCache, cluster, "physicalhost-nodes", r.watcher, r.hostsOfNode(cluster))
 }
 
 // next is when time alone changes something.

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
-	"sigs.k8s.io/cluster-api/util"
 	"sigs.k8s.io/cluster-api/util/annotations"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -20,6 +17,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
@@ -46,16 +44,30 @@ type gathered struct {
 	now time.Time
 	// contentReason and contentMessage say what the boot media wait for.
 	contentReason, contentMessage string
+	// progress is how far what the host waits for has come.
+	progress string
 	// image is what Prepare said, for the grant.
 	image bootmedia.Prepared
+	// content is what the media of a new grant are made of; nil while they cannot be made.
+	content *bootmedia.Content
 	// mediaExpired: the URLs of the claim's media are dead.
 	mediaExpired bool
+	// uncovered says at which of the host's URLs the media door is not trusted, and why.
+	uncovered string
 	// streamFault is what went wrong with the image since the last boot from it.
 	streamFault string
+	// boots are those in a row without a sign of life, nextBoot when the next is due, rowOverdue that the first one is overdue.
+	boots      int32
+	nextBoot   time.Time
+	rowOverdue bool
+	// nodeNamed is the Node of provision.Facts.NodeNamed.
+	nodeNamed *corev1.Node
 	// bootUncertain: the boot deadline has passed, and nobody can say whether the Node is there.
 	bootUncertain bool
-	// duplicateOf is the other PhysicalHost of the same server.
+	// duplicateOf is the PhysicalHost of the same server that has the better right to it.
 	duplicateOf string
+	// alsoClaimed is another PhysicalHost of the same server that is claimed, too, and has the lesser right to it.
+	alsoClaimed string
 	// deadlines that have not passed yet: when to look again.
 	deadlines []time.Time
 }
@@ -76,15 +88,18 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 	f.Maintenance = host.Spec.Maintenance
 	f.Consent = host.Spec.ConsentToErase
 	f.KeepOn = host.Spec.PowerPolicy != v1beta1.PowerPolicyObserve
+	f.AlwaysOn = host.Spec.PowerPolicy == v1beta1.PowerPolicyAlwaysOn
 	f.Deleting = !host.DeletionTimestamp.IsZero()
-	if hw := host.Status.Hardware; hw != nil && host.Status.BMC != nil {
-		f.Inventoried = true
-		g.brief.Server = actuator.Server{UUID: hw.SystemUUID, Serial: hw.SerialNumber}
-	}
+	f.Inventoried = host.Status.Hardware != nil && host.Status.BMC != nil
+	g.brief.Server, g.brief.Accepted = recordedServer(host), acceptedServer(host)
 	g.brief.ClaimID = ""
 	if claim := host.Spec.Claim; claim != nil {
 		r.gatherTenancy(host, claim, g)
+		r.gatherBoots(host, g)
 		if err := r.gatherLife(ctx, host, g); err != nil {
+			return nil, err
+		}
+		if err := r.gatherGrant(ctx, host, g); err != nil {
 			return nil, err
 		}
 		if err := r.gatherContent(ctx, reader, host, g); err != nil {
@@ -94,6 +109,7 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 	if err := r.gatherDuplicate(ctx, host, g); err != nil {
 		return nil, err
 	}
+	g.uncovered = r.uncovered(host)
 	g.facts = actuator.Complete(g.brief, g.observation)
 	return g, nil
 }
@@ -175,7 +191,7 @@ const clusterctlDeleteForMove = "clusterctl.cluster.x-k8s.io/delete-for-move"
 func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim *v1beta1.Claim, g *gathered) {
 	f, now := &g.brief.Facts, r.Clock.Now()
 	g.brief.ClaimID = claim.ID
-	f.Bound = claim.Bound
+	f.Bound, f.DataOpen = claim.Bound, !claim.Bound
 	f.GiveUp = host.Annotations[v1beta1.ReleaseUnverifiedAnnotation] == claim.ID
 	if boot := host.Spec.Boot; boot != nil {
 		f.Install = boot.BootMode == v1beta1.BootModeInstall
@@ -183,6 +199,10 @@ func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim
 	}
 	if m := claim.Media; m != nil {
 		f.Granted = true
+		if m.DataUntil != nil && claim.Bound {
+			f.DataOpen = now.Before(m.DataUntil.Time)
+			g.deadlines = append(g.deadlines, m.DataUntil.Time)
+		}
 		g.mediaExpired = m.Expires != nil && !m.Expires.After(now)
 		if !g.mediaExpired {
 			g.brief.Hash = m.TokenHash
@@ -207,35 +227,6 @@ func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim
 	}
 }
 
-// gatherLife looks for a sign of life of what was booted.
-func (r *PhysicalHostReconciler) gatherLife(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
-	f, claim := &g.brief.Facts, host.Spec.Claim
-	if claim.Bound || g.machine == nil || g.cluster == nil {
-		return nil
-	}
-	providerID := v1beta1.ProviderID(host.Namespace, host.Name, claim.ID)
-	sight, err := findNode(ctx, r.ClusterCache, client.ObjectKeyFromObject(g.cluster), providerID)
-	if err != nil {
-		return err
-	}
-	owner, err := util.GetOwnerMachine(ctx, r.Client, g.machine.ObjectMeta)
-	if client.IgnoreNotFound(err) != nil {
-		return err
-	}
-	f.NodeSeen = sight.node != nil || (owner != nil && owner.Spec.ProviderID == providerID && owner.Status.NodeRef.IsDefined())
-	booted := bootedAt(host, g.observation)
-	if booted.IsZero() || f.NodeSeen {
-		return nil
-	}
-	due := booted.Add(bootTimeout(host))
-	// A Node that cannot be looked for is not a missing Node: once the control plane was up, only its answer counts.
-	certain := sight.known || !ptr.Deref(g.cluster.Status.Initialization.ControlPlaneInitialized, false)
-	overdue := !r.Clock.Now().Before(due)
-	f.BootOverdue, g.bootUncertain = certain && overdue, !certain && overdue
-	g.deadlines = append(g.deadlines, due)
-	return nil
-}
-
 func bootedAt(host *v1beta1.PhysicalHost, o actuator.Observation) time.Time {
 	id := host.Spec.Claim.ID
 	if at, ok := o.Boots[id]; ok {
@@ -251,8 +242,11 @@ func bootedAt(host *v1beta1.PhysicalHost, o actuator.Observation) time.Time {
 func (r *PhysicalHostReconciler) gatherContent(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHost, g *gathered) error {
 	f := &g.brief.Facts
 	f.Content = provision.ContentWaiting
-	if g.standing != coordinator.StandingConfirmed || host.Spec.Boot == nil || f.Install && f.Bound {
+	if g.standing != coordinator.StandingConfirmed || host.Spec.Boot == nil || f.Bound && (f.Install || !f.AlwaysOn) {
 		return nil
+	}
+	if f.Bound && g.observation.State.Power != redfish.PowerOff {
+		return nil // it runs from what was recorded, and needs no other media before it is off
 	}
 	fault, err := r.contentFault(ctx, reader, host, g)
 	if err != nil {
@@ -275,16 +269,18 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	if base == "" {
 		return &inputError{v1beta1.ReasonMediaNotReady, "the manager knows no media URL for BMCs: set --media-advertise-url, or spec.mediaURL of this host"}, nil
 	}
-	if strings.HasPrefix(base, "http://") && !host.Spec.AllowPlainMedia {
-		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-cert-dir), or set spec.allowPlainMedia of this host"}, nil
+	if !endpoint.Secure(base) && !host.Spec.AllowPlainMedia {
+		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-ca-secret), or set spec.allowPlainMedia of this host"}, nil
 	}
-	secret := &corev1.Secret{}
-	err := r.SecretReader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Spec.Boot.BootstrapSecret}, secret)
-	switch {
-	case apierrors.IsNotFound(err) || (err == nil && len(secret.Data["value"]) == 0):
-		return &inputError{v1beta1.ReasonBootstrapDataMissing, fmt.Sprintf("bootstrap Secret %q is not there (yet), or has no data", host.Spec.Boot.BootstrapSecret)}, nil
-	case err != nil:
-		return nil, fmt.Errorf("read bootstrap Secret: %w", err)
+	if g.brief.Hash != "" && g.brief.URLs != nil && len(g.observation.Refused) == 0 && !dataClosed(host.Spec.Claim, r.Clock.Now()) {
+		return nil, nil // granted: the media were recorded, and are to go where they were to go then
+	}
+	secret, err := r.bootstrapData(ctx, host, g)
+	if fault := (*inputError)(nil); errors.As(err, &fault) {
+		return fault, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	content, err := contentOf(host, secret)
 	if err == nil {
@@ -292,9 +288,6 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	}
 	if err != nil {
 		return &inputError{v1beta1.ReasonUnsupported, err.Error()}, nil
-	}
-	if g.brief.Hash != "" && g.brief.URLs != nil && len(g.observation.Refused) == 0 {
-		return nil, nil // granted: the image was prepared before, and is to go where it was to go then
 	}
 	prepared, err := r.Media.Prepare(ctx, host.Spec.Boot.ImageURL, host.Spec.Boot.Checksum)
 	switch {
@@ -305,13 +298,17 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 		return &inputError{v1beta1.ReasonImageUnusable, err.Error()}, nil
 	case !prepared.Ready:
 		g.deadlines = append(g.deadlines, r.Clock.Now().Add(imageRetry))
-		return &inputError{v1beta1.ReasonMediaNotReady, "image: " + prepared.Progress}, nil
+		g.progress = "image: " + prepared.Progress
+		if prepared.Failed != "" {
+			return &inputError{v1beta1.ReasonImageUnusable, prepared.Failed}, nil
+		}
+		return &inputError{v1beta1.ReasonMediaNotReady, "the image is being fetched and checked; how far that is: status.progress"}, nil
 	}
 	content.Looks = &prepared.Looks
 	if err := checkMedia(content, g); err != nil {
 		return &inputError{v1beta1.ReasonUnsupported, err.Error()}, nil
 	}
-	g.image = prepared
+	g.image, g.content = prepared, &content
 	return nil, nil
 }
 
@@ -327,35 +324,6 @@ func checkMedia(content bootmedia.Content, g *gathered) error {
 		medium = placements[0].Medium
 	}
 	return bootmedia.Check(content, medium)
-}
-
-// gatherDuplicate finds another PhysicalHost that is the same server and has the better right to it: a claimed one before an
-// unclaimed one, then the older one.
-func (r *PhysicalHostReconciler) gatherDuplicate(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
-	for _, id := range serverIdentities(host) {
-		others := &v1beta1.PhysicalHostList{}
-		if err := r.Client.List(ctx, others, client.MatchingFields{hostByServer: id}); err != nil {
-			return fmt.Errorf("look for duplicates: %w", err)
-		}
-		for i := range others.Items {
-			if other := &others.Items[i]; other.UID != host.UID && betterRight(other, host) {
-				g.duplicateOf = other.Namespace + "/" + other.Name
-				g.brief.Facts.Duplicate = true
-				return nil
-			}
-		}
-	}
-	return nil
-}
-
-func betterRight(a, b *v1beta1.PhysicalHost) bool {
-	if (a.Spec.Claim != nil) != (b.Spec.Claim != nil) {
-		return a.Spec.Claim != nil
-	}
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
 }
 
 // mediaBase is the URL under which this host's BMC reaches the media server.

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -29,17 +30,20 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 		s.State, s.StateSince = state, now
 	}
 	s.ObservedGeneration = host.Generation
-	if v := host.Annotations[v1beta1.RetryNowAnnotation]; v != "" {
-		s.RetryNow = v
+	retry := retryAsked(host)
+	if retry {
+		s.RetryNow = host.Annotations[v1beta1.RetryNowAnnotation]
 	}
 	if g.facts.Observed {
 		s.Power = string(g.facts.Power)
 	}
-	reportInventory(s, g.observation)
+	s.Progress = g.progress
+	reportInventory(host, g.observation)
 	g.now = now.Time
 	g.queue = r.Actuator.Status(key(host))
 	reportOperation(s, g.queue, g)
-	r.reportTenancy(host, g, now)
+	reportBoots(host, g, d, retry, now)
+	reportPause(s, host, g, d)
 	reportHealth(host, g, d, now)
 	reportParked(s, g, now)
 	hostConditions(host, g, d)
@@ -77,12 +81,17 @@ func (r *PhysicalHostReconciler) measure(told announcement, before, host *v1beta
 	r.Metrics.ProvisioningFailed(reason)
 }
 
-// reportInventory keeps the last good inventory: an observation without one changes nothing.
-func reportInventory(s *v1beta1.PhysicalHostStatus, o actuator.Observation) {
+// reportInventory keeps the last good inventory: an observation without one, or of another server, changes nothing.
+func reportInventory(host *v1beta1.PhysicalHost, o actuator.Observation) {
+	s := &host.Status
 	if o.Learned != (redfish.Learned{}) && s.BMC != nil {
 		s.BMC.Learned = ptr.To(v1beta1.Learned(o.Learned))
 	}
 	if o.Identity == nil || o.Hardware == nil {
+		return
+	}
+	server, ours := inspectedAs(host, o)
+	if !ours {
 		return
 	}
 	before := s.BMC
@@ -95,17 +104,23 @@ func reportInventory(s *v1beta1.PhysicalHostStatus, o actuator.Observation) {
 	for _, slot := range id.MediaSlots {
 		s.BMC.MediaSlots = append(s.BMC.MediaSlots, v1beta1.MediaSlot{ID: slot.ID, Types: slot.Types, CanInsert: slot.CanInsert})
 	}
-	s.Hardware = &v1beta1.Hardware{Manufacturer: id.Manufacturer, Model: id.Model, SerialNumber: id.SerialNumber, SystemUUID: strings.ToLower(id.SystemUUID),
-		CPU: v1beta1.CPU{Model: hw.CPU.Model, Architecture: hw.CPU.Architecture, Sockets: int32(hw.CPU.Sockets), Cores: int32(hw.CPU.Cores), Threads: int32(hw.CPU.Threads)},
+	s.Hardware = &v1beta1.Hardware{Manufacturer: id.Manufacturer, Model: id.Model, SerialNumber: server.Serial, SystemUUID: strings.ToLower(server.UUID),
+		CPU: v1beta1.CPU{Model: hw.CPU.Model, Architecture: hw.CPU.Architecture, Sockets: countOf(hw.CPU.Sockets), Cores: countOf(hw.CPU.Cores), Threads: countOf(hw.CPU.Threads)},
 	}
-	s.Hardware.Memory = *resource.NewQuantity(hw.MemoryBytes, resource.BinarySI)
-	for _, d := range hw.Disks {
-		s.Hardware.Disks = append(s.Hardware.Disks, v1beta1.Disk{Name: d.Name, Model: d.Model, SerialNumber: d.Serial, Type: d.Type, Size: *resource.NewQuantity(d.Bytes, resource.BinarySI)})
+	s.Hardware.Memory = *resource.NewQuantity(max(hw.MemoryBytes, 0), resource.BinarySI)
+	for _, d := range hw.Disks[:min(len(hw.Disks), maxDisks)] {
+		s.Hardware.Disks = append(s.Hardware.Disks, v1beta1.Disk{Name: d.Name, Model: d.Model, SerialNumber: d.Serial, Type: d.Type, Size: *resource.NewQuantity(max(d.Bytes, 0), resource.BinarySI)})
 	}
 	for _, n := range hw.NICs {
-		s.Hardware.NICs = append(s.Hardware.NICs, v1beta1.NIC{Name: n.Name, MAC: n.MAC, SpeedMbps: int32(n.SpeedMbps), LinkUp: n.LinkUp})
+		s.Hardware.NICs = append(s.Hardware.NICs, v1beta1.NIC{Name: n.Name, MAC: n.MAC, SpeedMbps: countOf(n.SpeedMbps), LinkUp: n.LinkUp})
 	}
 }
+
+// maxDisks is how many the API takes.
+const maxDisks = 1024
+
+// countOf is n as the API takes it: a BMC may say anything, and one number beyond would keep the whole status from being written.
+func countOf(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 
 // learnedOf is what an earlier process learned of the host's BMC.
 func learnedOf(host *v1beta1.PhysicalHost) redfish.Learned {
@@ -128,8 +143,11 @@ func reportOperation(s *v1beta1.PhysicalHostStatus, q bmcqueue.Status, g *gather
 		}
 		return
 	}
-	if g.fault != nil || (q.State == bmcqueue.StateIdle && q.Kind == "") {
+	if g.fault != nil {
 		return
+	}
+	if f := g.observation.Failure; f != nil && !f.Outdated && q.Kind == "" {
+		q.Attempts = max(q.Attempts, f.Count) // of its polls: nothing else is under way
 	}
 	// The gate hands a wish back after some tries, and gets it again at once: what was said then holds until the next try.
 	if o := q.Outcome; o.Ending == bmcqueue.EndedFailed && o.Kind == q.Kind && o.ID == q.ID {
@@ -138,7 +156,7 @@ func reportOperation(s *v1beta1.PhysicalHostStatus, q bmcqueue.Status, g *gather
 			q.LastError = o.Message
 		}
 	}
-	s.Attempts = int32(q.Attempts)
+	s.Attempts = countOf(q.Attempts)
 	if q.Kind != "" {
 		s.Operation = &v1beta1.HostOperation{Kind: q.Kind, Phase: phase(q.State), LastError: q.LastError, Since: metav1.NewTime(q.Since.Truncate(time.Second))}
 		if before != nil && before.Kind == q.Kind {
@@ -173,31 +191,6 @@ func phase(s bmcqueue.State) string {
 	return ""
 }
 
-// reportTenancy keeps what was observed for the present claim.
-func (r *PhysicalHostReconciler) reportTenancy(host *v1beta1.PhysicalHost, g *gathered, now metav1.Time) {
-	s, claim := &host.Status, host.Spec.Claim
-	if claim == nil {
-		s.Booted = nil
-		return
-	}
-	at, ok := g.observation.Boots[claim.ID]
-	if !ok {
-		if g.facts.Media == provision.MediaOurs && g.facts.Power == provision.PowerStateOn && !g.facts.Armed && s.Booted == nil {
-			s.Booted = &v1beta1.BootRecord{ClaimID: claim.ID, At: now, Count: 1}
-			s.LastUsed = ptr.To(now)
-		}
-		return
-	}
-	seen := metav1.NewTime(at.Truncate(time.Second))
-	switch b := s.Booted; {
-	case b == nil || b.ClaimID != claim.ID:
-		s.Booted = &v1beta1.BootRecord{ClaimID: claim.ID, At: seen, Count: 1}
-		s.LastUsed = ptr.To(now)
-	case seen.After(b.At.Time):
-		s.Booted = &v1beta1.BootRecord{ClaimID: claim.ID, At: seen, Count: b.Count + 1}
-	}
-}
-
 // Health: a boot that ends without a sign of life, or with a failed bootstrap, halves the score; one that ends well gives ten
 // points back. Host selection lets a host with a low score cool off.
 const (
@@ -209,7 +202,8 @@ const (
 func reportHealth(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, now metav1.Time) {
 	s, b := &host.Status, host.Status.Booted
 	score := ptr.Deref(s.HealthScore, fullHealth)
-	failed := d.State == provision.Booting && (g.facts.BootOverdue || g.facts.Report == provision.ReportFailed)
+	dark := g.facts.Claim == provision.ClaimHeld && !g.facts.Bound && b != nil && b.OffAt != nil && d.Action != provision.MarkBound
+	failed := dark || (d.State == provision.Booting || d.State == provision.BootFailed) && (g.facts.BootOverdue || g.facts.Report == provision.ReportFailed)
 	switch {
 	case d.Action == provision.MarkBound && score < fullHealth:
 		s.HealthScore = ptr.To(min(score+healthRegains, fullHealth))
@@ -219,81 +213,21 @@ func reportHealth(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision,
 	}
 }
 
-// reportParked keeps a refused credential, so that a restart does not try it again.
+// reportParked keeps a refused credential, so that a restart does not try it again. The record follows the Secret's version while
+// nothing but its metadata changes.
 func reportParked(s *v1beta1.PhysicalHostStatus, g *gathered, now metav1.Time) {
 	if g.connected == nil {
 		return
 	}
 	failure, p := g.observation.Failure, s.ParkedCredential
-	uid, version := string(g.connected.secretUID), g.connected.secretVersion
+	refused, same := failure != nil && failure.LoginFailed && !failure.Outdated, g.connected.isOf(p)
 	switch {
-	case failure != nil && failure.LoginFailed && !failure.Outdated:
-		if p == nil || p.SecretUID != uid || p.SecretVersion != version {
-			s.ParkedCredential = &v1beta1.ParkedCredential{SecretUID: uid, SecretVersion: version, Since: now}
-		}
-	case p != nil && (p.SecretUID != uid || p.SecretVersion != version || (failure == nil && g.facts.Observed && g.observation.At.After(p.Since.Time))):
+	case refused && !same:
+		s.ParkedCredential = &v1beta1.ParkedCredential{SecretUID: string(g.connected.secretUID), SecretVersion: g.connected.version(), Since: now}
+	case p == nil:
+	case !same, failure == nil && g.facts.Observed && g.observation.At.After(p.Since.Time):
 		s.ParkedCredential = nil
-	}
-}
-
-// reachability turns the last failure into words.
-func reachability(host *v1beta1.PhysicalHost, g *gathered) metav1.Condition {
-	c := metav1.Condition{Type: v1beta1.BMCReachableCondition, Status: metav1.ConditionFalse}
-	failure := g.observation.Failure
-	switch {
-	case g.fault != nil:
-		c.Reason, c.Message = g.fault.reason, g.fault.message
-	case g.queue.HeldBy != "" && (g.queue.State == bmcqueue.StateParked || failure != nil || !g.facts.Observed):
-		c.Reason, c.Message = v1beta1.ReasonCredentialUnproven, unprovenMessage(host, g.queue)
-		if g.queue.State != bmcqueue.StateParked {
-			c.Status = metav1.ConditionUnknown
-		}
-	case failure != nil && failure.Outdated:
-		c.Reason, c.Message = v1beta1.ReasonNotYetContacted, "the connection was changed after the BMC was last out of reach, and is being tried"
-	case failure == nil && g.facts.Observed:
-		c.Status, c.Reason = metav1.ConditionTrue, v1beta1.ReasonReachable
-	case failure == nil && host.Status.ParkedCredential != nil:
-		c.Reason, c.Message = v1beta1.ReasonLoginRefused, parkedMessage(host)
-	case failure == nil:
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1beta1.ReasonNotYetContacted, "the BMC was not contacted yet"
-	case failure.LoginFailed:
-		c.Reason, c.Message = v1beta1.ReasonLoginRefused, parkedMessage(host)
 	default:
-		c.Reason, c.Message = failureReason(failure.Kind), failure.Message
-	}
-	return c
-}
-
-func parkedMessage(host *v1beta1.PhysicalHost) string {
-	return fmt.Sprintf("the BMC refused user name or password: mend Secret %q; it is not tried again until the Secret changes (one probe an hour), as BMCs lock accounts. To try now: kubectl -n %s annotate ph %s %s=\"$(date +%%s)\" --overwrite",
-		host.Spec.RedfishConnection.CredentialsSecretRef.Name, host.Namespace, host.Name, v1beta1.RetryNowAnnotation)
-}
-
-// unprovenMessage says who tries the credentials of a host first, and what to do.
-func unprovenMessage(host *v1beta1.PhysicalHost, q bmcqueue.Status) string {
-	secret := host.Spec.RedfishConnection.CredentialsSecretRef.Name
-	if q.State != bmcqueue.StateParked {
-		return fmt.Sprintf("the BMC at %s is tried first with the credentials of Secret %q, which this host shares: a wrong password is to lock one account, not all of them", q.HeldBy, secret)
-	}
-	return fmt.Sprintf("not tried: the BMC at %s refused the user name or password of Secret %q, which this host shares; as BMCs lock accounts, one of them tries first, once an hour, and its success opens all. Mend the Secret, or give the host whose credentials differ a Secret of its own. To try this host now: kubectl -n %s annotate ph %s %s=\"$(date +%%s)\" --overwrite",
-		q.HeldBy, secret, host.Namespace, host.Name, v1beta1.RetryNowAnnotation)
-}
-
-func failureReason(k redfish.Kind) string {
-	switch k {
-	case redfish.KindUnreachable:
-		return v1beta1.ReasonUnreachable
-	case redfish.KindBusy:
-		return v1beta1.ReasonBusy
-	case redfish.KindUnauthorized:
-		return v1beta1.ReasonLoginRefused
-	case redfish.KindCertificate:
-		return v1beta1.ReasonCertificateRefused
-	case redfish.KindNotFound:
-		return v1beta1.ReasonSystemNotFound
-	case redfish.KindUnsupported:
-		return v1beta1.ReasonUnsupported
-	default:
-		return v1beta1.ReasonProtocolError
+		p.SecretVersion = g.connected.version()
 	}
 }

@@ -46,6 +46,8 @@ type rig struct {
 	machine *Beskar7MachineReconciler
 	// requests are all that went to the API server, but for lists.
 	requests []string
+	// refused are the hosts whose bootstrap data were asked for in vain, with the reasons.
+	refused []string
 }
 
 type noBMC struct{}
@@ -70,11 +72,11 @@ func newRig(t *testing.T, objects ...client.Object) *rig {
 			t.Fatal(err)
 		}
 	}
-	if err := indexHosts(t.Context(), indexes); err != nil {
+	if err := IndexHosts(t.Context(), indexes); err != nil {
 		t.Fatal(err)
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
-		WithStatusSubresource(&v1beta1.PhysicalHost{}, &v1beta1.Beskar7Machine{}, &v1beta1.Beskar7Cluster{})
+		WithStatusSubresource(&v1beta1.PhysicalHost{}, &v1beta1.Beskar7Machine{}, &v1beta1.Beskar7Cluster{}, &v1beta1.Beskar7MachineTemplate{})
 	for field, extract := range indexes {
 		builder = builder.WithIndex(&v1beta1.PhysicalHost{}, field, extract)
 	}
@@ -118,8 +120,14 @@ func (r *rig) getHost() *v1beta1.PhysicalHost {
 // look reconciles the host h n times.
 func (r *rig) look(n int) {
 	r.t.Helper()
+	r.lookAt("h", n)
+}
+
+// lookAt reconciles a host n times.
+func (r *rig) lookAt(name string, n int) {
+	r.t.Helper()
 	for range n {
-		if _, err := r.host.Reconcile(r.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: "h"}}); err != nil {
+		if _, err := r.host.Reconcile(r.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}); err != nil {
 			r.t.Fatal(err)
 		}
 	}

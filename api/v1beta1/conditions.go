@@ -11,10 +11,15 @@ const (
 	BMCReachableCondition = "BMCReachable"
 	// InspectedCondition is True once the hardware was read.
 	InspectedCondition = "Inspected"
+	// IdentityVerifiedCondition is True while the server that answers is the recorded one, and no other PhysicalHost's.
+	IdentityVerifiedCondition = "IdentityVerified"
 	// AvailableCondition is True while the host may be claimed: observed off, empty, disarmed, inventoried, nobody's.
 	AvailableCondition = "Available"
 	// BootedCondition is True once power On was observed after an armed boot from our medium for the present claim.
 	BootedCondition = "Booted"
+	// AdvertisedURLsTrustedCondition is False while clients that verify certificates do not trust the media server at the URLs that
+	// this host's BMC and system are given.
+	AdvertisedURLsTrustedCondition = "AdvertisedURLsTrusted"
 	// ReleaseBlockedCondition is True when a release has passed its deadline; its message has the command that ends it.
 	ReleaseBlockedCondition = "ReleaseBlocked"
 )
@@ -50,6 +55,8 @@ const (
 	ReasonUnsupported          = "Unsupported"
 	ReasonProtocolError        = "ProtocolError"
 	ReasonConnectionInvalid    = "ConnectionInvalid"
+	ReasonPlainHTTPNotAllowed  = "PlainHTTPNotAllowed"
+	ReasonAddressNotAllowed    = "AddressNotAllowed"
 	ReasonSecretNotFound       = "SecretNotFound"
 	ReasonSecretInvalid        = "SecretInvalid"
 	ReasonInspected            = "Inspected"
@@ -61,6 +68,9 @@ const (
 	ReasonBootOverrideSet      = "BootOverrideSet"
 	ReasonCleaning             = "Cleaning"
 	ReasonDuplicate            = "Duplicate"
+	ReasonOtherServer          = "OtherServer"
+	ReasonIdentityVerified     = "IdentityVerified"
+	ReasonIdentityNotTold      = "IdentityNotTold"
 	ReasonQuarantined          = "Quarantined"
 	ReasonMaintenance          = "Maintenance"
 	ReasonDeleting             = clusterv1.DeletingReason
@@ -78,9 +88,21 @@ const (
 	ReasonImageChanged         = "ImageChanged"   // of an event: an image without checksum is no longer the one that was pinned
 	ReasonMediaNotServed       = "MediaNotServed" // of an event: the image could not be streamed to the BMC
 	ReasonBootstrapDataMissing = "BootstrapDataMissing"
+	// ReasonBootstrapDataRefused: the claim names a bootstrap Secret that is not that of its Machine, which is served to nobody.
+	ReasonBootstrapDataRefused = "BootstrapDataRefused"
 	ReasonMediaNotAllowed      = "PlainMediaNotAllowed"
+	ReasonCertificateMismatch  = "CertificateMismatch"
+	ReasonCertificateCovers    = "CertificateCovers"
 	ReasonBootOverdue          = "BootOverdue"
+	ReasonBootFailed           = "BootFailed"            // booted as often as it may be, without a sign of life
+	ReasonSwitchedOff          = "SwitchedOff"           // off soon after its boot, without a sign of life; it is booted again
+	ReasonSystemLost           = "SystemLost"            // off, and what ran cannot be booted again
+	ReasonNodeUnknown          = "NodeUnknown"           // off, and nobody can say whether its system ran
+	ReasonNodeNotOurs          = "NodeWithoutProviderID" // a Node of the machine's name runs without our provider id
+	ReasonPoweredOff           = "PoweredOff"            // off, and its owner wants it left so
+	ReasonRunningUnknown       = "RunningUnknown"        // claimed and running, and nobody can say what
 	ReasonBootstrapFailed      = "BootstrapFailed"
+	ReasonPowerLost            = "PowerLost"
 	ReasonHostPaused           = "HostPaused"
 	ReasonOperationFailing     = "OperationFailing"
 )
@@ -101,7 +123,6 @@ const (
 	ReasonWaitingForRelease       = "WaitingForRelease"
 	ReasonEndpointKnown           = "EndpointKnown"
 	ReasonEndpointMissing         = "EndpointMissing"
-	ReasonWaitingForMachines      = "WaitingForMachines"
 	ReasonDomainsListed           = "Listed"
 	ReasonDomainsFromHosts        = "FromHosts"
 	ReasonNoFailureDomains        = "NoFailureDomains"

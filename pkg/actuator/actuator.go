@@ -10,6 +10,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
+	"github.com/beskar7/beskar7/pkg/serverid"
 )
 
 // Gate is the part of the BMC gate that the actuator uses.
@@ -67,7 +68,8 @@ type tracked struct {
 	firmware string
 	// sent are the changing requests whose effect is still to come, by the id of their wish.
 	sent map[string]*sent
-	// poweredOn is the claim for which an armed PowerOn was sent and power On was not seen yet. Whoever sees it records the boot.
+	// poweredOn is the claim for which a PowerOn that boots its system was sent and power On was not seen yet. Whoever
+	// sees it records the boot.
 	poweredOn string
 	// shutdown is when the first graceful shutdown for a claim was sent, over all tries.
 	shutdown struct {
@@ -80,8 +82,12 @@ type tracked struct {
 	unread string
 	// stuck are the slots whose eject was refused, or came to nothing: the others go first.
 	stuck map[string]bool
+	// changed is the server that answered before the last change.
+	changed serverid.Identity
 	// steady counts the readings of power in a row that said the same.
 	steady int
+	// inputs are those of the last order; nil before the first.
+	inputs *string
 	// looks counts how often in a row the same wish to observe found nothing settled.
 	looks struct {
 		id string
@@ -239,6 +245,9 @@ type Order struct {
 	Action          provision.Action
 	// Class of the operation at the gate.
 	Class bmcqueue.Class
+	// Inputs are what people can change of what the order is made of. When they change, what failed before says nothing: it is
+	// tried at once.
+	Inputs string
 	// ClaimID keeps the wishes of different tenancies apart.
 	ClaimID string
 	// Brief reads the facts again, from the API server itself, when the operation has its turn.
@@ -267,11 +276,19 @@ func (a *Actuator) Submit(o Order) bmcqueue.Ticket {
 		return bmcqueue.Ticket{Reason: bmcqueue.ReasonInvalid}
 	}
 	t.observation.prune(o.ClaimID)
+	changed := t.inputs != nil && *t.inputs != o.Inputs
+	if t.inputs = &o.Inputs; changed {
+		t.observation.setRefused(nil)
+	}
 	a.mu.Unlock()
 	r := &run{actuator: a, of: t, id: o.ClaimID + "/" + string(o.Action), order: o}
-	return a.gate.Submit(bmcqueue.Op{Endpoint: t.endpoint, Host: o.Host, Namespace: o.Namespace, Class: o.Class,
+	ticket := a.gate.Submit(bmcqueue.Op{Endpoint: t.endpoint, Host: o.Host, Namespace: o.Namespace, Class: o.Class,
 		Kind: string(o.Action), ID: r.id, ReadOnly: o.Action.Reads(),
 		Group: o.Group, Cooldown: o.Cooldown, Timeout: o.Timeout, Run: r.step})
+	if changed {
+		a.gate.Reset(t.endpoint)
+	}
+	return ticket
 }
 
 // update changes the stored observation under the lock and says whether the server is still the host's.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/redfish"
+	"github.com/beskar7/beskar7/pkg/serverid"
 )
 
 // errForgotten: the host was dropped, or has another address by now, while its operation waited.
@@ -107,7 +108,7 @@ func (a *Actuator) observeState(ctx context.Context, at access) (Observation, er
 	return a.store(at, &state, nil, "")
 }
 
-// proofReadings is how many readings of power in a row have to agree before a release is proven.
+// proofReadings is how many readings of power in a row have to agree before a release is proven, or a bound system is off.
 const proofReadings = 2
 
 // known tells slots that were read, and are none, from slots that were not read.
@@ -165,13 +166,21 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot, 
 		if state != nil {
 			differs = differs || o.At.IsZero() || !sameState(o.State, *state)
 			at.of.steady++
-			if o.State.Power != state.Power {
+			switch {
+			case o.Answering.Compare(identityOf(*state)) == serverid.Other:
+				at.of.steady, o.SlotsAt, o.Proven = 1, time.Time{}, "" // what was read of another server proves nothing
+			case o.State.Power != state.Power:
 				at.of.steady = 1
 				o.SlotsAt = time.Time{} // firmware lets media go, and people change them, when power changes
 			}
-			o.At, o.State = now, *state
-			at.of.sawPower()
-			differs = at.of.sawBoot(now) || differs
+			o.At, o.State, o.Steady = now, *state, at.of.steady >= proofReadings
+			if told := identityOf(*state); told.Known() {
+				o.Answering = told
+			}
+			if !at.of.elsewhere() {
+				at.of.sawPower()
+				differs = at.of.sawBoot(now) || differs
+			}
 		}
 		if slots != nil {
 			differs = differs || !reflect.DeepEqual(o.Slots, slots)
@@ -248,6 +257,9 @@ func (a *Actuator) failed(at access, err error) bmcqueue.Result {
 	a.update(at.of, func(o *Observation) {
 		if at.version != at.of.version {
 			return
+		}
+		if failure.Count = 1; o.Failure != nil && !o.Failure.Outdated {
+			failure.Count += o.Failure.Count
 		}
 		differs = o.Failure == nil || o.Failure.Kind != failure.Kind || o.Failure.Message != failure.Message || o.Failure.Outdated
 		o.Failure = failure

@@ -36,6 +36,8 @@ type rig struct {
 	shutdown time.Duration
 	// rest is what the BMC is said to want after a change.
 	rest Rest
+	// inputs of the orders.
+	inputs string
 	// learned is what an earlier process left.
 	learned redfish.Learned
 
@@ -175,21 +177,21 @@ func (r *rig) reconcile(t *testing.T) provision.Decision {
 			class = bmcqueue.ClassRelease
 		}
 		r.hands.Submit(Order{Host: hostName, Namespace: "ns", Action: d.Action, Class: class, ClaimID: r.facts().ClaimID,
-			Shutdown: r.shutdown, Settle: 30 * time.Second, Rest: r.rest, Brief: func(context.Context) (Brief, error) { return r.facts(), nil }})
+			Inputs: r.inputs, Shutdown: r.shutdown, Settle: 30 * time.Second, Rest: r.rest, Brief: func(context.Context) (Brief, error) { return r.facts(), nil }})
 	case d.Action == provision.MintGrant:
 		token, err := bootmedia.NewToken()
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.change(func(b *Brief) {
-			b.Hash, b.Facts.Content = token.Hash(), provision.ContentReady
+			b.Hash, b.Facts.Content, b.Facts.Granted, b.Facts.DataOpen = token.Hash(), provision.ContentReady, true, true
 			b.URLs = map[bootmedia.Medium]string{bootmedia.Boot: bootmedia.BootURL("https://m", token), bootmedia.Config: bootmedia.ConfigURL("https://m", token), bootmedia.Composed: bootmedia.ComposedURL("https://m", token)}
 		})
 	case d.Action == provision.MarkBound:
 		r.change(func(b *Brief) { b.Facts.Bound = true })
 	case d.Action == provision.ClearClaim:
 		r.change(func(b *Brief) {
-			b.Facts.Claim, b.Facts.Bound, b.ClaimID, b.Hash, b.URLs = provision.ClaimNone, false, "", "", nil
+			b.Facts.Claim, b.Facts.Bound, b.Facts.Granted, b.ClaimID, b.Hash, b.URLs = provision.ClaimNone, false, false, "", "", nil
 		})
 	default:
 		r.hands.Withdraw(hostName)

@@ -43,12 +43,12 @@ func (r *run) step(ctx context.Context) bmcqueue.Result {
 	if err != nil {
 		return a.failed(at, err)
 	}
-	if whole && r.order.Class == bmcqueue.ClassRelease {
-		o = a.prove(r.of, r.order.ClaimID, o)
-	}
 	brief, err := r.order.Brief(ctx)
 	if err != nil {
 		return bmcqueue.Result{Failure: bmcqueue.Other, Err: err}
+	}
+	if whole && r.order.Class == bmcqueue.ClassRelease && brief.unproven(o) == nil {
+		o = a.prove(r.of, r.order.ClaimID, o)
 	}
 	if brief.ClaimID != r.order.ClaimID || provision.Decide(Complete(brief, o)).Action != r.order.Action {
 		a.looked(r.of, "")
@@ -93,6 +93,9 @@ func (r *run) act(ctx context.Context, at access, brief Brief, o Observation) bm
 	if err := bmcqueue.CheckFence(ctx); err != nil {
 		return bmcqueue.Result{Failure: bmcqueue.Other, Err: err}
 	}
+	if err := brief.unproven(o); err != nil {
+		return outcome(err) // I11: every change passes here, and o was read in this turn
+	}
 	if f := brief.Facts; r.order.Action == provision.ForceOff && f.BootOverdue && f.Claim == provision.ClaimHeld {
 		// Some BMCs show a medium that the server cannot read: booting again from what did not boot would go on for ever.
 		a.update(r.of, func(o *Observation) { o.spend(func(redfish.Slot) bool { return true }) })
@@ -102,7 +105,7 @@ func (r *run) act(ctx context.Context, at access, brief Brief, o Observation) bm
 	if err != nil {
 		return outcome(err)
 	}
-	if !a.sending(r, s, o.State.Boot.OnceFrom(redfish.BootCD)) {
+	if !a.sending(r, s, brief.Facts.Bound || o.State.Boot.OnceFrom(redfish.BootCD)) {
 		return bmcqueue.Result{}
 	}
 	// A conflict often means that it is so already: what counts is what is read back.
@@ -198,7 +201,7 @@ func (r *run) request(at access, brief Brief, o Observation, s *sent) (func(cont
 		return func(ctx context.Context) error { return at.Eject(ctx, s.slot) }, nil
 	case provision.Insert:
 		return r.insert(at, brief, o, s)
-	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
+	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.YieldClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
 		provision.MarkBound, provision.MintGrant, provision.RevokeGrant, provision.Observe, provision.Inspect:
 	}
 	return nil, fmt.Errorf("%s is not a hardware action", r.order.Action)
@@ -260,6 +263,14 @@ func (r *run) look(ctx context.Context, at access, s *sent, changed bool) bmcque
 		result.Changed = changed
 		return result
 	}
+	now := a.clock.Now()
+	if a.elsewhere(r.of) {
+		if now.Before(s.until) {
+			return bmcqueue.Result{Changed: changed, Wait: lastLook, Message: "another server answers"}
+		}
+		a.settled(r)
+		return bmcqueue.Result{Changed: changed}
+	}
 	if r.seen(o, s.slot) {
 		a.settled(r)
 		if r.order.Action == provision.Eject {
@@ -267,7 +278,6 @@ func (r *run) look(ctx context.Context, at access, s *sent, changed bool) bmcque
 		}
 		return bmcqueue.Result{Changed: changed}
 	}
-	now := a.clock.Now()
 	if problem := mountProblem(o, s.slot); problem != "" {
 		a.settled(r)
 		r.blame(s)
@@ -284,7 +294,7 @@ func (r *run) look(ctx context.Context, at access, s *sent, changed bool) bmcque
 	}
 	r.blame(s)
 	return outcome(&redfish.Error{Kind: redfish.KindProtocol, Op: string(r.order.Action),
-		Message: fmt.Sprintf("the BMC took the request, but %s after it the effect was not to be seen", now.Sub(s.at).Round(time.Second))})
+		Message: fmt.Sprintf("the BMC took the request, but %s after it the effect was not to be seen", s.until.Sub(s.at).Round(time.Second))})
 }
 
 // readBack reads what the action changes, and nothing else.
@@ -314,7 +324,7 @@ func (r *run) seen(o Observation, slot string) bool {
 			}
 		}
 		return false
-	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
+	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.YieldClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
 		provision.MarkBound, provision.MintGrant, provision.RevokeGrant, provision.Observe, provision.Inspect:
 	}
 	return true

@@ -35,8 +35,9 @@ func (t *tracked) outstanding(now time.Time) bool {
 	return false
 }
 
-// sending notes a request that is about to leave. It is false if the server is not the host's any more.
-func (a *Actuator) sending(r *run, s *sent, armed bool) bool {
+// sending notes a request that is about to leave. It is false if the server is not the host's any more. boot says that a PowerOn
+// boots what the claim is for: our medium, or what was installed from it and is bound.
+func (a *Actuator) sending(r *run, s *sent, boot bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t := r.of
@@ -44,6 +45,7 @@ func (a *Actuator) sending(r *run, s *sent, armed bool) bool {
 		return false
 	}
 	s.action, s.at = r.order.Action, a.clock.Now()
+	t.changed = t.observation.Answering
 	t.rests = s.at.Add(r.rest())
 	s.until = t.rests.Add(r.order.Settle)
 	switch r.order.Action {
@@ -53,7 +55,7 @@ func (a *Actuator) sending(r *run, s *sent, armed bool) bool {
 		}
 		s.until = t.shutdown.at.Add(r.order.Shutdown)
 	case provision.PowerOn:
-		if armed {
+		if boot {
 			t.poweredOn = r.order.ClaimID
 		}
 	default:
@@ -112,6 +114,13 @@ func powered(action provision.Action, p redfish.PowerState) bool {
 	default:
 		return false
 	}
+}
+
+// elsewhere says whether another server answers than the one to which the last change was sent.
+func (a *Actuator) elsewhere(t *tracked) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return t.elsewhere()
 }
 
 // awaited is the request that was taken for the same wish and has not settled, or nil.

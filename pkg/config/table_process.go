@@ -101,12 +101,40 @@ var media = []Setting{
 		Help:  "The base URL under which booted systems reach the phone-home endpoint; empty means media.advertiseURL. A host can override it.",
 		field: func(s *Settings) any { return &s.Media.PhoneHomeAdvertiseURL }},
 	{Key: "media.certDir", Flag: "media-cert-dir", Type: Text,
-		Help:           "The folder with tls.crt and tls.key of the media server; empty means plain http.",
-		Recommendation: "Set it: bootstrap data of control planes holds the keys of the cluster.",
+		Help: "The folder with tls.crt and tls.key of the media server, and ca.crt, the authority that booted systems are told to trust; " +
+			"without ca.crt they trust none but their own. It goes before media.caSecret. With neither, media are served over plain http.",
+		Recommendation: "Leave it out where media.caSecret does: a certificate of your own must be for every advertised URL.",
 		field:          func(s *Settings) any { return &s.Media.CertDir }},
+	{Key: "media.caSecret", Flag: "media-ca-secret", Type: Text,
+		Help: "The Secret in the Pod's namespace with the authority (tls.crt, tls.key) from which each replica makes, and renews, a certificate " +
+			"for all advertised URLs, those of hosts among them. It is made when it is not there.",
+		Recommendation: "beskar7-media-ca; it is what the shipped Deployment has. To use an authority of your own, put it into that Secret.",
+		field:          func(s *Settings) any { return &s.Media.CASecret }},
+	{Key: "media.imageCADir", Flag: "image-ca-dir", Type: Text,
+		Help: "A folder with certificates (PEM files) of authorities that image servers are trusted by, besides those of the system. " +
+			"It is read again when it changes, and may be missing.",
+		Recommendation: "Mount a ConfigMap there; the shipped Deployment mounts beskar7-image-ca.",
+		field:          func(s *Settings) any { return &s.Media.ImageCADir }},
 	{Key: "media.cacheDir", Flag: "media-cache-dir", Type: Text, Default: "/home/controller/.cache/media",
 		Help:  "The folder for verified images. It may be emptied while the manager is not running.",
 		field: func(s *Settings) any { return &s.Media.CacheDir }},
+	{Key: "media.cacheSize", Flag: "media-cache-size", Type: Integer, Default: "20480", Min: "256", Max: "4194304", Unit: "MiB",
+		Help:           "What the verified images may take in media.cacheDir, those that are being fetched included.",
+		Recommendation: "All images in use at one time. The volume of the folder needs a tenth more, or the Pod is evicted: the sizeLimit of its emptyDir is 22Gi.",
+		field:          func(s *Settings) any { return &s.Media.CacheSize }},
+}
+
+var addresses = []Setting{
+	{Key: "addresses.allow", Flag: "allow-addresses", Type: Networks,
+		Help: "Addresses, or ranges of them, that BMCs and image servers may have although they are refused otherwise: loopback, link-local, " +
+			"multicast, unspecified, and the metadata services of clouds. The API server of the cluster is opened only by its one address, not by a range.",
+		Recommendation: "Leave it empty; 127.0.0.0/8 for emulated BMCs.",
+		field:          func(s *Settings) any { return &s.Addresses.Allow }},
+	{Key: "addresses.deny", Flag: "deny-addresses", Type: Networks,
+		Help: "Addresses, or ranges of them, that BMCs and image servers may not have besides those that are always refused. " +
+			"addresses.allow goes before it.",
+		Recommendation: "The networks of Pods and Services, where people may write hosts and machines who may not reach those.",
+		field:          func(s *Settings) any { return &s.Addresses.Deny }},
 }
 
 var process = []Setting{
@@ -120,7 +148,7 @@ var process = []Setting{
 		Help:  "The only namespace to watch; empty means all.",
 		field: func(s *Settings) any { return &s.Scope.Namespace }},
 	{Key: "watchFilter", Flag: "watch-filter", Type: Text,
-		Help:  "The value of the label cluster.x-k8s.io/watch-filter that objects must have; empty means all objects.",
+		Help:  "The value of the label cluster.x-k8s.io/watch-filter that objects must have; empty means all objects. Two managers with different values never touch one host.",
 		field: func(s *Settings) any { return &s.Scope.WatchFilter }},
 	{Key: "tls.minVersion", Flag: "tls-min-version", Type: Choice, Default: "VersionTLS12", Options: []string{"VersionTLS12", "VersionTLS13"},
 		Help:           "The oldest version of TLS that the webhook, media and diagnostics servers accept.",

@@ -14,6 +14,7 @@ type Settings struct {
 	Metrics          Metrics
 	Log              Log
 	Media            Media
+	Addresses        Addresses
 	Webhook          Webhook
 	TLS              TLS
 	Scope            Scope
@@ -42,6 +43,8 @@ type Provisioning struct {
 	ExponentialBackoff bool
 	// MaxRetryDelay caps those waits.
 	MaxRetryDelay time.Duration
+	// MaxBoots is how many boots in a row, without a sign of life, a claim may have.
+	MaxBoots int
 }
 
 // HostSelection shapes the choice of hosts. All of it is live.
@@ -140,10 +143,22 @@ type Media struct {
 	// AdvertiseURL is the base URL that BMCs are given; PhoneHomeAdvertiseURL that of booted systems. Empty means to derive it
 	// from the Pod's address.
 	AdvertiseURL, PhoneHomeAdvertiseURL string
-	// CertDir holds tls.crt and tls.key; empty means plain http.
+	// CertDir holds tls.crt, tls.key and ca.crt; empty means CASecret.
 	CertDir string
+	// CASecret names the Secret with the authority that the serving certificate is issued from; empty, as CertDir, means plain http.
+	CASecret string
+	// ImageCADir holds the authorities of private image servers.
+	ImageCADir string
 	// CacheDir holds verified images.
 	CacheDir string
+	// CacheSize bounds them, in MiB.
+	CacheSize int
+}
+
+// Addresses limit where BMCs and image servers may be. They need a restart.
+type Addresses struct {
+	// Allow and Deny are ranges separated by commas. See Networks.
+	Allow, Deny string
 }
 
 // Webhook shapes the admission server. It needs a restart.

@@ -14,8 +14,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+	"weak"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 const (
@@ -40,13 +44,13 @@ func (e *fingerprintError) Error() string { return "certificate fingerprint is "
 // guard is the last stop before the network: a request to another origin does
 // not pass, whoever made it and however it came about.
 type guard struct {
-	next     http.RoundTripper
-	endpoint string
+	next   http.RoundTripper
+	origin string
 }
 
 // RoundTrip refuses requests to other origins.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !sameOrigin(g.endpoint, req.URL) {
+	if !sameOrigin(g.origin, req.URL) {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
@@ -71,7 +75,7 @@ func newTransport(t Target, times Timeouts, opts Options) (*http.Transport, erro
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: times.Connection}
+	dialer := &net.Dialer{Timeout: times.Connection, Control: opts.Reach.Control}
 	return &http.Transport{
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        tlsConfig,
@@ -89,7 +93,7 @@ func newTransport(t Target, times Timeouts, opts Options) (*http.Transport, erro
 // the BMC and keep the method (iLO 5 answers 308 to a missing trailing slash).
 func newHTTPClient(endpoint string, transport http.RoundTripper) *http.Client {
 	return &http.Client{
-		Transport: &guard{next: transport, endpoint: endpoint},
+		Transport: &guard{next: transport, origin: endpoint},
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			switch {
 			case len(via) > maxRedirects:
@@ -128,14 +132,43 @@ func (t Target) tlsConfig(minVersion uint16) (*tls.Config, error) {
 			return nil
 		}
 	case len(t.CABundle) > 0:
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(t.CABundle) {
-			return nil, errors.New("CA bundle holds no PEM certificate")
+		if config.RootCAs, err = trustedBy(t.CABundle); err != nil {
+			return nil, err
 		}
 	case t.InsecureSkipVerify:
 		config.InsecureSkipVerify = true
 	}
 	return config, nil
+}
+
+// pools are the CA bundles in use, as nobody changes them: a thousand BMCs that trust one bundle keep one copy of its certificates.
+var pools struct {
+	mu       sync.Mutex
+	byBundle map[[sha256.Size]byte]weak.Pointer[x509.CertPool]
+}
+
+// trustedBy is a pool of the certificates in a bundle, for reading only.
+func trustedBy(bundle []byte) (*x509.CertPool, error) {
+	sum := sha256.Sum256(bundle)
+	pools.mu.Lock()
+	defer pools.mu.Unlock()
+	if pool := pools.byBundle[sum].Value(); pool != nil {
+		return pool, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(bundle) {
+		return nil, errors.New("CA bundle holds no PEM certificate")
+	}
+	if pools.byBundle == nil {
+		pools.byBundle = map[[sha256.Size]byte]weak.Pointer[x509.CertPool]{}
+	}
+	for other, held := range pools.byBundle { // bundles are few; those that nobody uses any more are forgotten when one is added
+		if held.Value() == nil {
+			delete(pools.byBundle, other)
+		}
+	}
+	pools.byBundle[sum] = weak.Make(pool)
+	return pool, nil
 }
 
 // readCapped reads all of r, growing fourfold so that the cost stays below
@@ -180,6 +213,7 @@ func transportError(ctx context.Context, err error, limit time.Duration) *Error 
 	var dns *net.DNSError
 	var alert tls.AlertError
 	var record tls.RecordHeaderError
+	var forbidden *endpoint.ForbiddenError
 	switch {
 	case ctx.Err() != nil:
 		e.Kind, e.Message, e.Err = KindCanceled, "given up by the caller", ctx.Err()
@@ -198,6 +232,8 @@ func transportError(ctx context.Context, err error, limit time.Duration) *Error 
 		e.Kind, e.Message = KindProtocol, "no TLS at this port: check the address (http:// or another port?)"
 	case errors.As(err, &alert):
 		e.Kind, e.Message = KindProtocol, "the BMC refused the TLS handshake: its TLS version may be too old"
+	case errors.As(err, &forbidden):
+		e.Message = "the address is not used: " + forbidden.Error()
 	case errors.As(err, &dns):
 		e.Message = "the host name cannot be resolved: check the address"
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // Options configure a Pool. Zero fields take the defaults named here.
@@ -35,6 +37,8 @@ type Options struct {
 	Installation string
 	// LogoutTimeout bounds a log-out in the background: 10 s.
 	LogoutTimeout time.Duration
+	// Reach judges each address before a connection is made to it; nil judges none.
+	Reach *endpoint.Policy
 
 	// process tells our sessions from those of earlier processes.
 	process string
@@ -162,7 +166,7 @@ func (p *Pool) inHand(endpoint, record string) bool {
 func (p *Pool) settings(t Target) [sha256.Size]byte {
 	mac := hmac.New(sha256.New, p.key)
 	_ = json.NewEncoder(mac).Encode([]any{
-		t.Username, string(t.Password), t.CABundle, t.CertificateFingerprint, t.InsecureSkipVerify, t.Timeouts,
+		t.Username, string(t.Password), t.CABundle, t.CertificateFingerprint, t.InsecureSkipVerify, t.AllowPlain, t.Timeouts,
 	}) // a hash does not fail to write
 	return [sha256.Size]byte(mac.Sum(nil))
 }

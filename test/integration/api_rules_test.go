@@ -114,6 +114,12 @@ func marked(h *v1beta1.PhysicalHost) {
 	h.Spec.Claim.Release = &v1beta1.Release{Reason: "MachineDeleted", RequestedAt: metav1.Now().Rfc3339Copy()}
 }
 
+// system is claimed as one system of a BMC, with its server on record.
+func system(h *v1beta1.PhysicalHost) {
+	claimed(h)
+	h.Spec.RedfishConnection.SystemID, h.Spec.Claim.Server = "1", &v1beta1.Server{SystemUUID: "u", SerialNumber: "s"}
+}
+
 func quarantine(h *v1beta1.PhysicalHost) { h.Spec.Quarantine = &v1beta1.Quarantine{Reason: "R"} }
 
 // hostRules: from a start, a change is refused with these words, or allowed.
@@ -142,6 +148,16 @@ func hostRules(t *testing.T, c client.Client) {
 		{"quarantine a claimed host", claimed, quarantine, ""},
 		{"end a quarantine", quarantine, func(h *v1beta1.PhysicalHost) { h.Spec.Quarantine = nil }, ""},
 		{"a claim id of another form", none, func(h *v1beta1.PhysicalHost) { claim(h, "short", "m") }, "spec.claim.id"},
+		{"another address under the claim", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.Address = "https://192.0.2.2" }, "address does not change while the host is claimed"},
+		{"another address of a claim that ends", marked, func(h *v1beta1.PhysicalHost) { unclaim(h); h.Spec.RedfishConnection.Address = "https://192.0.2.2" }, ""},
+		{"another address of a free host", none, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.Address = "https://192.0.2.2" }, ""},
+		{"a system under the claim", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.SystemID = "2" }, "systemID does not change while the host is claimed"},
+		{"no system under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.SystemID = "" }, "systemID does not change while the host is claimed"},
+		{"other credentials under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.CredentialsSecretRef.Name = "other" }, ""},
+		{"a server under the claim", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server = &v1beta1.Server{SerialNumber: "S"} }, "the server of a claim is recorded with the claim"},
+		{"another server under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server.SerialNumber = "S" }, "the server of a claim is recorded with the claim"},
+		{"no server under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server = nil }, "the server of a claim is recorded with the claim"},
+		{"a server with the claim", none, system, ""},
 		{"a token in place of its hash", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media = &v1beta1.MediaGrant{TokenHash: "token"} }, "tokenHash"},
 	} {
 		t.Run(r.name, func(t *testing.T) {
@@ -171,6 +187,18 @@ func machineRules(t *testing.T, c client.Client) {
 		{"another claim", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.HostRef.ClaimID = secondClaim }, "set or cleared, never replaced"},
 		{"provider id", none, id, ""},
 		{"another provider id", id, func(m *v1beta1.Beskar7Machine) { m.Spec.ProviderID += "0" }, "cannot change once it is set"},
+		{"another image before there is a host", none, func(m *v1beta1.Beskar7Machine) { m.Spec.ImageURL = "http://192.0.2.9/b.iso" }, ""},
+		{"another image", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.ImageURL = "http://192.0.2.9/b.iso" }, "boots what it was given"},
+		{"another image of a provisioned machine", id, func(m *v1beta1.Beskar7Machine) { m.Spec.ImageURL = "http://192.0.2.9/b.iso" }, "boots what it was given"},
+		{"a checksum", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.ImageChecksum = "sha256:" + strings.Repeat("ab", 32) }, "boots what it was given"},
+		{"another family", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.OSFamily = "talos" }, "boots what it was given"},
+		{"another boot mode", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.BootMode = v1beta1.BootModeInstall }, "boots what it was given"},
+		{"a selector", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.HostSelector = &metav1.LabelSelector{} }, "looks for none"},
+		{"a requirement", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.HardwareRequirements.MinCores = 4 }, "looks for none"},
+		{"a priority", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.Priority = 4 }, "looks for none"},
+		{"a spread", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.Spread = v1beta1.SpreadHard }, "looks for none"},
+		{"a reuse", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.Reuse = v1beta1.ReusePrefer }, "looks for none"},
+		{"labels of a provisioned machine", id, func(m *v1beta1.Beskar7Machine) { m.Labels = map[string]string{"a": "b"} }, ""},
 		{"no provider id any more", id, func(m *v1beta1.Beskar7Machine) { m.Spec.ProviderID = "" }, "cannot change once it is set"},
 	} {
 		t.Run(r.name, func(t *testing.T) {

@@ -22,11 +22,15 @@ func (g *gate) complete(r *run, res Result, interval time.Duration, now time.Tim
 	}
 	// We cut it short, or it worked with what a Reset has replaced since: its failure says nothing about the BMC.
 	void := res.Failure != None && (r.cancelled && res.Failure != LoginFailed || r.generation != l.generation)
+	backedOff := l.unreachable+l.busy > 0
 	if !void && l.learn(res, now, g) {
 		g.turned(l)
 	}
 	g.tried(r, res, void, now)
 	if r.poll != nil {
+		if res.Failure != None || backedOff {
+			g.wake(r.poll.Host) // how often it failed, and when it is tried again, is to be seen
+		}
 		g.completePoll(r, interval, now)
 	} else {
 		g.occupy(r.request.Group, -1)

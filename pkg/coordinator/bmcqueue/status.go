@@ -28,6 +28,9 @@ func (g *gate) status(name string, now time.Time) Status {
 	case h.poll != nil:
 		l := g.lanes[h.poll.Endpoint]
 		s = g.endpointStatus(l, now)
+		if at := later(l.opensAt(), h.poll.due); s.Attempts > 0 && s.State != StateParked && at.After(now) {
+			s.State, s.NextAttempt = StateBackOff, at // its poll is what is tried next
+		}
 		h.credential.report(&s, l, now)
 	default:
 		s.State = StateIdle
