@@ -193,6 +193,7 @@ func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controller
 		WebhookServer:          webhook.NewServer(webhook.Options{Port: s.Webhook.Port, CertDir: s.Webhook.CertDir, TLSOpts: []func(*tls.Config){tlsOptions(s.TLS)}}),
 		Client:                 client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}}}},
 	}
+	o.Cache.DefaultTransform = cache.TransformStripManagedFields() // nobody here reads them, and each writer adds to them
 	if s.Metrics.EnableProfiling {
 		o.PprofBindAddress = s.Metrics.ProfilingAddress
 	}
@@ -301,7 +302,7 @@ func (p *parts) clusterSecrets() (client.Reader, error) {
 		return nil, err
 	}
 	o := cache.Options{HTTPClient: p.mgr.GetHTTPClient(), Scheme: p.mgr.GetScheme(), Mapper: p.mgr.GetRESTMapper(),
-		DefaultLabelSelector: labels.NewSelector().Add(*ofClusters)}
+		DefaultLabelSelector: labels.NewSelector().Add(*ofClusters), DefaultTransform: cache.TransformStripManagedFields()}
 	if ns := p.settings.Scope.Namespace; ns != "" {
 		o.DefaultNamespaces = map[string]cache.Config{ns: {}}
 	}

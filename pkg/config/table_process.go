@@ -144,7 +144,7 @@ var process = []Setting{
 		Help:  "The only namespace to watch; empty means all.",
 		field: func(s *Settings) any { return &s.Scope.Namespace }},
 	{Key: "watchFilter", Flag: "watch-filter", Type: Text,
-		Help:  "The value of the label cluster.x-k8s.io/watch-filter that objects must have; empty means all objects.",
+		Help:  "The value of the label cluster.x-k8s.io/watch-filter that objects must have; empty means all objects. Two managers with different values never touch one host.",
 		field: func(s *Settings) any { return &s.Scope.WatchFilter }},
 	{Key: "tls.minVersion", Flag: "tls-min-version", Type: Choice, Default: "VersionTLS12", Options: []string{"VersionTLS12", "VersionTLS13"},
 		Help:           "The oldest version of TLS that the webhook, media and diagnostics servers accept.",
