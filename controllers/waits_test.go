@@ -87,7 +87,8 @@ func waitingHosts() map[provision.State][]waiting {
 			{true, func(_ *v1beta1.PhysicalHost, g *gathered) { g.bootUncertain = true }, give},
 			{true, func(_ *v1beta1.PhysicalHost, g *gathered) { g.facts.Report = provision.ReportFailed }, give}},
 		provision.Provisioned: {{true, func(h *v1beta1.PhysicalHost, g *gathered) {
-			g.facts.Bound, g.facts.Observed, h.Status.Power = true, false, string(provision.PowerStateOff)
+			g.facts.Bound, g.facts.Install, g.facts.KeepOn, g.facts.Steady = true, true, true, true
+			h.Status.Power = string(provision.PowerStateOff)
 		}, give}},
 		provision.Releasing:      {{true, marked, "status.nextAttempt"}},
 		provision.ReleaseBlocked: {{true, marked, unverified}},
