@@ -145,8 +145,8 @@ model: ## Run the models of claims and of the BMC gate at length (minutes)
 	go test -count=1 ./pkg/coordinator/bmcqueue -run TestModel -model.steps 1000000
 	BESKAR7_SCHEDULES=10000 go test -count=1 -timeout 30m -v -run TestNoInterleavingBreaksOwnership ./pkg/coordinator
 
-crash: ## Cut every life of a machine at every request, one cut a life, and some lives twice (under 20 minutes)
-	cd test && go test -count=1 -timeout 40m -v -run '^TestEveryCut$$' ./crash -args -lives=all
+crash: ## Cut the life of a machine at every request, and a sample of other lives: moves, deletions, two faults (about 20 minutes)
+	cd test && go test -count=1 -timeout 60m -v -run '^TestEveryCut$$' ./crash -args -lives=long
 
 mutants: ## Take each guard of the claims away once, and see a test fail for it
 	cd test && go run ./mutants

@@ -165,6 +165,7 @@ var effects = map[string]func(*running) any{
 	"addresses.allow":             func(r *running) any { return r.parts.reach.Check(netip.MustParseAddrPort("127.0.0.1:80")) == nil },
 	"addresses.deny":              func(r *running) any { return r.parts.reach.Check(netip.MustParseAddrPort("10.0.0.1:80")) == nil },
 	"media.cacheDir":              func(r *running) any { return r.parts.mediaOptions(nil).CacheDir },
+	"media.cacheSize":             func(r *running) any { return r.parts.mediaOptions(nil).CacheBytes },
 	"webhook.port":                func(r *running) any { return r.webhook().Port },
 	"webhook.certDir":             func(r *running) any { return r.webhook().CertDir },
 	"namespace":                   func(r *running) any { return r.options.Cache.DefaultNamespaces },

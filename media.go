@@ -23,12 +23,12 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 		return nil, err
 	}
 	if p.certificate != nil {
-		source.PhoneHomeCA = p.certificate.Authority
 		p.warnOfCertificate()
 	}
 	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
 	options := p.mediaOptions(source)
 	options.StreamFailed = p.streams.Report(p.mgr.GetClient(), p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid)
+	source.Refused = options.StreamFailed
 	options.Peers, options.PeerClient = peers.URLs, controllers.PeerClient(p.certificate)
 	server := bootmedia.New(options)
 	server.Notify(func(imageURL string) {
@@ -40,11 +40,21 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 	if err := errors.Join(p.mgr.Add(everywhere{warmth.Run}), p.mgr.AddReadyzCheck("media", warmth.Ready)); err != nil {
 		return nil, err
 	}
+	if err := p.watchMedia(ctx, source, server, secrets); err != nil {
+		return nil, err
+	}
 	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
 		defer server.Close()
 		door := controllers.MediaDoor{Address: p.settings.Media.BindAddress, Certificate: p.certificate, TLS: tlsOptions(p.settings.TLS)}
 		return door.Serve(ctx, controllers.CountMedia(server.Handler(), p.metrics))
 	}})
+}
+
+// watchMedia lets go of what belongs to grants that have ended: in memory on every replica, of the records where BMCs are driven.
+func (p *parts) watchMedia(ctx context.Context, source *controllers.MediaSource, server *bootmedia.Server, secrets client.Reader) error {
+	sweep := &controllers.MediumSweep{Client: p.mgr.GetClient(), Reader: p.mgr.GetAPIReader(), SecretReader: secrets, Clock: clock.RealClock{}, WatchFilter: p.settings.Scope.WatchFilter}
+	ended := func(tokenHash string) { source.Ended(tokenHash); server.Ended(tokenHash) }
+	return errors.Join(p.mgr.Add(sweep), controllers.WatchGrants(ctx, p.mgr.GetCache(), ended))
 }
 
 // servingCertificate is what the media door shows; nil: media are served over http.
@@ -99,11 +109,20 @@ func (p *parts) warnOfCertificate() {
 }
 
 func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
-	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Client: bootmedia.NewClient(p.imageClientOptions()), Log: p.live.Logger().WithName("media")}
+	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, CacheBytes: int64(p.settings.Media.CacheSize) << 20,
+		Client: bootmedia.NewClient(p.imageClientOptions()), Log: p.live.Logger().WithName("media")}
 }
 
 func (p *parts) imageClientOptions() bootmedia.ClientOptions {
 	return bootmedia.ClientOptions{Reach: p.reach, CADir: p.settings.Media.ImageCADir}
+}
+
+// phoneHomeCA is what booted systems are to trust; nil: what they trust by themselves.
+func (p *parts) phoneHomeCA() []byte {
+	if p.certificate == nil {
+		return nil
+	}
+	return p.certificate.Authority()
 }
 
 // mediaURL is what BMCs are given: as set, else this Pod's own address.

@@ -8,21 +8,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/actuator"
-	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
-
-// grantLifetime bounds how long the media URLs of an installation work; those of a Live system work until its release.
-const grantLifetime = 24 * time.Hour
 
 // act carries out a decision: API actions at once, hardware actions by handing them to the gate. over is true when there is
 // nothing to report: the object is no more, or its claim has ended and what was gathered of it is history. The write wakes us.
@@ -63,11 +58,14 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 			h.Spec.Claim.Release = &v1beta1.Release{Reason: v1beta1.ReasonOrphaned, RequestedAt: metav1.NewTime(r.Clock.Now())}
 		})
 	case provision.MarkBound:
-		return false, r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Bound = true })
+		if err := r.blankMedium(ctx, host); err != nil {
+			return false, err
+		}
+		return false, r.write(ctx, host, markBound)
 	case provision.MintGrant:
 		return false, r.mint(ctx, host, g)
 	case provision.RevokeGrant:
-		return false, r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media = nil })
+		return false, r.revoke(ctx, host)
 	case provision.None, provision.Observe, provision.Inspect, provision.ShutDown, provision.ForceOff, provision.Eject,
 		provision.Insert, provision.Arm, provision.Disarm, provision.PowerOn:
 	}
@@ -181,6 +179,9 @@ func (r *PhysicalHostReconciler) clearClaim(ctx context.Context, host *v1beta1.P
 	if claim.Media != nil {
 		r.Tokens.drop(claim.Media.TokenHash)
 	}
+	if err := r.dropMedium(ctx, host, claim.Media); err != nil {
+		return err
+	}
 	r.event(host, "Normal", "Released", "Release", fmt.Sprintf("claim %s of machine %s is cleared", claim.ID, claim.Machine))
 	return nil
 }
@@ -194,27 +195,6 @@ func (r *PhysicalHostReconciler) yieldClaim(ctx context.Context, host *v1beta1.P
 	}
 	r.event(host, corev1.EventTypeWarning, v1beta1.ReasonPoweredOn, "Yield",
 		fmt.Sprintf("somebody powered the server on before it was prepared for machine %s: the claim is given up, and the machine looks for another host", claim.Machine))
-	return nil
-}
-
-// mint draws a media token and records its hash. The token itself is only kept in memory, and in the URLs that the BMC gets.
-func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
-	token, err := bootmedia.NewToken()
-	if err != nil {
-		return err
-	}
-	grant := &v1beta1.MediaGrant{TokenHash: token.Hash(), ImageETag: g.image.Pin.ETag, ImageLength: g.image.Pin.Length}
-	if g.facts.Install {
-		grant.Expires = ptr.To(metav1.NewTime(r.Clock.Now().Add(grantLifetime)))
-	}
-	if g.facts.Bound {
-		grant.DataUntil = ptr.To(metav1.NewTime(r.Clock.Now().Add(bootTimeout(host)))) // for this boot, and no longer
-	}
-	r.Tokens.keep(token)
-	if err := r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media = grant }); err != nil {
-		r.Tokens.drop(token.Hash())
-		return err
-	}
 	return nil
 }
 

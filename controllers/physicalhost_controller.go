@@ -23,7 +23,7 @@ import (
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=physicalhosts,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=physicalhosts/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=create;delete;get;list;watch;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Preparer makes images ready to be inserted; see bootmedia.Server.
@@ -58,6 +58,8 @@ type PhysicalHostReconciler struct {
 	MediaURL, PhoneHomeURL string
 	// MaxBoots is how many boots in a row, without a sign of life, a claim may have; nil: defaultMaxBoots.
 	MaxBoots func() int
+	// PhoneHomeCA gives the authority that booted systems need to trust for it; nil: none but their own.
+	PhoneHomeCA func() []byte
 	// Certificate is what the media door shows; nil: media are served over http.
 	Certificate ServingCertificate
 	// Reach says where BMCs may be; nil: anywhere.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/annotations"
@@ -49,6 +48,8 @@ type gathered struct {
 	progress string
 	// image is what Prepare said, for the grant.
 	image bootmedia.Prepared
+	// content is what the media of a new grant are made of; nil while they cannot be made.
+	content *bootmedia.Content
 	// mediaExpired: the URLs of the claim's media are dead.
 	mediaExpired bool
 	// uncovered says at which of the host's URLs the media door is not trusted, and why.
@@ -96,6 +97,9 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 		r.gatherTenancy(host, claim, g)
 		r.gatherBoots(host, g)
 		if err := r.gatherLife(ctx, host, g); err != nil {
+			return nil, err
+		}
+		if err := r.gatherGrant(ctx, host, g); err != nil {
 			return nil, err
 		}
 		if err := r.gatherContent(ctx, reader, host, g); err != nil {
@@ -241,6 +245,9 @@ func (r *PhysicalHostReconciler) gatherContent(ctx context.Context, reader clien
 	if g.standing != coordinator.StandingConfirmed || host.Spec.Boot == nil || f.Bound && (f.Install || !f.AlwaysOn) {
 		return nil
 	}
+	if f.Bound && g.observation.State.Power != redfish.PowerOff {
+		return nil // it runs from what was recorded, and needs no other media before it is off
+	}
 	fault, err := r.contentFault(ctx, reader, host, g)
 	if err != nil {
 		return err
@@ -265,13 +272,15 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	if !endpoint.Secure(base) && !host.Spec.AllowPlainMedia {
 		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-ca-secret), or set spec.allowPlainMedia of this host"}, nil
 	}
-	secret := &corev1.Secret{}
-	err := r.SecretReader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Spec.Boot.BootstrapSecret}, secret)
-	switch {
-	case apierrors.IsNotFound(err) || (err == nil && len(secret.Data["value"]) == 0):
-		return &inputError{v1beta1.ReasonBootstrapDataMissing, fmt.Sprintf("bootstrap Secret %q is not there (yet), or has no data", host.Spec.Boot.BootstrapSecret)}, nil
-	case err != nil:
-		return nil, fmt.Errorf("read bootstrap Secret: %w", err)
+	if g.brief.Hash != "" && g.brief.URLs != nil && len(g.observation.Refused) == 0 && !dataClosed(host.Spec.Claim, r.Clock.Now()) {
+		return nil, nil // granted: the media were recorded, and are to go where they were to go then
+	}
+	secret, err := r.bootstrapData(ctx, host, g)
+	if fault := (*inputError)(nil); errors.As(err, &fault) {
+		return fault, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	content, err := contentOf(host, secret)
 	if err == nil {
@@ -279,9 +288,6 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	}
 	if err != nil {
 		return &inputError{v1beta1.ReasonUnsupported, err.Error()}, nil
-	}
-	if g.brief.Hash != "" && g.brief.URLs != nil && len(g.observation.Refused) == 0 {
-		return nil, nil // granted: the image was prepared before, and is to go where it was to go then
 	}
 	prepared, err := r.Media.Prepare(ctx, host.Spec.Boot.ImageURL, host.Spec.Boot.Checksum)
 	switch {
@@ -302,7 +308,7 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	if err := checkMedia(content, g); err != nil {
 		return &inputError{v1beta1.ReasonUnsupported, err.Error()}, nil
 	}
-	g.image = prepared
+	g.image, g.content = prepared, &content
 	return nil, nil
 }
 

@@ -46,6 +46,8 @@ type rig struct {
 	machine *Beskar7MachineReconciler
 	// requests are all that went to the API server, but for lists.
 	requests []string
+	// refused are the hosts whose bootstrap data were asked for in vain, with the reasons.
+	refused []string
 }
 
 type noBMC struct{}

@@ -123,9 +123,9 @@ func TestSourcesBringThisManagersObjects(t *testing.T) {
 
 // What is counted, published or served is of this manager's hosts.
 func TestHostsOfAnotherManagerCountForNothing(t *testing.T) {
-	mine, others := managedBy("mine", grantedHost()), managedBy("other", grantedHost())
-	others.Name = "o"
-	others.Spec.Claim.Media.TokenHash = "b" + tokenHash[1:]
+	mine, record := grantedHost(t)
+	others, othersRecord := grantedHost(t, func(h *v1beta1.PhysicalHost) { h.Name = "o" })
+	mine, others = managedBy("mine", mine), managedBy("other", others)
 	for i, h := range []*v1beta1.PhysicalHost{mine, others} {
 		h.Spec.Boot.Checksum = fmt.Sprint("sha256:", i)
 		h.Status = v1beta1.PhysicalHostStatus{State: v1beta1.StateBooting, Hardware: &v1beta1.Hardware{CPU: v1beta1.CPU{Cores: int32(64 >> (5 * i)), Architecture: "amd64"}}}
@@ -133,14 +133,15 @@ func TestHostsOfAnotherManagerCountForNothing(t *testing.T) {
 	free := managedBy("other", newHost())
 	free.Name, free.Spec.FailureDomain = "f", "theirs"
 	template := managedBy("mine", &v1beta1.Beskar7MachineTemplate{ObjectMeta: named("t")})
-	r := newRig(t, mine, others, free, template, bootstrapSecret())
+	r := newRig(t, mine, others, free, template, bootstrapSecret(), record, othersRecord)
 
 	source := r.mediaSource()
 	source.WatchFilter = "mine"
-	if _, err := source.hostOf(t.Context(), tokenHash); err != nil {
+	if host, _, err := source.hostOf(t.Context(), tokenHash); err != nil || host.Name != mine.Name {
 		t.Errorf("a host of this manager is not served: %v", err)
 	}
-	if _, err := source.hostOf(t.Context(), others.Spec.Claim.Media.TokenHash); !errors.Is(err, bootmedia.ErrUnknown) {
+	source.WatchFilter = "third"
+	if _, _, err := source.hostOf(t.Context(), tokenHash); !errors.Is(err, bootmedia.ErrUnknown) {
 		t.Errorf("a host of another manager is served: %v", err)
 	}
 	have := &images{there: map[string]bool{}, asked: map[string]int{}}

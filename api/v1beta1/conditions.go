@@ -88,6 +88,8 @@ const (
 	ReasonImageChanged         = "ImageChanged"   // of an event: an image without checksum is no longer the one that was pinned
 	ReasonMediaNotServed       = "MediaNotServed" // of an event: the image could not be streamed to the BMC
 	ReasonBootstrapDataMissing = "BootstrapDataMissing"
+	// ReasonBootstrapDataRefused: the claim names a bootstrap Secret that is not that of its Machine, which is served to nobody.
+	ReasonBootstrapDataRefused = "BootstrapDataRefused"
 	ReasonMediaNotAllowed      = "PlainMediaNotAllowed"
 	ReasonCertificateMismatch  = "CertificateMismatch"
 	ReasonCertificateCovers    = "CertificateCovers"

@@ -30,3 +30,10 @@ const AcceptServerAnnotation = "infrastructure.cluster.x-k8s.io/accept-server"
 // ProviderIDScheme starts every provider id: beskar7://<namespace>/<host>/<claim id>. The claim id makes it unique for each
 // tenancy, so that a former tenant's Node is never taken for the present one.
 const ProviderIDScheme = "beskar7"
+
+// MediumSecretType is the type of the Secrets in which the host controller records what the media of one grant are made of. No
+// other Secret is ever served as a medium.
+const MediumSecretType = "infrastructure.cluster.x-k8s.io/medium"
+
+// MediumLabel marks those Secrets, for whoever lists them.
+const MediumLabel = "infrastructure.cluster.x-k8s.io/medium"

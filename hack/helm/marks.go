@@ -13,6 +13,7 @@ var expressions = map[string]string{
 	"pull":      ".Values.image.pullPolicy",
 	"logLevel":  ".Values.logLevel | quote",
 	"mediaType": ".Values.media.service.type",
+	"cacheSize": ".Values.media.cacheSizeLimit | quote",
 }
 
 // conditionOf says when the chart has an object; empty: always.
@@ -89,6 +90,7 @@ func markDeployment(o object) error {
 		{markValue + "logLevel", under(manager, "env", "BESKAR7_LOG_LEVEL", "value")},
 		{markValue + "image", under(manager, "image")},
 		{markValue + "pull", under(manager, "imagePullPolicy")},
+		{markValue + "cacheSize", under(podSpec, "volumes", "cache", "emptyDir", "sizeLimit")},
 		{markBlock + "livenessProbe", under(manager, "livenessProbe")},
 		{markBlock + "ports", under(manager, "ports")},
 		{markBlock + "readinessProbe", under(manager, "readinessProbe")},

@@ -87,8 +87,10 @@ func serving(deployment, media, budget object) []entry {
 			orEmpty(budget.get("spec"))},
 		{"media", "Service beskar7-media, through which BMCs and booted systems reach the media server. nodePort is the port of\n" +
 			"every node (0: Kubernetes chooses), spec is added to its spec: {externalTrafficPolicy: Local}.\n" +
-			"Tell the manager its URL with --media-advertise-url.",
-			fields{"service": fields{"type": media.get("spec", "type"), "annotations": fields{}, "nodePort": 0, "spec": fields{}}}},
+			"Tell the manager its URL with --media-advertise-url. cacheSizeLimit is that of the volume for verified images: a tenth more\n" +
+			"than --media-cache-size.",
+			fields{"cacheSizeLimit": deployment.get(under(podSpec, "volumes", "cache", "emptyDir", "sizeLimit")...),
+				"service": fields{"type": media.get("spec", "type"), "annotations": fields{}, "nodePort": 0, "spec": fields{}}}},
 		{"hostNetwork", "The manager listens on its node's own addresses. Set strategy to {type: RollingUpdate, rollingUpdate: {maxSurge: 0,\n" +
 			"maxUnavailable: 1}} with it, and the namespace's Pod Security to privileged.", false},
 		{"watchNamespace", "The one namespace of hosts and clusters that the manager looks at, and may look at. Empty: all.", ""},

@@ -151,6 +151,43 @@ func (c *cache) load() error {
 		}
 	}
 	c.loaded = true
+	// An earlier process may have been allowed more.
+	return c.shrink(0, nil, func(*entry) bool { return true })
+}
+
+// shrink lets the longest unused images go that may go, until the rest is within the limit together with more bytes for one that
+// stays. The caller holds mu.
+func (c *cache) shrink(more int64, keep *entry, may func(*entry) bool) error {
+	total := more
+	var idle []*entry
+	for _, o := range c.by {
+		if o == keep {
+			continue
+		}
+		total += o.size
+		if o.size > 0 && o.refs == 0 && o.state != fetching && may(o) {
+			idle = append(idle, o)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *entry) int {
+		return cmp.Or(a.used.Compare(b.used), strings.Compare(a.sum.digest, b.sum.digest))
+	})
+	for _, o := range idle {
+		if total <= c.limit {
+			return nil
+		}
+		if err := c.remove(o); err != nil {
+			return err
+		}
+		total -= o.size
+		o.size, o.got = 0, 0
+		if o.state == ready {
+			o.state = absent
+		}
+	}
+	if total > c.limit {
+		return fmt.Errorf("the image cache of %s MiB is full of images in use: wait, or enlarge the cache (--media-cache-size)", mib(c.limit))
+	}
 	return nil
 }
 
@@ -201,37 +238,10 @@ func (c *cache) reserve(e *entry, size int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if size > c.limit {
-		return fmt.Errorf("the image has %s MiB and the cache holds %s in all: enlarge the cache", mib(size), mib(c.limit))
+		return fmt.Errorf("the image has %s MiB and the cache holds %s in all: enlarge the cache (--media-cache-size)", mib(size), mib(c.limit))
 	}
-	total := size
-	var idle []*entry
-	for _, o := range c.by {
-		if o == e {
-			continue
-		}
-		total += o.size
-		if o.size > 0 && o.refs == 0 && o.state != fetching && (o.state != ready || c.now().Sub(o.used) >= idleBeforeEvict) {
-			idle = append(idle, o)
-		}
-	}
-	slices.SortFunc(idle, func(a, b *entry) int {
-		return cmp.Or(a.used.Compare(b.used), strings.Compare(a.sum.digest, b.sum.digest))
-	})
-	for _, o := range idle {
-		if total <= c.limit {
-			break
-		}
-		if err := c.remove(o); err != nil {
-			return err
-		}
-		total -= o.size
-		o.size, o.got = 0, 0
-		if o.state == ready {
-			o.state = absent
-		}
-	}
-	if total > c.limit {
-		return fmt.Errorf("the image cache of %s MiB is full of images in use: wait, or enlarge the cache", mib(c.limit))
+	if err := c.shrink(size, e, func(o *entry) bool { return o.state != ready || c.now().Sub(o.used) >= idleBeforeEvict }); err != nil {
+		return err
 	}
 	e.size = size
 	return nil

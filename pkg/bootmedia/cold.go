@@ -43,7 +43,7 @@ var errPeerSilent = errors.New("the replica that has the image is silent")
 
 // warmly runs serve, which fails with a coldError while the image is not here;
 // then another replica may answer, or the BMC waits.
-func (s *Server) warmly(w *recorder, r *http.Request, path string, serve func() error) error {
+func (s *Server) warmly(w *recorder, r *http.Request, host, path string, serve func() error) error {
 	giveUp := time.NewTimer(s.waits.cold)
 	defer giveUp.Stop()
 	for {
@@ -54,7 +54,7 @@ func (s *Server) warmly(w *recorder, r *http.Request, path string, serve func() 
 		}
 		coming := errors.Is(cold, errNotReady)
 		if r.Header.Get(passedOn) == "" {
-			answered, asked, err := s.passOn(w, r, path)
+			answered, asked, err := s.passOn(w, r, host, path)
 			if answered {
 				return err
 			}
@@ -80,7 +80,7 @@ func (s *Server) warmly(w *recorder, r *http.Request, path string, serve func() 
 
 // passOn has a replica answer that has the image; asked tells whether there is
 // any other replica.
-func (s *Server) passOn(w *recorder, r *http.Request, path string) (answered, asked bool, err error) {
+func (s *Server) passOn(w *recorder, r *http.Request, host, path string) (answered, asked bool, err error) {
 	peers := s.peers(r.Context())
 	if len(peers) == 0 {
 		return false, false, nil
@@ -90,10 +90,11 @@ func (s *Server) passOn(w *recorder, r *http.Request, path string) (answered, as
 			peers = slices.Concat(peers[i:], peers[:i])
 		}
 	}
-	if !s.takeStream(r) {
+	release := s.streams.take(r.Context(), host, streamWait)
+	if release == nil {
 		return false, true, nil
 	}
-	defer func() { <-s.streams }()
+	defer release()
 	for _, peer := range peers {
 		resp, err := s.askPeer(r, peer+path)
 		if err != nil {

@@ -27,6 +27,9 @@ type recipe struct {
 	label string // empty: the image keeps its own
 	files []isoFile
 	embed []byte // for the image's embed area; nil leaves it alone
+	// sums of files, by path, and of embed stand for data that may be withheld.
+	sums     map[string]string
+	embedSum string
 }
 
 // compose computes the overlay that makes an image carry what the recipe says.
@@ -45,7 +48,7 @@ func compose(r io.ReaderAt, v *volume, rc recipe, tag string) (*overlay, error) 
 		}
 	}
 	if len(rc.files) > 0 {
-		if err := c.addFiles(rc.files); err != nil {
+		if err := c.addFiles(rc.files, rc.sums); err != nil {
 			return nil, err
 		}
 	}
@@ -53,7 +56,7 @@ func compose(r io.ReaderAt, v *volume, rc recipe, tag string) (*overlay, error) 
 		c.relabel(rc.label)
 	}
 	if rc.embed != nil {
-		if err := c.fill(rc.embed); err != nil {
+		if err := c.fill(rc.embed, rc.embedSum); err != nil {
 			return nil, err
 		}
 	}
@@ -77,9 +80,11 @@ func (c *composer) hierarchies() []*hierarchy {
 	return []*hierarchy{&c.v.primary, c.v.joliet}
 }
 
+var errAcrossEnd = errors.New("the image is damaged: a structure lies across its end")
+
 func (c *composer) add(data []byte, off int64) error {
 	if off < c.v.size && int64(len(data)) > c.v.size-off {
-		return errors.New("the image is damaged: a structure lies across its end")
+		return errAcrossEnd
 	}
 	c.parts = append(c.parts, part{off: off, data: data})
 	return nil
@@ -100,8 +105,8 @@ func (c *composer) relabel(label string) {
 
 // addFiles places directories, path tables and data of the new files behind the
 // image, and points to them.
-func (c *composer) addFiles(files []isoFile) error {
-	tree, err := buildTree(files)
+func (c *composer) addFiles(files []isoFile, sums map[string]string) error {
+	tree, err := buildTree(files, sums)
 	if err != nil {
 		return err
 	}
@@ -125,7 +130,7 @@ func (c *composer) addFiles(files []isoFile) error {
 		n.lba = c.next
 		c.next += sectors(len(n.data))
 		if len(n.data) > 0 {
-			c.parts = append(c.parts, part{off: int64(n.lba) * sector, data: n.data})
+			c.parts = append(c.parts, part{off: int64(n.lba) * sector, data: n.data, file: true, sum: n.sum})
 		}
 	}
 	c.next += tailSectors
@@ -261,10 +266,10 @@ func pathTableOf(paths []pathEntry, order byteOrder) []byte {
 // write adds the parts of a grafted hierarchy, now that all addresses are known.
 func (c *composer) write(g *grafted) error {
 	little, big := pathTableOf(g.paths, binary.LittleEndian), pathTableOf(g.paths, binary.BigEndian)
-	c.parts = append(c.parts, part{int64(g.lTable) * sector, little}, part{int64(g.mTable) * sector, big},
-		part{int64(g.view.lba[g.root]) * sector, g.rootData()})
+	c.parts = append(c.parts, part{off: int64(g.lTable) * sector, data: little}, part{off: int64(g.mTable) * sector, data: big},
+		part{off: int64(g.view.lba[g.root]) * sector, data: g.rootData()})
 	for _, d := range g.view.dirs[1:] {
-		c.parts = append(c.parts, part{int64(g.view.lba[d]) * sector, g.view.dirData(d)})
+		c.parts = append(c.parts, part{off: int64(g.view.lba[d]) * sector, data: g.view.dirData(d)})
 	}
 	desc := c.descriptor(g.h)
 	copy(desc[80:], both32(nil, c.next))
@@ -327,8 +332,9 @@ func (c *composer) extendPartitions() error {
 // maxEmbedBytes is far above the 256 KiB that CoreOS images reserve.
 const maxEmbedBytes = 16 << 20
 
-// fill replaces the whole embed area, so that nothing of an earlier content is left.
-func (c *composer) fill(data []byte) error {
+// fill replaces the whole embed area, so that nothing of an earlier content is
+// left. An image may name a large area: its rest takes no memory.
+func (c *composer) fill(data []byte, sum string) error {
 	area := c.v.embed
 	switch {
 	case area.length == 0:
@@ -338,7 +344,14 @@ func (c *composer) fill(data []byte) error {
 	case int64(len(data)) > area.length:
 		return fmt.Errorf("the bootstrap data needs %d bytes in the image's embed area, which has %d: make it smaller, for example by fetching files instead of carrying them", len(data), area.length)
 	}
-	return c.add(append(bytes.Clone(data), make([]byte, area.length-int64(len(data)))...), area.off)
+	if area.off < c.v.size && area.length > c.v.size-area.off {
+		return errAcrossEnd
+	}
+	c.parts = append(c.parts, part{off: area.off, data: data, file: true, sum: sum})
+	for at := int64(len(data)); at < area.length; at += int64(len(zeroSlab)) {
+		c.parts = append(c.parts, part{off: area.off + at, data: zeroes(int(min(area.length-at, int64(len(zeroSlab)))))})
+	}
+	return nil
 }
 
 func (c *composer) finish(tag string) (*overlay, error) {
@@ -356,21 +369,33 @@ func (c *composer) finish(tag string) (*overlay, error) {
 	fmt.Fprintf(sum, "%q %d", tag, o.size)
 	for _, p := range o.parts {
 		fmt.Fprintf(sum, " %d %d ", p.off, len(p.data))
-		sum.Write(p.data)
+		p.tag(sum)
 	}
 	o.etag = `"` + hex.EncodeToString(sum.Sum(nil))[:32] + `"`
 	return o, nil
 }
 
+// bytes is what the overlay holds in memory.
+func (o *overlay) bytes() int64 {
+	n := int64(0)
+	for _, p := range o.parts {
+		if len(p.data) > 0 && &p.data[0] != &zeroSlab[0] {
+			n += int64(len(p.data))
+		}
+	}
+	return n
+}
+
 // apply puts the parts that fall into p, which is at off of the medium, over it.
-func (o *overlay) apply(p []byte, off int64) {
+// Closed, files read as zeroes.
+func (o *overlay) apply(p []byte, off int64, closed bool) {
 	end := off + int64(len(p))
 	i, _ := slices.BinarySearchFunc(o.parts, off, partEndsBehind)
 	for ; i < len(o.parts) && o.parts[i].off < end; i++ {
 		q := o.parts[i]
 		from, to := max(off, q.off), min(end, q.off+int64(len(q.data)))
 		if from < to {
-			copy(p[from-off:to-off], q.data[from-q.off:to-q.off])
+			q.copy(p[from-off:to-off], from, closed)
 		}
 	}
 }
@@ -381,6 +406,8 @@ type composed struct {
 	base io.ReadSeeker
 	over *overlay
 	off  int64
+	// closed says whether data are withheld by now; nil: never.
+	closed func() bool
 }
 
 func (c *composed) Seek(offset int64, whence int) (int64, error) {
@@ -418,7 +445,7 @@ func (c *composed) Read(p []byte) (int, error) {
 		n = int(min(int64(len(p)), o.size-c.off))
 		clear(p[:n])
 	}
-	o.apply(p[:n], c.off)
+	o.apply(p[:n], c.off, c.closed != nil && c.closed())
 	c.off += int64(n)
 	return n, nil
 }

@@ -2,20 +2,14 @@ package bootmedia
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"sync"
 	"time"
 )
 
 const (
-	// maxOverlays bounds the overlays kept in memory, of a few hundred KiB each.
-	maxOverlays = 64
 	// windowBytes is what one request brings when a streamed image is looked
 	// into. Descriptors, path tables and directories of usual images stand in
 	// the first one.
@@ -26,13 +20,13 @@ const (
 
 // serveComposed serves the image with the bootstrap data in it.
 func (s *Server) serveComposed(w *recorder, r *http.Request, g Grant, token Token) error {
-	if l := families[g.Content.Family].layout; l == layoutNone {
+	if l := families[g.Content.Family].layout; l == layoutNone || g.Content.Rendered != nil && g.Content.Rendered.Composed == nil {
 		http.Error(w, "not found", http.StatusNotFound)
 		return nil
 	}
 	c := contentFor(g, token)
 	if c.Checksum == "" {
-		return s.streamComposed(w, r, g, c)
+		return s.streamComposed(w, r, g, c, token)
 	}
 	file, err := s.openImage(g)
 	if err != nil {
@@ -43,27 +37,28 @@ func (s *Server) serveComposed(w *recorder, r *http.Request, g Grant, token Toke
 	if err != nil {
 		return fmt.Errorf("read cached image: %w", err)
 	}
-	over, err := s.overlays.get(r.Context(), c, func(context.Context) (*overlay, error) { return layOver(file, info.Size(), c, file.etag()) })
+	over, err := s.overlays.get(r.Context(), token.Hash(), c, func(context.Context) (*overlay, error) { return layOver(file, info.Size(), c, file.etag()) })
 	if err != nil {
 		http.Error(w, "the medium cannot be built", http.StatusInternalServerError)
 		return err
 	}
-	serveISO(w, r, over.etag, over.size, &composed{base: file, over: over})
+	serveISO(w, r, over.etag, over.size, &composed{base: file, over: over, closed: w.closed.Load})
 	return nil
 }
 
-func (s *Server) streamComposed(w *recorder, r *http.Request, g Grant, c Content) error {
+func (s *Server) streamComposed(w *recorder, r *http.Request, g Grant, c Content, token Token) error {
 	pin, image := c.ImagePin, c.ImageURL
 	if pin.Length <= 0 {
 		unavailable(w, "the image is not pinned yet; try again")
 		return errNotPinned(image)
 	}
-	if !s.takeStream(r) {
+	release := s.streams.take(r.Context(), g.Host, streamWait)
+	if release == nil {
 		unavailable(w, "too many streams; try again")
 		return nil
 	}
-	defer func() { <-s.streams }()
-	over, err := s.overlays.get(r.Context(), c, func(ctx context.Context) (*overlay, error) {
+	defer release()
+	over, err := s.overlays.get(r.Context(), token.Hash(), c, func(ctx context.Context) (*overlay, error) {
 		return layOver(s.windowsOf(ctx, image, pin), pin.Length, c, pin.etag(image))
 	})
 	if err != nil {
@@ -77,7 +72,7 @@ func (s *Server) streamComposed(w *recorder, r *http.Request, g Grant, c Content
 	if err := s.openUpstream(w, r, g, up); err != nil {
 		return err
 	}
-	serveISO(w, r, over.etag, over.size, &composed{base: up, over: over})
+	serveISO(w, r, over.etag, over.size, &composed{base: up, over: over, closed: w.closed.Load})
 	if err := up.failed(); err != nil && r.Context().Err() == nil {
 		s.failed(g.Host, image, err)
 		return err
@@ -102,6 +97,9 @@ func layOver(r io.ReaderAt, size int64, c Content, tag string) (*overlay, error)
 	if err != nil {
 		return nil, err
 	}
+	if c.Rendered != nil {
+		return compose(r, v, c.Rendered.Composed.recipe(), tag)
+	}
 	looks, err := lookAround(r, v)
 	if err != nil {
 		return nil, err
@@ -112,69 +110,6 @@ func layOver(r io.ReaderAt, size int64, c Content, tag string) (*overlay, error)
 		return nil, err
 	}
 	return compose(r, v, rc, tag)
-}
-
-// overlays keeps the overlays of the media that are being read. An overlay is a
-// function of the content alone, so that is its key.
-type overlays struct {
-	mu    sync.Mutex
-	by    map[[sha256.Size]byte]*keptOverlay
-	order [][sha256.Size]byte // oldest first
-}
-
-type keptOverlay struct {
-	done chan struct{} // closed after the rest is set
-	over *overlay
-	err  error
-}
-
-func newOverlays() *overlays { return &overlays{by: map[[sha256.Size]byte]*keptOverlay{}} }
-
-// get gives the overlay of a content, built once for all who ask meanwhile. A
-// failure is told to those and not kept.
-func (o *overlays) get(ctx context.Context, c Content, build func(context.Context) (*overlay, error)) (*overlay, error) {
-	text, err := json.Marshal(c)
-	if err != nil {
-		return nil, fmt.Errorf("build medium: %w", err)
-	}
-	key := sha256.Sum256(text)
-	o.mu.Lock()
-	k, found := o.by[key]
-	if !found {
-		k = &keptOverlay{done: make(chan struct{})}
-		o.by[key] = k
-		o.order = append(o.order, key)
-		if len(o.order) > maxOverlays {
-			delete(o.by, o.order[0])
-			o.order = slices.Delete(o.order, 0, 1)
-		}
-	}
-	o.mu.Unlock()
-	if !found {
-		// Who hangs up must not spoil it for the others that wait.
-		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeLimit)
-		k.over, k.err = build(work)
-		cancel()
-		close(k.done)
-		if k.err != nil {
-			o.forget(key, k)
-		}
-	}
-	select {
-	case <-k.done:
-		return k.over, k.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (o *overlays) forget(key [sha256.Size]byte, k *keptOverlay) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.by[key] == k {
-		delete(o.by, key)
-		o.order = slices.DeleteFunc(o.order, func(other [sha256.Size]byte) bool { return other == key })
-	}
 }
 
 var errScattered = errors.New("the image spreads its directories too far to be looked into")

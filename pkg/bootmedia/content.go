@@ -18,6 +18,12 @@ import (
 // Errors are for a person and never quote user data; a caller may use it to
 // check a Content before a server is touched.
 func ConfigDrive(c Content) (*Drive, error) {
+	if c.Rendered != nil {
+		if c.Rendered.Drive == nil {
+			return nil, errors.New("no config drive was recorded for the medium")
+		}
+		return c.Rendered.Drive.drive()
+	}
 	row, ok := families[c.Family]
 	if !ok {
 		return nil, fmt.Errorf("unknown osFamily %q: use one of %v", c.Family, Families())

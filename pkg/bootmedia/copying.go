@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,6 +39,8 @@ type recorder struct {
 	ended error
 	// still says whether the stream may go on; nil: it may.
 	still func() error
+	// closed: data read as zeroes from now on; still finds out.
+	closed atomic.Bool
 	// going is called before every piece: what was sent before was taken.
 	going  func()
 	status int
@@ -161,9 +164,9 @@ func (r *recorder) through(src io.Reader) (int64, error) {
 }
 
 // stillGranted looks again, once a second, at what a stream was begun with: a
-// released host takes a medium away from whoever is in the middle of it. A
-// source that cannot answer changes nothing.
-func (s *Server) stillGranted(ctx context.Context, token Token) func() error {
+// released host takes a medium away from whoever is in the middle of it, and of
+// one that is bound its data. A source that cannot answer changes nothing.
+func (s *Server) stillGranted(ctx context.Context, token Token, closed *atomic.Bool) func() error {
 	last := s.now()
 	return func() error {
 		now := s.now()
@@ -171,8 +174,12 @@ func (s *Server) stillGranted(ctx context.Context, token Token) func() error {
 			return nil
 		}
 		last = now
-		if _, err := s.granted(ctx, token); errors.Is(err, ErrUnknown) {
+		grant, err := s.granted(ctx, token)
+		if errors.Is(err, ErrUnknown) {
 			return errRevoked
+		}
+		if err == nil && grant.Closed {
+			closed.Store(true)
 		}
 		return nil
 	}

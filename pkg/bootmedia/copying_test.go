@@ -65,7 +65,7 @@ func TestOpenStreamOutlivesASourceThatCannotAnswer(t *testing.T) {
 // each other: whatever way the bytes take, they are those of the medium.
 func TestPiecesOfAComposedMediumAreItsBytes(t *testing.T) {
 	image := testImage(5*pieceBytes/2+777, 2)
-	at := func(off int64, n int) part { return part{off, bytes.Repeat([]byte{byte(off)}, n)} }
+	at := func(off int64, n int) part { return part{off: off, data: bytes.Repeat([]byte{byte(off)}, n)} }
 	end := int64(len(image))
 	over := &overlay{base: end, size: end + 100_000, etag: `"x"`, parts: []part{
 		at(0, 100), at(32768, 2048), at(40000, 50), at(pieceBytes-10, 20), at(2*pieceBytes, 200_000), at(end-3, 3), at(end+5000, 3000),

@@ -46,6 +46,7 @@ type node struct {
 	dir      bool
 	children []*node
 	data     []byte
+	sum      string // of a file whose data may be withheld; empty: of data
 	lba      uint32 // of a file's data; a directory has one per view
 }
 
@@ -53,10 +54,16 @@ type node struct {
 // whatever the order of files. Names are limited to letters, digits, ".", "_"
 // and "-", so no view has to change one.
 func buildISO(label string, files []isoFile) (*Drive, error) {
+	return buildVolume(label, files, nil)
+}
+
+// buildVolume is buildISO for files whose data may be withheld: sums has what
+// stands for them in the entity tag, by path.
+func buildVolume(label string, files []isoFile, sums map[string]string) (*Drive, error) {
 	if len(label) == 0 || len(label) > 16 || !validName(label) {
 		return nil, fmt.Errorf("volume label %q: 1 to 16 letters, digits, '.', '_' or '-' wanted", label)
 	}
-	root, err := buildTree(files)
+	root, err := buildTree(files, sums)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +83,7 @@ func buildISO(label string, files []isoFile) (*Drive, error) {
 	for _, n := range allFiles(root) {
 		n.lba = next
 		if len(n.data) > 0 {
-			parts = append(parts, part{off: int64(next) * sector, data: n.data})
+			parts = append(parts, part{off: int64(next) * sector, data: n.data, file: true, sum: n.sum})
 			next += sectors(len(n.data))
 		}
 	}
@@ -99,7 +106,7 @@ func buildISO(label string, files []isoFile) (*Drive, error) {
 
 func sectors(n int) uint32 { return uint32((n + sector - 1) / sector) }
 
-func buildTree(files []isoFile) (*node, error) {
+func buildTree(files []isoFile, sums map[string]string) (*node, error) {
 	root := &node{dir: true}
 	root.parent = root
 	for _, f := range files {
@@ -126,7 +133,7 @@ func buildTree(files []isoFile) (*node, error) {
 			}
 			dir = dir.children[at]
 		}
-		dir.data = f.data
+		dir.data, dir.sum = f.data, sums[f.path]
 	}
 	return root, nil
 }

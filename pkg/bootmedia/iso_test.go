@@ -141,7 +141,7 @@ func sameFiles(t testing.TB, view string, got, want map[string][]byte) {
 // more than one sector (it reuses its buffer under what it returned).
 func oneSectorDirs(t testing.TB, files []isoFile) bool {
 	t.Helper()
-	root, err := buildTree(files)
+	root, err := buildTree(files, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -108,11 +108,12 @@ func (s *Server) serveStream(w *recorder, r *http.Request, g Grant) error {
 	up := s.upstreamFor(w, r, image, pin, heed(r, pin.etag(image), pin.Length))
 	defer up.Close()
 	if r.Method == http.MethodGet {
-		if !s.takeStream(r) {
+		release := s.streams.take(r.Context(), g.Host, streamWait)
+		if release == nil {
 			unavailable(w, "too many streams; try again")
 			return nil
 		}
-		defer func() { <-s.streams }()
+		defer release()
 		if err := s.openUpstream(w, r, g, up); err != nil {
 			return err
 		}
@@ -138,23 +139,6 @@ func (s *Server) openUpstream(w http.ResponseWriter, r *http.Request, g Grant, u
 		http.Error(w, "the image cannot be read", http.StatusBadGateway)
 	}
 	return err
-}
-
-func (s *Server) takeStream(r *http.Request) bool {
-	select {
-	case s.streams <- struct{}{}:
-		return true
-	default:
-	}
-	timer := time.NewTimer(streamWait)
-	defer timer.Stop()
-	select {
-	case s.streams <- struct{}{}:
-		return true
-	case <-timer.C:
-	case <-r.Context().Done():
-	}
-	return false
 }
 
 // askedRanges are the parts of a medium that net/http will read for a request,

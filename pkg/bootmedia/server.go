@@ -43,7 +43,7 @@ type Server struct {
 	waits      waits
 	misses     *rate.Limiter
 	suppressed atomic.Int64 // misses not logged since the last one that was
-	streams    chan struct{}
+	streams    *streams
 	late       chan struct{}
 
 	peers      func(context.Context) []string
@@ -78,6 +78,9 @@ func New(o Options) *Server {
 	if o.MaxStreams <= 0 {
 		o.MaxStreams = defaultStreams
 	}
+	if o.HostStreams <= 0 {
+		o.HostStreams = min(defaultHostStreams, max(1, o.MaxStreams/4))
+	}
 	if o.Log.IsZero() {
 		o.Log = logr.Discard()
 	}
@@ -93,13 +96,13 @@ func New(o Options) *Server {
 	s := &Server{
 		source: o.Source, recorder: o.Recorder, client: imageClient(o.Client), log: o.Log, now: o.Now, failed: o.StreamFailed,
 		peers: o.Peers, peerClient: imageClient(o.PeerClient),
-		misses: rate.NewLimiter(missRate, missBurst), streams: make(chan struct{}, o.MaxStreams),
+		misses: rate.NewLimiter(missRate, missBurst), streams: newStreams(o.MaxStreams, o.HostStreams),
 		waits: waits{resume: resumePause, reader: readerStall, report: reportWait, cold: coldWait, again: coldAgain, late: lateWait}, late: make(chan struct{}, lateMost),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cache = newCache(o.CacheDir, o.CacheBytes, o.Now)
 	s.probes = newProbes(o.Now)
-	s.overlays = newOverlays()
+	s.overlays = newOverlays(maxOverlayBytes)
 	return s
 }
 
@@ -174,20 +177,27 @@ func (s *Server) serveMedium(w http.ResponseWriter, r *http.Request, token Token
 		return
 	}
 	grant, err := s.granted(r.Context(), token)
-	if errors.Is(err, ErrUnknown) && !errors.Is(err, errExpired) && r.Header.Get(passedOn) == "" {
-		grant, err = s.grantedSoon(r.Context(), token)
+	if mayBeLate(err) && r.Header.Get(passedOn) == "" {
+		grant, err = s.grantedSoon(r.Context(), token, err)
 	}
 	switch {
 	case errors.Is(err, ErrUnknown):
+		s.overlays.end(token.Hash())
 		s.miss(w, file)
+		return
+	case errors.Is(err, ErrNotYet):
+		s.log.V(1).Info("medium not served yet", "file", file, "reason", err.Error())
+		unavailable(w, "try again")
 		return
 	case err != nil:
 		s.log.Error(err, "look up medium", "file", file)
 		unavailable(w, "try again")
 		return
 	}
-	rec := &recorder{ResponseWriter: w, still: s.stillGranted(r.Context(), token), going: s.readerTakes(w)}
-	err = s.warmly(rec, r, mediumURL("", token, file), func() error {
+	rec := &recorder{ResponseWriter: w, going: s.readerTakes(w)}
+	rec.closed.Store(grant.Closed)
+	rec.still = s.stillGranted(r.Context(), token, &rec.closed)
+	err = s.warmly(rec, r, grant.Host, mediumURL("", token, file), func() error {
 		switch file {
 		case configFile:
 			return s.serveConfig(rec, r, grant, token)
@@ -209,24 +219,29 @@ func (s *Server) granted(ctx context.Context, token Token) (Grant, error) {
 	return grant, err
 }
 
+// mayBeLate: this replica may only be late to learn what makes the answer another.
+func mayBeLate(err error) bool {
+	return errors.Is(err, ErrUnknown) && !errors.Is(err, errExpired) || errors.Is(err, ErrNotYet)
+}
+
 var errExpired = fmt.Errorf("%w: expired", ErrUnknown)
 
 // grantedSoon waits a little for a token to become known. The replica that gave
 // it out may have been quicker to tell the BMC than the API server was to tell
 // this one, and a BMC does not come back after a 404. Only few may wait, so that
 // those who guess do not fill us with connections.
-func (s *Server) grantedSoon(ctx context.Context, token Token) (Grant, error) {
+func (s *Server) grantedSoon(ctx context.Context, token Token, late error) (Grant, error) {
 	select {
 	case s.late <- struct{}{}:
 		defer func() { <-s.late }()
 	default:
-		return Grant{}, ErrUnknown
+		return Grant{}, late
 	}
 	giveUp := time.NewTimer(s.waits.late)
 	defer giveUp.Stop()
 	for {
 		grant, err := s.granted(ctx, token)
-		if !errors.Is(err, ErrUnknown) {
+		if !mayBeLate(err) {
 			return grant, err
 		}
 		again := time.NewTimer(lateAgain)
@@ -241,24 +256,37 @@ func (s *Server) grantedSoon(ctx context.Context, token Token) (Grant, error) {
 	}
 }
 
-func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request, g Grant, token Token) error {
-	if l := families[g.Content.Family].layout; l == layoutNone || l == layoutEmbed {
+func (s *Server) serveConfig(w *recorder, r *http.Request, g Grant, token Token) error {
+	if l := families[g.Content.Family].layout; l == layoutNone || l == layoutEmbed || g.Content.Rendered != nil && g.Content.Rendered.Drive == nil {
 		http.Error(w, "not found", http.StatusNotFound)
 		return nil
 	}
-	c := contentFor(g, token)
-	var err error
-	if c.Looks, err = s.looksFor(r.Context(), c); err != nil {
-		return &coldError{err}
+	d, err := s.configDrive(r.Context(), contentFor(g, token))
+	if cold, ok := errors.AsType[*coldError](err); ok {
+		return cold
 	}
-	d, err := ConfigDrive(c)
 	if err != nil {
 		http.Error(w, "the medium cannot be built", http.StatusInternalServerError)
 		return err
 	}
-	serveISO(w, r, d.ETag(), d.Size(), newSection(d, d.Size()))
+	serveISO(w, r, d.ETag(), d.Size(), newSection(closable{d, w.closed.Load}, d.Size()))
 	return nil
 }
+
+func (s *Server) configDrive(ctx context.Context, c Content) (*Drive, error) {
+	if c.Rendered != nil {
+		return ConfigDrive(c)
+	}
+	var err error
+	if c.Looks, err = s.looksFor(ctx, c); err != nil {
+		return nil, &coldError{err}
+	}
+	return ConfigDrive(c)
+}
+
+// Ended forgets what is kept for a token, given its recorded hash, that is worth
+// nothing any more. Nobody needs to call it for what is served to be right.
+func (s *Server) Ended(tokenHash string) { s.overlays.end(tokenHash) }
 
 // contentFor is the content of a grant, with the phone-home of the token that was used.
 func contentFor(g Grant, token Token) Content {

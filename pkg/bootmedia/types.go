@@ -88,6 +88,9 @@ type Content struct {
 	// yet, which leaves unchecked what depends on it. A Source leaves it nil: the
 	// server that is asked for a medium looks into the image itself.
 	Looks *ImageLooksLike
+	// Rendered, when set, is what the media are made of, whatever else is here of
+	// user data, network and names: what was recorded when the grant was made.
+	Rendered *Rendered
 }
 
 // Grant is what a valid token stands for.
@@ -101,11 +104,18 @@ type Grant struct {
 	PhoneHomeBase string
 	// Expires ends the grant; the zero time never does.
 	Expires time.Time
+	// Closed: the bootstrap data are not served any more. The media stay as they
+	// are, under the same tags, but for the files with data, which read as zeroes.
+	Closed bool
 }
 
 // ErrUnknown says that no live claim records this token hash: never given out,
 // released, revoked or expired. The HTTP answer is 404 for all of them alike.
 var ErrUnknown = errors.New("no such medium")
+
+// ErrNotYet says that what a token stands for is not known here, but may be soon,
+// as when this replica is behind. The HTTP answer is 503, and the BMC retries.
+var ErrNotYet = errors.New("not known here yet")
 
 // Source looks up what a token hash stands for. It is asked once for every
 // HTTP request, so a revocation is effective at once; it must answer from
@@ -194,6 +204,9 @@ type Options struct {
 	// MaxStreams bounds the requests to image servers that run at one time on
 	// behalf of BMCs. 0 means 128.
 	MaxStreams int
+	// HostStreams bounds those of one host. 0 means 8, or a fourth of MaxStreams if
+	// that is less.
+	HostStreams int
 	// Peers, when set, gives the base URLs under which the other replicas serve
 	// media. It is asked while an image is not here yet, as often as a BMC reads,
 	// so it answers from memory or keeps its answers for a while. A token is sent

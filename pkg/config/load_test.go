@@ -201,7 +201,7 @@ func TestNamesOfTheGuide(t *testing.T) {
 		--leader-elect-resource-namespace --enable-claim-coordinator-leader-election --claim-coordinator-lease-duration
 		--claim-coordinator-renew-deadline --claim-coordinator-retry-period --max-concurrent-reconciles --kube-api-qps
 		--kube-api-burst --metrics-bind-address --health-probe-bind-address --enable-pprof --pprof-bind-address
-		--media-bind-address --media-advertise-url --phone-home-advertise-url --media-cert-dir --media-cache-dir --webhook-port
+		--media-bind-address --media-advertise-url --phone-home-advertise-url --media-cert-dir --media-cache-dir --media-cache-size --webhook-port
 		--webhook-cert-dir --namespace --watch-filter --config BESKAR7_LOG_LEVEL POD_NAME POD_NAMESPACE POD_IP NODE_NAME`)
 	var have []string
 	for _, s := range Table() {
@@ -315,6 +315,19 @@ func TestAllErrorsAtOnceAndNothingTakesEffect(t *testing.T) {
 	for _, e := range findings.Errors {
 		if strings.Contains(e.Message, "u:p") {
 			t.Errorf("a message holds a password: %s", e.Message)
+		}
+	}
+}
+
+// TestURLsAreThoseOfTheAPI: a scheme in capital letters passes no check by its looks, and no password stands in a finding.
+func TestURLsAreThoseOfTheAPI(t *testing.T) {
+	for text, want := range map[string]bool{
+		"https://media.example.com:8090": true, "http://192.0.2.5:8090": true, "": true, "HTTP://192.0.2.5:8090": false, "Https://192.0.2.5": false,
+		"https://": false, "http:/x": false, "https://x/?token=1": false, "https://root:calvin@192.0.2.5": false, "https://root:calvin@[::1": false, "https://x:0": false,
+	} {
+		_, findings := Load(Sources{Env: []string{"BESKAR7_MEDIA_ADVERTISE_URL=" + text}})
+		if (len(findings.Errors) == 0) != want || strings.Contains(fmt.Sprint(findings), "calvin") {
+			t.Errorf("%q: %+v", text, findings)
 		}
 	}
 }

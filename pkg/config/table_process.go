@@ -118,6 +118,10 @@ var media = []Setting{
 	{Key: "media.cacheDir", Flag: "media-cache-dir", Type: Text, Default: "/home/controller/.cache/media",
 		Help:  "The folder for verified images. It may be emptied while the manager is not running.",
 		field: func(s *Settings) any { return &s.Media.CacheDir }},
+	{Key: "media.cacheSize", Flag: "media-cache-size", Type: Integer, Default: "20480", Min: "256", Max: "4194304", Unit: "MiB",
+		Help:           "What the verified images may take in media.cacheDir, those that are being fetched included.",
+		Recommendation: "All images in use at one time. The volume of the folder needs a tenth more, or the Pod is evicted: the sizeLimit of its emptyDir is 22Gi.",
+		field:          func(s *Settings) any { return &s.Media.CacheSize }},
 }
 
 var addresses = []Setting{

@@ -151,6 +151,8 @@ type Media struct {
 	ImageCADir string
 	// CacheDir holds verified images.
 	CacheDir string
+	// CacheSize bounds them, in MiB.
+	CacheSize int
 }
 
 // Addresses limit where BMCs and image servers may be. They need a restart.

@@ -14,8 +14,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+	"weak"
 
 	"github.com/beskar7/beskar7/pkg/endpoint"
 )
@@ -130,14 +132,43 @@ func (t Target) tlsConfig(minVersion uint16) (*tls.Config, error) {
 			return nil
 		}
 	case len(t.CABundle) > 0:
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(t.CABundle) {
-			return nil, errors.New("CA bundle holds no PEM certificate")
+		if config.RootCAs, err = trustedBy(t.CABundle); err != nil {
+			return nil, err
 		}
 	case t.InsecureSkipVerify:
 		config.InsecureSkipVerify = true
 	}
 	return config, nil
+}
+
+// pools are the CA bundles in use, as nobody changes them: a thousand BMCs that trust one bundle keep one copy of its certificates.
+var pools struct {
+	mu       sync.Mutex
+	byBundle map[[sha256.Size]byte]weak.Pointer[x509.CertPool]
+}
+
+// trustedBy is a pool of the certificates in a bundle, for reading only.
+func trustedBy(bundle []byte) (*x509.CertPool, error) {
+	sum := sha256.Sum256(bundle)
+	pools.mu.Lock()
+	defer pools.mu.Unlock()
+	if pool := pools.byBundle[sum].Value(); pool != nil {
+		return pool, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(bundle) {
+		return nil, errors.New("CA bundle holds no PEM certificate")
+	}
+	if pools.byBundle == nil {
+		pools.byBundle = map[[sha256.Size]byte]weak.Pointer[x509.CertPool]{}
+	}
+	for other, held := range pools.byBundle { // bundles are few; those that nobody uses any more are forgotten when one is added
+		if held.Value() == nil {
+			delete(pools.byBundle, other)
+		}
+	}
+	pools.byBundle[sum] = weak.Make(pool)
+	return pool, nil
 }
 
 // readCapped reads all of r, growing fourfold so that the cost stays below

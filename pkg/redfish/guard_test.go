@@ -2,6 +2,8 @@ package redfish
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -11,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -340,5 +343,30 @@ func TestGuardAlone(t *testing.T) {
 	}
 	if !errors.Is(err, errForeignHost) || heard.Load() != 0 {
 		t.Fatalf("%v, %d contacts", err, heard.Load())
+	}
+}
+
+// A thousand BMCs that trust one bundle keep one copy of its certificates; another bundle is another trust.
+func TestOneBundleIsKeptOnce(t *testing.T) {
+	one := httptest.NewTLSServer(nil)
+	defer one.Close()
+	bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: one.Certificate().Raw})
+	pools := make([]*x509.CertPool, 2)
+	for i := range pools {
+		config, err := Target{Address: "https://192.0.2.1", CABundle: slices.Clone(bundle)}.tlsConfig(tls.VersionTLS12)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pools[i] = config.RootCAs
+	}
+	if pools[0] == nil || pools[0] != pools[1] {
+		t.Error("the same bundle is kept twice")
+	}
+	config, err := Target{Address: "https://192.0.2.1", CABundle: append(bundle, bundle...)}.tlsConfig(tls.VersionTLS12)
+	if err != nil || config.RootCAs == pools[0] {
+		t.Errorf("another bundle has the same trust (%v)", err)
+	}
+	if _, err := (Target{Address: "https://192.0.2.1", CABundle: []byte("none")}).tlsConfig(tls.VersionTLS12); err == nil {
+		t.Error("a bundle without a certificate is taken")
 	}
 }

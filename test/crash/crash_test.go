@@ -16,13 +16,22 @@ import (
 )
 
 var (
-	flagLives = flag.String("lives", "", "how many lives are lived: a number, or all; empty: the sample of every day")
+	flagLives = flag.String("lives", "", "how many lives are lived: a number, long or all; empty: the sample of every day")
 	flagSeed  = flag.Uint64("seed", 1, "which lives are in a sample")
 	flagOnly  = flag.String("only", "", "live only the lives whose name matches")
 )
 
-// sample is how many lives are lived every day.
-const sample = 12_000
+// sample is how many lives are lived every day, long how many by "make crash": the core, each of them, and as many of the others.
+// Measured on two busy processors a life takes a tenth of a second of one of them.
+const (
+	sample = 1800
+	long   = 20_000
+)
+
+// core is one fault at every request of the lives that most machines have.
+func (p plan) core() bool {
+	return len(p.faults) == 1 && p.life.lag == 1 && slices.Contains(crashes, p.faults[0].what) && (p.life.report == succeeds || p.life.report == silent)
+}
 
 // plan is one life and what goes wrong in it.
 type plan struct {
@@ -62,7 +71,7 @@ func plans(t *testing.T, seed uint64) []plan {
 	random := rand.New(rand.NewPCG(seed, 1))
 	persons := slices.Sorted(maps.Keys(deeds))
 	for _, l := range lives() {
-		n := live(t, plan{life: l}, true)
+		n, _ := live(t, plan{life: l})
 		whats := crashes
 		if !l.pair && (l.report == succeeds || l.report == silent) {
 			whats = slices.Concat(crashes, persons)
@@ -80,10 +89,11 @@ func plans(t *testing.T, seed uint64) []plan {
 	return all
 }
 
-// live lives one life and reports what was wrong with it. It returns how many requests there were.
-func live(t *testing.T, p plan, told bool) (requests int) {
+// live lives one life and reports what was wrong with it. It returns how many requests there were, and whether it went well.
+func live(t *testing.T, p plan) (requests int, well bool) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	story := "" // a bubble that fails ends its caller, too
+	synctest.Test(t, func(*testing.T) {
 		w := newWorld(p.life, p.faults...)
 		why := w.play()
 		requests = w.n
@@ -91,11 +101,14 @@ func live(t *testing.T, p plan, told bool) (requests int) {
 		if why != "" {
 			wrong = append(wrong, why)
 		}
-		if len(wrong) > 0 && told {
-			t.Errorf("%s\n  cut: %s\n  %s\n  again: go test ./crash -args -only='^%s$'\n  BMC:\n%s", p, strings.Join(w.cuts, "; "), strings.Join(wrong, "\n  "), regexp.QuoteMeta(p.String()), w.story())
+		if len(wrong) > 0 {
+			story = fmt.Sprintf("%s\n  cut: %s\n  %s\n  again: go test ./crash -args -only='^%s$'\n  BMC:\n%s", p, strings.Join(w.cuts, "; "), strings.Join(wrong, "\n  "), regexp.QuoteMeta(p.String()), w.story())
 		}
 	})
-	return requests
+	if story != "" {
+		t.Error(story)
+	}
+	return requests, story == ""
 }
 
 // story is what was done to servers, a line each.
@@ -126,9 +139,7 @@ func TestEveryCut(t *testing.T) {
 				p := chosen[0]
 				chosen = chosen[1:]
 				next.Unlock()
-				was := t.Failed()
-				live(t, p, true)
-				if t.Failed() && !was {
+				if _, well := live(t, p); !well {
 					next.Lock()
 					failures++
 					next.Unlock()
@@ -144,15 +155,26 @@ func choose(t *testing.T, all []plan) []plan {
 		return slices.DeleteFunc(all, func(p plan) bool { return !only.MatchString(p.String()) })
 	}
 	n := sample
+	rand.New(rand.NewPCG(*flagSeed, 2)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	switch *flagLives {
 	case "all":
 		return all
+	case "long":
+		n = long
+		slices.SortStableFunc(all, func(a, b plan) int {
+			switch {
+			case a.core() == b.core():
+				return 0
+			case a.core():
+				return -1
+			}
+			return 1
+		})
 	case "":
 	default:
 		if _, err := fmt.Sscan(*flagLives, &n); err != nil {
 			t.Fatal(err)
 		}
 	}
-	rand.New(rand.NewPCG(*flagSeed, 2)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all[:min(n, len(all))]
 }

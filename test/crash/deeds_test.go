@@ -36,6 +36,7 @@ func init() { // they use worlds, and worlds use them
 		"quarantine":    {quarantine},
 		"give up":       {giveUp},
 		"cut the mains": {cutMains},
+		"late claim":    {lateClaim},
 		"delete the host": {func(w *world) {
 			w.user.blocked, w.user.hostsGone = true, true
 			w.site.store.remove("PhysicalHost", "h", false)
@@ -118,6 +119,17 @@ func giveUp(w *world) {
 	}
 	w.user.quarantined = true
 	annotate(w, v1beta1.ReleaseUnverifiedAnnotation, h.Spec.Claim.ID, true)
+}
+
+// lateClaim is the write of an arbiter that was deposed and does not know it yet, for a machine that is no more: if the host is
+// free at this moment, it has it.
+func lateClaim(w *world) {
+	edit(w.site.store, &v1beta1.PhysicalHost{}, "h", func(h *v1beta1.PhysicalHost) {
+		if h.Spec.Claim == nil {
+			h.Spec.Claim = &v1beta1.Claim{ID: "feedfacefeedface", Machine: "x", Cluster: "c", LeaseHolder: "deposed"}
+			h.Spec.Boot = &v1beta1.Boot{ImageURL: "http://images/a.iso", OSFamily: "generic", BootMode: w.life.boot, BootstrapSecret: "x"}
+		}
+	})
 }
 
 func cutMains(w *world) {

@@ -5,7 +5,8 @@
 // shares no code with the product, judges everything that was stored and asked of the BMCs on the way.
 //
 //	go test ./crash                                  a sample: the same lives every time, about three minutes of one processor
-//	go test ./crash -timeout 60m -args -lives=all    every cut of every life ("make crash")
+//	go test ./crash -timeout 60m -args -lives=long   every cut of the usual lives, and a larger sample ("make crash")
+//	go test ./crash -timeout 9h -args -lives=all     every cut of every life
 //	go test ./crash -args -seed=3 -lives=4000        another sample
 //	go test ./crash -args -only='optimistic/Live/.*crash after at 57$' -v    one life again, with its history
 package crash

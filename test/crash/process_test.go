@@ -114,6 +114,28 @@ func (c cutClient) Patch(_ context.Context, o client.Object, p client.Patch, _ .
 	return c.write(o, p, false)
 }
 
+func (c cutClient) Create(_ context.Context, o client.Object, _ ...client.CreateOption) error {
+	return c.change("create", o, func() error { return c.p.site.store.createNew(o) })
+}
+
+func (c cutClient) Delete(_ context.Context, o client.Object, opts ...client.DeleteOption) error {
+	asked := client.DeleteOptions{}
+	asked.ApplyOptions(opts)
+	return c.change("delete", o, func() error { return c.p.site.store.deleteSame(o, asked.Preconditions) })
+}
+
+// change is a write that may be cut.
+func (c cutClient) change(verb string, o client.Object, do func() error) error {
+	cut := c.p.request("api", verb+" "+kindOf(o)+" "+o.GetName(), o)
+	if cut.before != nil {
+		return cut.before
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return cut.after
+}
+
 func (c cutClient) Status() client.SubResourceWriter { return cutStatus{c: c} }
 
 type cutStatus struct {
@@ -148,6 +170,8 @@ type readyImage struct{}
 func (readyImage) Prepare(context.Context, string, string) (bootmedia.Prepared, error) {
 	return bootmedia.Prepared{Ready: true}, nil
 }
+
+func (readyImage) Again(string) {}
 
 // recorder keeps events for the witness.
 type recorder struct{ w *world }

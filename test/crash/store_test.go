@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -92,6 +93,31 @@ func treeOf(o client.Object) map[string]any {
 
 // create stores a new object, with what an API server adds.
 func (s *store) create(o client.Object) { s.createTree(kindOf(o), o.GetName(), treeOf(o)) }
+
+// createNew is create for a process, which is told what the API server added.
+func (s *store) createNew(o client.Object) error {
+	key := objectKey{kindOf(o), o.GetName()}
+	if _, there := s.snapshot()[key]; there {
+		return apierrors.NewAlreadyExists(schema.GroupResource{Resource: strings.ToLower(key.kind)}, key.name)
+	}
+	s.create(o)
+	into(s.snapshot()[key], o)
+	return nil
+}
+
+// deleteSame removes an object if it is still the one that was seen.
+func (s *store) deleteSame(o client.Object, asked *metav1.Preconditions) error {
+	key := objectKey{kindOf(o), o.GetName()}
+	now, there := s.snapshot()[key]
+	if !there {
+		return notFound(key)
+	}
+	if asked != nil && asked.UID != nil && *asked.UID != now.typed.GetUID() {
+		return apierrors.NewConflict(schema.GroupResource{Resource: strings.ToLower(key.kind)}, key.name, errors.New("it is another object"))
+	}
+	s.remove(key.kind, key.name, false)
+	return nil
+}
 
 func (s *store) createTree(kind, name string, tree map[string]any) {
 	s.mu.Lock()

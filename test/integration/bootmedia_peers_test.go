@@ -199,7 +199,8 @@ func (in *installation) claimedHost(t *testing.T, token bootmedia.Token, checksu
 	if err := in.api.Update(t.Context(), host); err != nil {
 		t.Fatal(err)
 	}
-	host.Spec.Claim.Media = &v1beta1.MediaGrant{TokenHash: token.Hash()}
+	// Bound, so that no machine is needed: a system that lives on its image reads it.
+	host.Spec.Claim.Bound, host.Spec.Claim.Media = true, &v1beta1.MediaGrant{TokenHash: token.Hash()}
 	if err := in.api.Update(t.Context(), host); err != nil {
 		t.Fatal(err)
 	}

@@ -9,5 +9,7 @@
 //	go run ./mutants fence      those whose name holds the word
 //	go run ./mutants -run NoInterleaving      what the model alone finds
 //
+// Those in test/crash change the product, too, but are to be found by the lives of that package: they show that its witness bites.
+//
 // It proves nothing about guards for which nobody wrote a mutant.
 package main

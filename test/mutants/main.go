@@ -33,7 +33,17 @@ type mutant struct {
 	name, guard string
 	// patch is the file of the patch, target the file that it changes, in the product's tree.
 	patch, target string
+	// module and tests say where its tests are: in the package that it changes, but for those that only a whole life shows.
+	module, tests string
+	// args of the tests.
+	args []string
 }
+
+// lives is where the lives of machines are cut, and its mutants; so many lives find each of them.
+const (
+	lives      = "crash"
+	livesCount = "500"
+)
 
 // run plays all mutants whose name holds one of the words.
 func run(ctx context.Context, only string, words []string) error {
@@ -79,20 +89,29 @@ func run(ctx context.Context, only string, words []string) error {
 	return nil
 }
 
-// walk goes through the folders that hold the product's packages.
-func walk(root string, visit fs.WalkDirFunc) error {
-	for _, folder := range []string{"pkg", "controllers"} {
-		if err := filepath.WalkDir(filepath.Join(root, folder), visit); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// find collects the mutants of all packages.
+// find collects the mutants of all packages, each with the tests that are to find it.
 func find(root string, words []string) ([]mutant, error) {
 	var all []mutant
-	err := walk(root, func(path string, entry fs.DirEntry, err error) error {
+	for _, folder := range []string{"pkg", "controllers", filepath.Join("test", lives)} {
+		found, err := findIn(filepath.Join(root, folder), words)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range found {
+			m.module, m.tests = root, "./"+filepath.Dir(m.target)
+			if filepath.Base(folder) == lives {
+				m.module, m.tests, m.args = filepath.Join(root, "test"), "./"+lives, []string{"-args", "-lives=" + livesCount}
+			}
+			all = append(all, m)
+		}
+	}
+	return all, nil
+}
+
+// findIn collects the mutants below a folder.
+func findIn(folder string, words []string) ([]mutant, error) {
+	var all []mutant
+	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".patch" || filepath.Base(filepath.Dir(path)) != "mutants" {
 			return err
 		}
@@ -139,8 +158,9 @@ func play(ctx context.Context, root, scratch, only string, m mutant) (string, er
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		return "", err
 	}
-	command := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-timeout", limit.String(), "-run", only, "-overlay", file, "./"+filepath.Dir(m.target)) //nolint:gosec // our own patches
-	command.Dir = root
+	args := append([]string{"test", "-count=1", "-failfast", "-timeout", limit.String(), "-run", only, "-overlay", file, m.tests}, m.args...)
+	command := exec.CommandContext(ctx, "go", args...) //nolint:gosec // our own patches
+	command.Dir = m.module
 	out, err := command.CombinedOutput()
 	var failed *exec.ExitError
 	switch {

@@ -125,7 +125,7 @@ type managers struct {
 	errs  chan error
 }
 
-// startManagers builds the product and starts it as often as asked. It looks at one namespace alone: what storms left behind in
+// startManagers builds the product and starts it as often as asked. With a namespace it looks at that alone: what storms left behind in
 // others would keep it busy.
 func (s *site) startManagers(ctx context.Context, o managersOptions, namespace string, qps, burst int) (*managers, error) {
 	binary := s.output("manager")
@@ -136,7 +136,8 @@ func (s *site) startManagers(ctx context.Context, o managersOptions, namespace s
 	}
 	args := func(m *manager) []string {
 		m.metrics = freeAddress()
-		list := []string{"--kubeconfig=" + s.plane.Kubeconfig(), "--namespace=" + namespace, "--metrics-bind-address=" + m.metrics, "--health-probe-bind-address=" + freeAddress(),
+		list := []string{"--kubeconfig=" + s.plane.Kubeconfig(), "--namespace=" + namespace, // empty: all
+			"--metrics-bind-address=" + m.metrics, "--health-probe-bind-address=" + freeAddress(),
 			"--media-bind-address=" + freeAddress(), "--media-cache-dir=" + s.output(m.name+"-media"), "--log-level=info", "--log-format=console",
 			"--allow-addresses=127.0.0.0/8", // where the emulated BMCs are
 			"--leader-elect=true", "--leader-elect-lease-duration=5s", "--leader-elect-renew-deadline=4s", "--leader-elect-retry-period=1s",
