@@ -103,10 +103,10 @@ func waitingHosts() map[provision.State][]waiting {
 				g.machine.Annotations = map[string]string{clusterv1.PausedAnnotation: ""}
 			}, "annotate beskar7machine m cluster.x-k8s.io/paused-"},
 			{false, func(h *v1beta1.PhysicalHost, _ *gathered) { h.Spec.Paused = true }, `"paused":false`}},
-		provision.State(v1beta1.StateBootFailed): {}, // left as they are: their own messages say what to do
-		provision.State(v1beta1.StateLost):       {},
-		provision.Available:                      {}, // nothing is waited for
-		provision.Deleting:                       {}, // gone with the next write
+		provision.BootFailed: {{true, nothing, give}},
+		provision.Lost:       {{true, nothing, give}},
+		provision.Available:  {}, // nothing is waited for
+		provision.Deleting:   {}, // gone with the next write
 	}
 }
 

@@ -207,7 +207,11 @@ func forbidden(f Facts, a Action) string {
 		return "nothing is started or cut in maintenance, nor on what is being deleted"
 	case f.Claim == ClaimHeld && f.Power == PowerStateOn && (f.NodeSeen || f.NodeNamed || f.Report != ReportNone) && a.Changes():
 		return "a running system that showed a sign of life is never touched, bound or not"
+<<<<<<< HEAD
+	case f.Claim == ClaimHeld && !f.Bound && (f.NodeSeen || f.NodeNamed || f.Report != ReportNone || f.Booted && f.NodeUnknown && off(f)) && a.Changes() && !(f.AlwaysOn && !f.Install):
+=======
 	case f.Claim == ClaimHeld && !f.Bound && a.Changes() && mayHaveUsedItsData(f) && !(f.AlwaysOn && !f.Install):
+>>>>>>> main
 		return "D14: what may have used its bootstrap data is not booted again"
 	case f.Claim == ClaimHeld && a.Changes() && (f.BootsSpent || f.BootResting && f.Power == PowerStateOff):
 		return "D8: boots back off, and end"

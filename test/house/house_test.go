@@ -153,3 +153,30 @@ func TestACitationWithoutDefinitionIsFound(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+func TestReasonsAreGivenAndExplained(t *testing.T) {
+	for _, violation := range Reasons(repository(t, ".go", ".md")) {
+		t.Error(violation)
+	}
+}
+
+func TestAReasonThatIsNotGivenOrExplainedIsFound(t *testing.T) {
+	got := strings.Join(Reasons([]File{
+		{Path: conditionsFile, Text: []byte("const (\n\tReasonA = \"A\"\n\tReasonB  = clusterv1.BReason\n\tReasonC = \"C\" // of an event\n\tGoodCondition = \"Good\"\n)\n")},
+		{Path: statesFile, Text: []byte("const (\n\tStateOne HostState = \"One\"\n\tStateTwo HostState = \"Two\"\n)\n")},
+		{Path: runbook, Text: []byte("`A`, `Good` and `One`, but not C.\n")},
+		{Path: "controllers/a.go", Text: []byte("x(v1beta1.ReasonA, v1beta1.ReasonBroken, v1beta1.GoodCondition)\n")},
+		{Path: "controllers/a_test.go", Text: []byte("x(v1beta1.ReasonB)\n")},
+		{Path: "test/e2e/a.go", Text: []byte("x(v1beta1.ReasonC)\n")},
+	}), "\n")
+	want := strings.Join([]string{
+		"api/v1beta1/conditions.go: ReasonB is given by no code",
+		"api/v1beta1/conditions.go: ReasonC is given by no code",
+		"docs/operations.md: `B` is not explained",
+		"docs/operations.md: `C` is not explained",
+		"docs/operations.md: `Two` is not explained",
+	}, "\n")
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
