@@ -254,16 +254,22 @@ func pause(s *story) {
 	s.untouched(20 * time.Second)
 	g.Expect(bmc.State().Power).To(Equal(emulator.Off))
 	s.unpaused("still")
-	s.until("the server to be switched on again", func(context.Context) (bool, string, error) {
-		return bmc.State().Power == emulator.On, "it is off", nil
+	s.until("the host to say that it lost its system", func(ctx context.Context) (bool, string, error) {
+		host, err := lab.Object(ctx, s.Lab, s.namespace, worker.Spec.HostRef.Name, &v1beta1.PhysicalHost{})
+		return err == nil && host.Status.State == v1beta1.StateLost, string(host.Status.State), err
+	})
+	g.Expect(bmc.State().Power).To(Equal(emulator.Off), "a Live system that lost its power is not booted again")
+	s.kubectl("delete", "machine", worker.OwnerReferences[0].Name, "--wait=false")
+	s.until("another worker", func(context.Context) (bool, string, error) {
+		workers := s.workers("still")
+		return len(workers) > 0 && s.worker("still").UID != worker.UID, fmt.Sprintf("%d workers", len(workers)), nil
 	})
 	s.running("still", 1, 1)
-	g.Expect(s.worker("still").UID).To(Equal(worker.UID), "the machine survived the power loss")
 
 	s.remove("still")
 	s.available()
 	w := s.witness()
-	g.Expect([]int{w.Provisioned, w.Released}).To(Equal([]int{2, 2}))
+	g.Expect([]int{w.Provisioned, w.Released}).To(Equal([]int{3, 3}))
 }
 
 // paused pauses a cluster and waits until that is stored where `clusterctl move` keeps it: on the hosts.
