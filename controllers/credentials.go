@@ -57,7 +57,7 @@ func connect(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHo
 		Learned:  learnedOf(host),
 		Address:  rc.Address,
 		Username: string(secret.Data[usernameKey]), Password: redfish.Password(secret.Data[passwordKey]),
-		CertificateFingerprint: rc.CertificateFingerprint, InsecureSkipVerify: rc.InsecureSkipVerify,
+		CertificateFingerprint: rc.CertificateFingerprint, InsecureSkipVerify: rc.InsecureSkipVerify, AllowOldTLS: rc.AllowOldTLS,
 		SystemID: rc.SystemID, Vendor: rc.Vendor, Timeouts: redfish.Timeouts{Connection: tuning.ConnectionTimeout, Request: tuning.RequestTimeout, MaxRetries: tuning.MaxRetries, RetryDelay: tuning.RetryDelay},
 	}
 	if ref := rc.CABundleSecretRef; ref != nil {

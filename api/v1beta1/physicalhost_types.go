@@ -128,6 +128,11 @@ type RedfishConnection struct {
 	// +optional
 	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
 
+	// allowOldTLS accepts TLS 1.0 and 1.1 and key exchange without forward secrecy, for a BMC that knows nothing better. Whoever
+	// records the traffic can read the password once the BMC's key is known: update the firmware if that helps.
+	// +optional
+	AllowOldTLS bool `json:"allowOldTLS,omitempty"`
+
 	// systemID chooses the system when the BMC manages several.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256

@@ -93,7 +93,7 @@ func Complete(b Brief, o Observation) provision.Facts {
 		o.Identity != nil && o.Hardware != nil && Server{UUID: o.Identity.SystemUUID, Serial: o.Identity.SerialNumber}.couldBe(o.State))
 	f.Power = power(o.State.Power)
 	f.Armed = o.State.Boot.Armed()
-	f.ArmedOurs = o.State.Boot.OnceFrom(redfish.BootCD)
+	f.ArmedOurs = o.State.Boot.ArmedFrom(redfish.BootCD)
 	f.Media = media(b, o)
 	if b.ClaimID != "" {
 		_, booted := o.Boots[b.ClaimID]
