@@ -4,11 +4,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -43,6 +42,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/metrics"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
@@ -143,11 +143,27 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 	}
 	controllers.ObserveClients(recorder)
 	p := &parts{mgr: mgr, settings: s, live: live, lease: lease, metrics: recorder, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(),
-		streams: &controllers.Streams{Clock: clock.RealClock{}}, identity: id}
+		streams: &controllers.Streams{Clock: clock.RealClock{}}, identity: id, reach: reachPolicy(s, apiServer(ctx, rc))}
 	if err := p.assemble(ctx); err != nil {
 		return nil, err
 	}
 	return &process{manager: mgr, log: log}, nil
+}
+
+// reachPolicy is what the settings say of where BMCs and image servers may be; they were checked when they were loaded.
+func reachPolicy(s config.Settings, api []netip.AddrPort) *endpoint.Policy {
+	allow, _ := config.ParseNetworks(s.Addresses.Allow)
+	deny, _ := config.ParseNetworks(s.Addresses.Deny)
+	return endpoint.NewPolicy(endpoint.PolicyOptions{Allow: allow, Deny: deny, API: api})
+}
+
+// apiServer is where the API server of this cluster is: where this process finds it, and where every Pod does.
+func apiServer(ctx context.Context, rc *rest.Config) []netip.AddrPort {
+	found := endpoint.Resolve(ctx, rc.Host)
+	if host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"); host != "" {
+		found = append(found, endpoint.Resolve(ctx, "https://"+net.JoinHostPort(host, port))...)
+	}
+	return found
 }
 
 // limitRequests bounds what the manager asks of the API server.
@@ -244,6 +260,8 @@ type parts struct {
 	streams *controllers.Streams
 	// identity of this process in Leases.
 	identity string
+	// reach says where BMCs and image servers may be.
+	reach *endpoint.Policy
 }
 
 func (p *parts) assemble(ctx context.Context) error {
@@ -305,9 +323,13 @@ func (p *parts) addGate() (*actuator.Actuator, error) {
 	if err := p.mgr.Add(everywhere{dump.Run}); err != nil {
 		return nil, err
 	}
-	pool := redfish.NewPool(redfish.Options{Installation: controllers.Installation(p.mgr.GetConfig(), leaseNamespace(p.settings))})
+	pool := redfish.NewPool(p.driverOptions())
 	err := p.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return p.drive(ctx, queue, pool) }))
 	return actuator.New(actuator.Options{Gate: queue, Driver: pool, Clock: clock.RealClock{}, Changed: p.wake.Wake}), err
+}
+
+func (p *parts) driverOptions() redfish.Options {
+	return redfish.Options{Installation: controllers.Installation(p.mgr.GetConfig(), leaseNamespace(p.settings)), Reach: p.reach}
 }
 
 // drive runs the gate for as long as this process leads. When the lease is lost the manager ends, and the process with it; when the
@@ -345,7 +367,7 @@ func (p *parts) reconcilers(secrets client.Reader, clusters clustercache.Cluster
 	return controllers.Reconcilers{
 		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: media,
 			Tokens: controllers.NewTokens(), Streams: p.streams, ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Metrics: p.metrics, Clock: real, BMC: p.live.BMC,
-			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
+			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), Reach: p.reach, ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
 		Machine:  &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: c, WatchFilter: filter},
@@ -390,64 +412,6 @@ func (p *parts) candidacy(lease *controllers.ClaimLease, arbiter *coordinator.Ar
 	s := p.settings.ClaimCoordinator
 	return &controllers.Candidacy{Lease: lease, LeaseDuration: s.LeaseDuration, RenewDeadline: s.RenewDeadline, RetryPeriod: s.RetryPeriod,
 		Arbiter: arbiter, Ready: p.mgr.GetCache().WaitForCacheSync}
-}
-
-// addMedia adds the media server to every replica.
-func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
-	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
-	if dir := p.settings.Media.CertDir; dir != "" {
-		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
-		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
-	}
-	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
-	options := p.mediaOptions(source)
-	options.StreamFailed = p.streams.Report(p.mgr.GetClient(), p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid)
-	options.Peers, options.PeerClient = peers.URLs, controllers.PeerClient(p.settings.Media.CertDir)
-	server := bootmedia.New(options)
-	server.Notify(func(imageURL string) {
-		if p.lease.Valid() { // only there a controller waits for it
-			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
-		}
-	})
-	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), Media: server, Clock: clock.RealClock{}}
-	if err := errors.Join(p.mgr.Add(everywhere{warmth.Run}), p.mgr.AddReadyzCheck("media", warmth.Ready)); err != nil {
-		return nil, err
-	}
-	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
-		defer server.Close()
-		door := controllers.MediaDoor{Address: p.settings.Media.BindAddress, CertDir: p.settings.Media.CertDir, TLS: tlsOptions(p.settings.TLS)}
-		return door.Serve(ctx, controllers.CountMedia(server.Handler(), p.metrics))
-	}})
-}
-
-func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
-	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, Log: p.live.Logger().WithName("media")}
-}
-
-// mediaURL is what BMCs are given: as set, else this Pod's own address.
-func (p *parts) mediaURL() string {
-	if u := p.settings.Media.AdvertiseURL; u != "" {
-		return u
-	}
-	_, port, err := net.SplitHostPort(p.settings.Media.BindAddress)
-	if err != nil || p.settings.Pod.IP == "" {
-		return ""
-	}
-	return p.mediaScheme() + "://" + net.JoinHostPort(p.settings.Pod.IP, port)
-}
-
-func (p *parts) mediaScheme() string {
-	if p.settings.Media.CertDir != "" {
-		return "https"
-	}
-	return "http"
-}
-
-func (p *parts) phoneHomeURL() string {
-	if u := p.settings.Media.PhoneHomeAdvertiseURL; u != "" {
-		return u
-	}
-	return p.mediaURL()
 }
 
 // addChecks makes /healthz and /readyz mean something, and adds webhooks and the settings watch to every replica.

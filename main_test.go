@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
@@ -25,6 +27,7 @@ import (
 	"github.com/beskar7/beskar7/controllers"
 	"github.com/beskar7/beskar7/pkg/cli"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // running is what settings make of a process, up to the point where it would talk to somebody.
@@ -44,7 +47,7 @@ func start(t *testing.T, sources config.Sources) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{parts: &parts{settings: s, live: live, mgr: &deaf{}, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(), identity: "me"},
+	r := &running{parts: &parts{settings: s, live: live, reach: reachPolicy(s, nil), mgr: &deaf{}, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(), identity: "me"},
 		options: managerOptions(s, scheme.Scheme, nil)}
 	limitRequests(&r.rest, s)
 	return r
@@ -155,6 +158,9 @@ var effects = map[string]func(*running) any{
 	"media.advertiseURL":          func(r *running) any { return r.parts.mediaURL() },
 	"media.phoneHomeAdvertiseURL": func(r *running) any { return r.parts.phoneHomeURL() },
 	"media.certDir":               func(r *running) any { r.parts.settings.Pod.IP = "10.0.0.9"; return r.parts.mediaURL() },
+	"media.imageCADir":            func(r *running) any { return r.parts.imageClientOptions().CADir },
+	"addresses.allow":             func(r *running) any { return r.parts.reach.Check(netip.MustParseAddrPort("127.0.0.1:80")) == nil },
+	"addresses.deny":              func(r *running) any { return r.parts.reach.Check(netip.MustParseAddrPort("10.0.0.1:80")) == nil },
 	"media.cacheDir":              func(r *running) any { return r.parts.mediaOptions(nil).CacheDir },
 	"webhook.port":                func(r *running) any { return r.webhook().Port },
 	"webhook.certDir":             func(r *running) any { return r.webhook().CertDir },
@@ -173,6 +179,38 @@ var effects = map[string]func(*running) any{
 	"claimCoordinator.retryPeriod":   func(r *running) any { return r.candidacy().RetryPeriod },
 }
 
+// TestDriversAreGuarded: what users write is dialled under the policy of the settings.
+func TestDriversAreGuarded(t *testing.T) {
+	r := start(t, config.Sources{})
+	metadata := netip.MustParseAddrPort("169.254.169.254:80")
+	for name, reach := range map[string]*endpoint.Policy{
+		"BMCs": r.parts.driverOptions().Reach, "hosts": r.parts.reconcilers(nil, nil, nil, nil).Host.Reach, "images": r.parts.imageClientOptions().Reach,
+	} {
+		if reach.Check(metadata) == nil {
+			t.Errorf("%s may be at %s", name, metadata)
+		}
+	}
+	resp, err := r.parts.mediaOptions(nil).Client.Get("http://127.0.0.1:1/image.iso")
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	if forbidden := new(endpoint.ForbiddenError); !errors.As(err, &forbidden) {
+		t.Errorf("the client for images dials a loopback address: %v", err)
+	}
+}
+
+// TestAPIServerIsKept: both where this process finds it and where every Pod does.
+func TestAPIServerIsKept(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
+	policy := reachPolicy(config.Defaults(), apiServer(t.Context(), &rest.Config{Host: "https://192.0.2.10:6443"}))
+	for text, want := range map[string]bool{"10.96.0.1:443": false, "192.0.2.10:6443": false, "192.0.2.10:443": true, "[64:ff9b::a60:1]:443": false} {
+		if err := policy.Check(netip.MustParseAddrPort(text)); (err == nil) != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // elsewhere are settings whose effect another test shows.
 var elsewhere = map[string]string{
 	"log.level": "controllers: TestLogSettings", "log.stacktraceLevel": "controllers: TestLogSettings", "log.format": "controllers: TestLogSettings",
@@ -188,6 +226,8 @@ func another(s config.Setting) string {
 		return "9s"
 	case "leaderElection.retryPeriod", "claimCoordinator.retryPeriod":
 		return "3s"
+	case "addresses.allow":
+		return "127.0.0.0/8"
 	case "tls.cipherSuites":
 		return tls.CipherSuites()[0].Name
 	}
@@ -198,6 +238,8 @@ func another(s config.Setting) string {
 		return s.Options[len(s.Options)-1]
 	case config.Address:
 		return "127.0.0.1:7777"
+	case config.Networks:
+		return "10.0.0.0/8"
 	case config.URL:
 		return "https://example.com/x"
 	case config.Integer, config.Number, config.Duration:

@@ -55,6 +55,7 @@ func (r *Beskar7MachineReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 		return ctrl.Result{}, err
 	}
 	if (owner == nil || cluster == nil) && m.DeletionTimestamp.IsZero() {
+		r.Claims.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil // CAPI sets owner and label; the write wakes us
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, m, v1beta1.MachineFinalizer); err != nil || added {
@@ -206,11 +207,14 @@ func (r *Beskar7MachineReconciler) blockMove(ctx context.Context, m *v1beta1.Bes
 // reconcileNormal gets the machine a host and reports when it was booted.
 func (r *Beskar7MachineReconciler) reconcileNormal(ctx context.Context, w *machineWork) (ctrl.Result, error) {
 	m := w.machine
+	// A machine that must not claim now may have been woken for a host: it is the turn of the next one.
 	if !ptr.Deref(w.cluster.Status.Initialization.InfrastructureProvisioned, false) {
+		r.Claims.Forget(client.ObjectKeyFromObject(m))
 		w.waitFor(v1beta1.ReasonWaitingForCluster, "the cluster's infrastructure is not provisioned yet")
 		return ctrl.Result{}, nil
 	}
 	if w.owner.Spec.Bootstrap.DataSecretName == nil {
+		r.Claims.Forget(client.ObjectKeyFromObject(m))
 		w.waitFor(v1beta1.ReasonWaitingForBootstrapData, "the bootstrap provider has not made the bootstrap data yet")
 		return ctrl.Result{}, nil
 	}

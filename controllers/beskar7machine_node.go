@@ -4,19 +4,20 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/serverid"
 )
 
 // watchOwnNode wakes the machine of a Node, and gives the Node our provider id where its kubelet could not be told: only if
-// it has none, and only on the one Node whose SMBIOS UUID and name are this machine's (D10).
+// it has none, and only on the one Node whose SMBIOS UUID, in either order of bytes, and name are this machine's (D10).
 func (r *Beskar7MachineReconciler) watchOwnNode(ctx context.Context, w *machineWork) error {
-	if w.owner.Status.NodeRef.IsDefined() || w.host.Status.Hardware == nil {
+	server := recordedServer(w.host)
+	if w.owner.Status.NodeRef.IsDefined() || server.UUID == "" {
 		return nil
 	}
 	cluster := client.ObjectKeyFromObject(w.cluster)
@@ -33,7 +34,7 @@ func (r *Beskar7MachineReconciler) watchOwnNode(ctx context.Context, w *machineW
 	if err := remote.Get(ctx, client.ObjectKey{Name: w.machine.Name}, node); err != nil {
 		return nil //nolint:nilerr // not there yet: its appearance wakes us
 	}
-	if node.Spec.ProviderID != "" || !strings.EqualFold(node.Status.NodeInfo.SystemUUID, w.host.Status.Hardware.SystemUUID) || !realUUID(node.Status.NodeInfo.SystemUUID) {
+	if node.Spec.ProviderID != "" || !serverid.SameUUID(node.Status.NodeInfo.SystemUUID, server.UUID) {
 		return nil
 	}
 	base := node.DeepCopy()

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -10,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/hostselection"
@@ -33,17 +36,13 @@ func (r *Beskar7MachineTemplateReconciler) Reconcile(ctx context.Context, req ct
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	hosts := &v1beta1.PhysicalHostList{}
-	if err := r.Client.List(ctx, hosts, client.InNamespace(t.Namespace)); err != nil {
+	if err := r.Client.List(ctx, hosts, client.InNamespace(t.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return ctrl.Result{}, fmt.Errorf("list hosts: %w", err)
 	}
 	spec := t.Spec.Template.Spec
-	selector := labels.Everything()
-	if spec.HostSelector != nil {
-		parsed, err := metav1.LabelSelectorAsSelector(spec.HostSelector)
-		if err != nil {
-			return ctrl.Result{}, nil //nolint:nilerr // machines of the template say so; a new template mends it
-		}
-		selector = parsed
+	selector, err := selectorOf(t)
+	if err != nil {
+		return ctrl.Result{}, nil //nolint:nilerr // machines of the template say so; a new template mends it
 	}
 	base := t.DeepCopy()
 	t.Status.Capacity, t.Status.NodeInfo = capacity(hosts.Items, selector, spec.HardwareRequirements)
@@ -53,27 +52,78 @@ func (r *Beskar7MachineTemplateReconciler) Reconcile(ctx context.Context, req ct
 	return ctrl.Result{}, client.IgnoreNotFound(r.Client.Status().Patch(ctx, t, client.MergeFrom(base)))
 }
 
-// capacity is the least of the inventories that match; nothing if none does.
+func selectorOf(t *v1beta1.Beskar7MachineTemplate) (labels.Selector, error) {
+	if t.Spec.Template.Spec.HostSelector == nil {
+		return labels.Everything(), nil
+	}
+	return metav1.LabelSelectorAsSelector(t.Spec.Template.Spec.HostSelector)
+}
+
+// hostEvents wakes the templates that select the host, or did before its labels changed.
+func (r *Beskar7MachineTemplateReconciler) hostEvents() handler.EventHandler {
+	return handler.TypedFuncs[client.Object, ctrl.Request]{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q requestQueue) { r.wakeTemplates(ctx, q, e.Object) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requestQueue) {
+			r.wakeTemplates(ctx, q, e.ObjectOld, e.ObjectNew)
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q requestQueue) { r.wakeTemplates(ctx, q, e.Object) },
+	}
+}
+
+func (r *Beskar7MachineTemplateReconciler) wakeTemplates(ctx context.Context, q requestQueue, hosts ...client.Object) {
+	templates := &v1beta1.Beskar7MachineTemplateList{}
+	if err := r.Client.List(ctx, templates, client.InNamespace(hosts[0].GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to templates")
+		return
+	}
+	for i := range templates.Items {
+		selector, err := selectorOf(&templates.Items[i])
+		if err == nil && slices.ContainsFunc(hosts, func(h client.Object) bool { return selector.Matches(labels.Set(h.GetLabels())) }) {
+			q.Add(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&templates.Items[i])})
+		}
+	}
+}
+
+// capacity is the least that a matching host is known to have, in the terms of a Node: its CPUs are threads. A host whose BMC does not
+// tell something says nothing of that. Hosts of several architectures give none: one image boots on one of them, and the autoscaler
+// would take every new Node for the one that it expects.
 func capacity(hosts []v1beta1.PhysicalHost, selector labels.Selector, needs v1beta1.HardwareRequirements) (corev1.ResourceList, v1beta1.NodeInfo) {
 	var list corev1.ResourceList
-	info := v1beta1.NodeInfo{}
+	architecture := ""
 	for i := range hosts {
 		h := &hosts[i]
 		if !selector.Matches(labels.Set(h.Labels)) || !hostselection.Meets(h, needs) {
 			continue
 		}
-		own := corev1.ResourceList{corev1.ResourceCPU: *resource.NewQuantity(int64(h.Status.Hardware.CPU.Cores), resource.DecimalSI), corev1.ResourceMemory: h.Status.Hardware.Memory.DeepCopy()}
-		if list == nil {
-			list, info = own, v1beta1.NodeInfo{OperatingSystem: "linux", Architecture: knownArchitecture(h.Status.Hardware.CPU.Architecture)}
-			continue
-		}
-		for name, q := range own {
-			if least := list[name]; q.Cmp(least) < 0 {
+		for name, q := range resourcesOf(h.Status.Hardware) {
+			if list == nil {
+				list = corev1.ResourceList{}
+			}
+			if least, found := list[name]; q.Sign() > 0 && (!found || q.Cmp(least) < 0) {
 				list[name] = q
 			}
 		}
+		switch own := h.Status.Hardware.CPU.Architecture; {
+		case own == "" || own == architecture:
+		case architecture != "":
+			return nil, v1beta1.NodeInfo{}
+		default:
+			architecture = own
+		}
 	}
-	return list, info
+	if len(list) == 0 {
+		return nil, v1beta1.NodeInfo{}
+	}
+	return list, v1beta1.NodeInfo{OperatingSystem: "linux", Architecture: knownArchitecture(architecture)}
+}
+
+// resourcesOf are what a Node on this hardware has; what is not known is 0.
+func resourcesOf(hw *v1beta1.Hardware) corev1.ResourceList {
+	cpus := hw.CPU.Threads
+	if cpus == 0 {
+		cpus = hw.CPU.Cores
+	}
+	return corev1.ResourceList{corev1.ResourceCPU: *resource.NewQuantity(int64(cpus), resource.DecimalSI), corev1.ResourceMemory: hw.Memory.DeepCopy()}
 }
 
 func knownArchitecture(a string) string {

@@ -2,18 +2,18 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
+	"weak"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/config"
@@ -34,57 +34,123 @@ func (e *inputError) Error() string { return e.message }
 
 // connection is how to reach one BMC, and which Secret said so.
 type connection struct {
-	target        redfish.Target
-	secretUID     types.UID
-	secretVersion string
+	target    redfish.Target
+	secretUID types.UID
+	// versions of the Secret in which this process read these very credentials, the present one last. What changed in between was
+	// a label, an annotation or a finalizer.
+	versions []string
+	// read are the Secrets themselves: as long as a host is reached by them, others that share them need not read them.
+	read []*corev1.Secret
+	// credential names user name and password without telling them: equal for equal ones of one Secret, in this process.
+	credential string
 }
 
-// connect reads a host's Secrets, live, and builds the target. Faults in them are *inputError.
-func connect(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHost, tuning config.Tuning) (connection, error) {
+// version is the Secret's present one.
+func (c connection) version() string { return c.versions[len(c.versions)-1] }
+
+// isOf says whether the record is of these credentials. A change of nothing but the Secret's metadata that happened while no manager
+// ran cannot be told from a new password: it costs one log-in. Status holds no hash of a password that would tell: it is read by more
+// people than Secrets are, and they could try passwords against it at home.
+func (c connection) isOf(p *v1beta1.ParkedCredential) bool {
+	return p != nil && p.SecretUID == string(c.secretUID) && slices.Contains(c.versions, p.SecretVersion)
+}
+
+// connect reads a host's Secrets and builds the target. Faults in them are *inputError.
+func connect(ctx context.Context, reader secretReader, host *v1beta1.PhysicalHost, tuning config.Tuning) (connection, error) {
 	rc := host.Spec.RedfishConnection
-	secret, err := readSecret(ctx, reader, host.Namespace, rc.CredentialsSecretRef.Name,
-		"create it with the keys username and password")
+	secret, err := reader(ctx, rc.CredentialsSecretRef.Name, "create it with the keys username and password")
 	if err != nil {
 		return connection{}, err
 	}
-	for _, key := range []string{usernameKey, passwordKey} {
-		if len(secret.Data[key]) == 0 {
-			return connection{}, &inputError{v1beta1.ReasonSecretInvalid,
-				fmt.Sprintf("Secret %q has no key %q: BMC credentials need the keys username and password", secret.Name, key)}
-		}
+	read := []*corev1.Secret{secret}
+	username, password, err := loginOf(secret)
+	if err != nil {
+		return connection{}, err
 	}
 	target := redfish.Target{
 		Learned:  learnedOf(host),
 		Address:  rc.Address,
-		Username: string(secret.Data[usernameKey]), Password: redfish.Password(secret.Data[passwordKey]),
-		CertificateFingerprint: rc.CertificateFingerprint, InsecureSkipVerify: rc.InsecureSkipVerify, AllowOldTLS: rc.AllowOldTLS,
+		Username: username, Password: redfish.Password(password),
+		CertificateFingerprint: rc.CertificateFingerprint, InsecureSkipVerify: rc.InsecureSkipVerify, AllowOldTLS: rc.AllowOldTLS, AllowPlain: rc.AllowPlainHTTP,
 		SystemID: rc.SystemID, Vendor: rc.Vendor, Timeouts: redfish.Timeouts{Connection: tuning.ConnectionTimeout, Request: tuning.RequestTimeout, MaxRetries: tuning.MaxRetries, RetryDelay: tuning.RetryDelay},
 	}
 	if ref := rc.CABundleSecretRef; ref != nil {
-		bundle, err := readSecret(ctx, reader, host.Namespace, ref.Name, "create it with the key ca.crt")
+		bundle, err := reader(ctx, ref.Name, "create it with the key ca.crt")
 		if err != nil {
 			return connection{}, err
 		}
+		read = append(read, bundle)
 		if target.CABundle = bundle.Data[caBundleKey]; len(target.CABundle) == 0 {
 			return connection{}, &inputError{v1beta1.ReasonSecretInvalid,
 				fmt.Sprintf("Secret %q has no key %q with the certificates to trust", ref.Name, caBundleKey)}
 		}
 	}
-	if err := target.Validate(); err != nil {
+	if err := target.Validate(); errors.Is(err, redfish.ErrPlain) {
+		return connection{}, &inputError{v1beta1.ReasonPlainHTTPNotAllowed, "the BMC is not contacted, as its address is http:// and user name and password would cross " +
+			"the network in clear: write https://, or set spec.redfishConnection.allowPlainHTTP of this host"}
+	} else if err != nil {
 		return connection{}, &inputError{v1beta1.ReasonConnectionInvalid, "spec.redfishConnection cannot be used: " + err.Error()}
 	}
-	return connection{target: target, secretUID: secret.UID, secretVersion: secret.ResourceVersion}, nil
+	return connection{target: target, read: read, secretUID: secret.UID, versions: []string{secret.ResourceVersion},
+		credential: credentialKey(secret.UID, username, password)}, nil
 }
 
-func readSecret(ctx context.Context, reader client.Reader, namespace, name, hint string) (*corev1.Secret, error) {
+// secretReader reads a Secret of one host; hint says what to do if it is not there.
+type secretReader func(ctx context.Context, name, hint string) (*corev1.Secret, error)
+
+// secretsRead are the Secrets that this process has read and that a host is reached by, as they were at one version: hosts that share
+// one read it once. The zero value is ready for use.
+type secretsRead struct {
+	mu     sync.Mutex
+	byName map[client.ObjectKey]weak.Pointer[corev1.Secret]
+}
+
+// known is the Secret as it is at the version that its metadata say; nil if this process has not read that.
+func (s *secretsRead) known(meta *metav1.PartialObjectMetadata) *corev1.Secret {
+	if meta == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := client.ObjectKeyFromObject(meta)
+	secret := s.byName[name].Value()
+	if secret == nil {
+		delete(s.byName, name)
+		return nil
+	}
+	if secret.UID != meta.UID || secret.ResourceVersion != meta.ResourceVersion {
+		return nil
+	}
+	return secret
+}
+
+func (s *secretsRead) keep(secret *corev1.Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byName == nil {
+		s.byName = map[client.ObjectKey]weak.Pointer[corev1.Secret]{}
+	}
+	s.byName[client.ObjectKeyFromObject(secret)] = weak.Make(secret)
+}
+
+// readSecret reads a Secret, live unless its present version was read before. Nobody may change what it returns.
+func (r *PhysicalHostReconciler) readSecret(ctx context.Context, namespace, name, hint string) (*corev1.Secret, error) {
+	meta, err := r.secretMeta(ctx, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	if known := r.secrets.known(meta); known != nil {
+		return known, nil
+	}
 	secret := &corev1.Secret{}
-	err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
+	err = r.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, &inputError{v1beta1.ReasonSecretNotFound, fmt.Sprintf("Secret %q does not exist in namespace %q: %s", name, namespace, hint)}
 	case err != nil:
 		return nil, fmt.Errorf("read Secret %s/%s: %w", namespace, name, err)
 	}
+	r.secrets.keep(secret)
 	return secret, nil
 }
 
@@ -114,14 +180,25 @@ func (c *connections) get(host, basis string) (connection, bool) {
 	return r.connection, ok && basis != "" && r.basis == basis
 }
 
-func (c *connections) set(host, basis string, connected connection) {
+// set remembers a connection and returns it with the versions of its Secret that were found to hold the same credentials.
+func (c *connections) set(host, basis string, connected connection) connection {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byHost == nil {
 		c.byHost = map[string]remembered{}
 	}
+	if before, ok := c.byHost[host]; ok && before.credential == connected.credential {
+		now := connected.version()
+		earlier := slices.DeleteFunc(slices.Clone(before.versions), func(v string) bool { return v == now })
+		connected.versions = append(earlier[max(0, len(earlier)-versionsKept):], now)
+	}
 	c.byHost[host] = remembered{basis, connected}
+	return connected
 }
+
+// versionsKept bounds what is remembered of a Secret whose metadata change again and again. Status follows at the next look, so
+// that more than the last two are seldom asked for.
+const versionsKept = 8
 
 func (c *connections) drop(host string) {
 	c.mu.Lock()
@@ -165,12 +242,17 @@ func (r *PhysicalHostReconciler) connect(ctx context.Context, host *v1beta1.Phys
 	if known, ok := r.known.get(key(host), basis); ok {
 		return known, nil
 	}
-	connected, err := connect(ctx, r.Reader, host, r.BMC(host))
+	if err := r.Reach.CheckLiteral(host.Spec.RedfishConnection.Address); err != nil { // names are judged when they are dialled
+		return connection{}, &inputError{v1beta1.ReasonAddressNotAllowed, "the BMC is not contacted: spec.redfishConnection.address cannot be used, as " + err.Error()}
+	}
+	read := func(ctx context.Context, name, hint string) (*corev1.Secret, error) {
+		return r.readSecret(ctx, host.Namespace, name, hint)
+	}
+	connected, err := connect(ctx, read, host, r.BMC(host))
 	if err != nil {
 		return connection{}, err
 	}
-	r.known.set(key(host), basis, connected)
-	return connected, nil
+	return r.known.set(key(host), basis, connected), nil
 }
 
 // secretsOf are the names of the Secrets that a host needs to be reached.
@@ -180,79 +262,4 @@ func secretsOf(host *v1beta1.PhysicalHost) []string {
 		names = append(names, ref.Name)
 	}
 	return names
-}
-
-// guardSecret keeps the BMC Secrets of claimed hosts: a finalizer while any claimed host needs them, and the clusterctl move
-// label for good. Without them no server could be powered off. Secrets may be shared, so there is no owner reference.
-func (r *PhysicalHostReconciler) guardSecret(ctx context.Context, host *v1beta1.PhysicalHost) error {
-	for _, name := range secretsOf(host) {
-		if err := r.guardOne(ctx, host.Namespace, name); err != nil {
-			return err
-		}
-	}
-	if host.Generation == host.Status.ObservedGeneration {
-		return nil
-	}
-	return r.unguard(ctx, host.Namespace)
-}
-
-// unguard looks at every guarded Secret of a namespace: a host that now names another one, or is gone, leaves its old one to
-// nobody else. It runs when a spec changed or a host is gone; a crash in between repeats it.
-func (r *PhysicalHostReconciler) unguard(ctx context.Context, namespace string) error {
-	secrets := &metav1.PartialObjectMetadataList{}
-	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	if err := r.SecretMeta.List(ctx, secrets, client.InNamespace(namespace)); err != nil {
-		return fmt.Errorf("list the Secrets of namespace %s: %w", namespace, err)
-	}
-	for i := range secrets.Items {
-		if s := &secrets.Items[i]; controllerutil.ContainsFinalizer(s, v1beta1.CredentialsFinalizer) {
-			if err := r.guardOne(ctx, namespace, s.Name); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// guardOne also runs for Secrets that no host names any more: one that was guarded may not keep its finalizer for ever.
-func (r *PhysicalHostReconciler) guardOne(ctx context.Context, namespace, name string) error {
-	meta, err := r.secretMeta(ctx, namespace, name)
-	if meta == nil || err != nil {
-		return err
-	}
-	base := meta.DeepCopy()
-	named, needed, err := r.secretNeeded(ctx, namespace, name)
-	if err != nil {
-		return err
-	}
-	switch {
-	case needed && meta.DeletionTimestamp.IsZero():
-		controllerutil.AddFinalizer(meta, v1beta1.CredentialsFinalizer)
-	case !needed:
-		controllerutil.RemoveFinalizer(meta, v1beta1.CredentialsFinalizer)
-	}
-	if _, ok := meta.Labels[clusterctlv1.ClusterctlMoveLabel]; named && !ok && meta.DeletionTimestamp.IsZero() {
-		if meta.Labels == nil {
-			meta.Labels = map[string]string{}
-		}
-		meta.Labels[clusterctlv1.ClusterctlMoveLabel] = ""
-	}
-	if slices.Equal(base.Finalizers, meta.Finalizers) && len(base.Labels) == len(meta.Labels) {
-		return nil
-	}
-	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, meta, patch); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("guard Secret %s/%s: %w", namespace, name, err)
-	}
-	return nil
-}
-
-// secretNeeded says whether any host names the Secret, and whether a claimed one does.
-func (r *PhysicalHostReconciler) secretNeeded(ctx context.Context, namespace, name string) (named, needed bool, err error) {
-	hosts := &v1beta1.PhysicalHostList{}
-	if err := r.Client.List(ctx, hosts, client.InNamespace(namespace), client.MatchingFields{hostBySecret: name}); err != nil {
-		return false, false, fmt.Errorf("list the hosts of Secret %s/%s: %w", namespace, name, err)
-	}
-	claimed := slices.ContainsFunc(hosts.Items, func(h v1beta1.PhysicalHost) bool { return h.Spec.Claim != nil })
-	return len(hosts.Items) > 0, claimed, nil
 }

@@ -136,8 +136,9 @@ func MetricLabels() metrics.Options {
 
 // hostStates are all states that the API knows.
 var hostStates = []v1beta1.HostState{v1beta1.StateEnrolling, v1beta1.StateInspecting, v1beta1.StateAvailable, v1beta1.StatePoweredOn, v1beta1.StateNotEmpty,
-	v1beta1.StateCleaning, v1beta1.StateDuplicate, v1beta1.StateMaintenance, v1beta1.StateClaimed, v1beta1.StateProvisioning, v1beta1.StateBooting,
-	v1beta1.StateProvisioned, v1beta1.StateReleasing, v1beta1.StateReleaseBlocked, v1beta1.StateOrphaned, v1beta1.StateQuarantined, v1beta1.StateDeleting,
+	v1beta1.StateCleaning, v1beta1.StateDuplicate, v1beta1.StateOtherServer, v1beta1.StateMaintenance, v1beta1.StateClaimed, v1beta1.StateProvisioning,
+	v1beta1.StateBooting, v1beta1.StateBootFailed, v1beta1.StateProvisioned, v1beta1.StateLost, v1beta1.StateReleasing, v1beta1.StateReleaseBlocked,
+	v1beta1.StateOrphaned, v1beta1.StateQuarantined, v1beta1.StateDeleting,
 	v1beta1.StatePaused}
 
 // provisioningPhases are the states that a host passes through by our doing; how long it is in the others is up to its owner.

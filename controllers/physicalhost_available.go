@@ -36,8 +36,9 @@ func available(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, re
 		return condition(v1beta1.AvailableCondition, metav1.ConditionTrue, v1beta1.ReasonAvailable, "")
 	case provision.Maintenance:
 		return no(v1beta1.ReasonMaintenance, "spec.maintenance is set")
-	case provision.Duplicate:
-		return no(v1beta1.ReasonDuplicate, fmt.Sprintf("PhysicalHost %s is the same server: delete one of them", g.duplicateOf))
+	case provision.Duplicate, provision.OtherServer:
+		c := identityVerified(host, g)
+		return no(c.Reason, c.Message)
 	case provision.PoweredOn:
 		return no(v1beta1.ReasonPoweredOn, "the server is running and nobody claims it: power it off, or set spec.consentToErase to have it powered off and emptied (and take the consent back afterwards)")
 	case provision.NotEmpty:

@@ -75,7 +75,7 @@ func TestAHostHeldBackByACanarySaysSo(t *testing.T) {
 	defer func() { cancel(); <-ended }()
 	const canary = "https://192.0.2.9:443"
 	hour := func() time.Duration { return time.Hour }
-	r.gate.Register(bmcqueue.Poll{Endpoint: canary, Host: namespace + "/canary", Credential: string(secret.UID) + "/" + secret.ResourceVersion, Interval: hour,
+	r.gate.Register(bmcqueue.Poll{Endpoint: canary, Host: namespace + "/canary", Credential: credentialKey(secret.UID, "u", "p"), Interval: hour,
 		Run: func(context.Context) bmcqueue.Result { return bmcqueue.Result{Failure: bmcqueue.LoginFailed} }})
 	for deadline := time.Now().Add(time.Minute); r.gate.Status(namespace+"/canary").State != bmcqueue.StateParked; runtime.Gosched() {
 		if time.Now().After(deadline) {
@@ -120,7 +120,7 @@ func TestWhoseRefusalIsKept(t *testing.T) {
 	refusal := func(outdated bool) *actuator.Failure {
 		return &actuator.Failure{Kind: redfish.KindUnauthorized, LoginFailed: true, Message: "refused", At: epoch, Outdated: outdated}
 	}
-	g := &gathered{connected: &connection{secretUID: "u", secretVersion: "2"}}
+	g := &gathered{connected: &connection{secretUID: "u", versions: []string{"1", "2"}}}
 	s := &v1beta1.PhysicalHostStatus{}
 	g.observation.Failure = refusal(true)
 	if reportParked(s, g, now); s.ParkedCredential != nil {
@@ -132,6 +132,11 @@ func TestWhoseRefusalIsKept(t *testing.T) {
 	g.observation.Failure = refusal(false)
 	if reportParked(s, g, now); s.ParkedCredential == nil || s.ParkedCredential.SecretVersion != "2" {
 		t.Fatalf("the refusal is not kept: %+v", s.ParkedCredential)
+	}
+	since := s.ParkedCredential.Since
+	s.ParkedCredential.SecretVersion = "1" // a label came since
+	if reportParked(s, g, metav1.NewTime(epoch.Add(time.Minute))); s.ParkedCredential == nil || s.ParkedCredential.SecretVersion != "2" || s.ParkedCredential.Since != since {
+		t.Fatalf("the same credentials, another label: %+v", s.ParkedCredential)
 	}
 	g.observation.Failure, g.facts.Observed, g.observation.At = nil, true, epoch.Add(-time.Minute)
 	if reportParked(s, g, now); s.ParkedCredential == nil {
@@ -265,8 +270,9 @@ func TestPreflight(t *testing.T) {
 
 // The report of the BMC and its problems are in status, where `kubectl describe` shows them.
 func TestTheReportIsInStatus(t *testing.T) {
-	s := &v1beta1.PhysicalHostStatus{}
-	reportInventory(s, actuator.Observation{Hardware: &redfish.Hardware{}, Identity: &redfish.Identity{Vendor: "generic", Product: "p", FirmwareVersion: "1",
+	h := newHost()
+	s := &h.Status
+	reportInventory(h, actuator.Observation{Hardware: &redfish.Hardware{}, Identity: &redfish.Identity{Vendor: "generic", Product: "p", FirmwareVersion: "1",
 		RedfishVersion: "1.17.0", SystemID: "1", ResetTypes: []string{"On"}, BootTargets: []string{"Cd"}, Capabilities: []string{"c"}, Problems: []string{"a licence is missing"},
 		MediaSlots: []redfish.Slot{{ID: "CD1", Types: []string{"CD"}, CanInsert: true}}}})
 	b := s.BMC
@@ -274,7 +280,7 @@ func TestTheReportIsInStatus(t *testing.T) {
 		len(b.Problems) != 1 || len(b.Capabilities) != 1 || len(b.BootTargets) != 1 || len(b.ResetTypes) != 1 || b.FirmwareVersion != "1" {
 		t.Fatalf("%+v", b)
 	}
-	reportInventory(s, actuator.Observation{})
+	reportInventory(h, actuator.Observation{})
 	if s.BMC != b {
 		t.Error("an observation without an inventory took the last one away")
 	}

@@ -18,6 +18,7 @@ func hostConditions(host *v1beta1.PhysicalHost, g *gathered, d provision.Decisio
 	reach := reachability(host, g)
 	conditions.Set(host, reach)
 	conditions.Set(host, inspected(host))
+	conditions.Set(host, identityVerified(host, g))
 	conditions.Set(host, pausedHost(host, g))
 	conditions.Set(host, available(host, g, d, reach))
 	conditions.Set(host, booted(host, g))
@@ -63,6 +64,9 @@ func releaseBlocked(host *v1beta1.PhysicalHost, g *gathered, reach metav1.Condit
 		return condition(v1beta1.ReleaseBlockedCondition, metav1.ConditionFalse, v1beta1.ReasonNotReleasing, "")
 	}
 	why := "the server was not yet observed off, empty and disarmed"
+	if c := identityDoubt(host, g); c != nil {
+		why = c.Message
+	}
 	if reach.Status != metav1.ConditionTrue {
 		why = reach.Message
 	}

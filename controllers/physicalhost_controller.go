@@ -17,6 +17,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
 
@@ -54,6 +55,8 @@ type PhysicalHostReconciler struct {
 	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
 	MediaURL, PhoneHomeURL string
+	// Reach says where BMCs may be; nil: anywhere.
+	Reach *endpoint.Policy
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.
 	ClaimGrace time.Duration
 	// WatchFilter is the value of the watch-filter label that objects must have; empty: all.
@@ -61,8 +64,11 @@ type PhysicalHostReconciler struct {
 
 	watcher   clustercache.SourceWatcher[ctrl.Request]
 	known     connections
+	secrets   secretsRead
+	guarding  guarding
 	announced announcements
 	unsettled unsettled
+	twins     twins
 }
 
 // Reconcile looks at one host: gather, decide, act, report.
@@ -75,7 +81,8 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		r.forget(req.String())
 		r.announced.forget(req.String())
 		r.unsettled.forget(req.String())
-		return ctrl.Result{}, r.unguard(ctx, req.Namespace)
+		r.twins.drop(req.NamespacedName)
+		return ctrl.Result{}, r.unguard(ctx, req.NamespacedName)
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {
 		return ctrl.Result{}, err
@@ -118,9 +125,9 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	if err != nil {
 		return nil, nil, err
 	}
-	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Credential: string(connected.secretUID) + "/" + connected.secretVersion,
+	tracking := actuator.Tracking{Host: key(host), Namespace: host.Namespace, Target: connected.target, Credential: connected.credential,
 		Interval: r.pollInterval(client.ObjectKeyFromObject(host))}
-	if p := host.Status.ParkedCredential; p != nil && p.SecretUID == string(connected.secretUID) && p.SecretVersion == connected.secretVersion {
+	if p := host.Status.ParkedCredential; connected.isOf(p) {
 		tracking.ParkedUntil = p.Since.Add(parkFor)
 	}
 	if err := r.Actuator.Track(tracking); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +19,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
@@ -54,8 +54,10 @@ type gathered struct {
 	streamFault string
 	// bootUncertain: the boot deadline has passed, and nobody can say whether the Node is there.
 	bootUncertain bool
-	// duplicateOf is the other PhysicalHost of the same server.
+	// duplicateOf is the PhysicalHost of the same server that has the better right to it.
 	duplicateOf string
+	// alsoClaimed is another PhysicalHost of the same server that is claimed, too, and has the lesser right to it.
+	alsoClaimed string
 	// deadlines that have not passed yet: when to look again.
 	deadlines []time.Time
 }
@@ -77,10 +79,8 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 	f.Consent = host.Spec.ConsentToErase
 	f.KeepOn = host.Spec.PowerPolicy != v1beta1.PowerPolicyObserve
 	f.Deleting = !host.DeletionTimestamp.IsZero()
-	if hw := host.Status.Hardware; hw != nil && host.Status.BMC != nil {
-		f.Inventoried = true
-		g.brief.Server = actuator.Server{UUID: hw.SystemUUID, Serial: hw.SerialNumber}
-	}
+	f.Inventoried = host.Status.Hardware != nil && host.Status.BMC != nil
+	g.brief.Server, g.brief.Accepted = recordedServer(host), acceptedServer(host)
 	g.brief.ClaimID = ""
 	if claim := host.Spec.Claim; claim != nil {
 		r.gatherTenancy(host, claim, g)
@@ -275,7 +275,7 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	if base == "" {
 		return &inputError{v1beta1.ReasonMediaNotReady, "the manager knows no media URL for BMCs: set --media-advertise-url, or spec.mediaURL of this host"}, nil
 	}
-	if strings.HasPrefix(base, "http://") && !host.Spec.AllowPlainMedia {
+	if !endpoint.Secure(base) && !host.Spec.AllowPlainMedia {
 		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-cert-dir), or set spec.allowPlainMedia of this host"}, nil
 	}
 	secret := &corev1.Secret{}
@@ -327,35 +327,6 @@ func checkMedia(content bootmedia.Content, g *gathered) error {
 		medium = placements[0].Medium
 	}
 	return bootmedia.Check(content, medium)
-}
-
-// gatherDuplicate finds another PhysicalHost that is the same server and has the better right to it: a claimed one before an
-// unclaimed one, then the older one.
-func (r *PhysicalHostReconciler) gatherDuplicate(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
-	for _, id := range serverIdentities(host) {
-		others := &v1beta1.PhysicalHostList{}
-		if err := r.Client.List(ctx, others, client.MatchingFields{hostByServer: id}); err != nil {
-			return fmt.Errorf("look for duplicates: %w", err)
-		}
-		for i := range others.Items {
-			if other := &others.Items[i]; other.UID != host.UID && betterRight(other, host) {
-				g.duplicateOf = other.Namespace + "/" + other.Name
-				g.brief.Facts.Duplicate = true
-				return nil
-			}
-		}
-	}
-	return nil
-}
-
-func betterRight(a, b *v1beta1.PhysicalHost) bool {
-	if (a.Spec.Claim != nil) != (b.Spec.Claim != nil) {
-		return a.Spec.Claim != nil
-	}
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
 }
 
 // mediaBase is the URL under which this host's BMC reaches the media server.

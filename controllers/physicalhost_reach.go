@@ -39,7 +39,7 @@ func reachability(host *v1beta1.PhysicalHost, g *gathered) metav1.Condition {
 	case failure == nil && g.facts.Observed:
 		return is(metav1.ConditionTrue, v1beta1.ReasonReachable, "")
 	case failure == nil && host.Status.ParkedCredential != nil, failure != nil && failure.LoginFailed:
-		return is(metav1.ConditionFalse, v1beta1.ReasonLoginRefused, parkedMessage(host))
+		return is(metav1.ConditionFalse, v1beta1.ReasonLoginRefused, parkedMessage(host, g.connected))
 	case failure == nil:
 		return is(metav1.ConditionUnknown, v1beta1.ReasonNotYetContacted, "the BMC was not contacted yet")
 	case g.facts.Observed && passing(failure):
@@ -59,9 +59,13 @@ func troubled(g *gathered, reach metav1.Condition) bool {
 	return reach.Status == metav1.ConditionFalse || reach.Status == metav1.ConditionUnknown && f != nil && !f.Outdated
 }
 
-func parkedMessage(host *v1beta1.PhysicalHost) string {
-	return fmt.Sprintf("the BMC refused user name or password: mend Secret %q; it is not tried again until the Secret changes (one probe an hour), as BMCs lock accounts. To try now: kubectl -n %s annotate ph %s %s=\"$(date +%%s)\" --overwrite",
-		host.Spec.RedfishConnection.CredentialsSecretRef.Name, host.Namespace, host.Name, v1beta1.RetryNowAnnotation)
+func parkedMessage(host *v1beta1.PhysicalHost, c *connection) string {
+	hint := ""
+	if c != nil && spaced(string(c.target.Password)) {
+		hint = " (its password begins or ends with a space: is that meant?)"
+	}
+	return fmt.Sprintf("the BMC refused user name or password: mend Secret %q%s; it is not tried again until the Secret changes (one probe an hour), as BMCs lock accounts. To try now: kubectl -n %s annotate ph %s %s=\"$(date +%%s)\" --overwrite",
+		host.Spec.RedfishConnection.CredentialsSecretRef.Name, hint, host.Namespace, host.Name, v1beta1.RetryNowAnnotation)
 }
 
 // unprovenMessage says who tries the credentials of a host first, and what to do.

@@ -30,6 +30,9 @@ func ready(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, reach 
 
 func readinessOf(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, reach metav1.Condition) readiness {
 	switch d.State {
+	case provision.OtherServer, provision.Duplicate:
+		c := identityVerified(host, g)
+		return notReady(c.Reason, c.Message)
 	case provision.Paused:
 		return notReady(v1beta1.ReasonHostPaused, pausedBy(host, g))
 	case provision.Quarantined:
@@ -44,7 +47,7 @@ func readinessOf(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, 
 		return readyReleasing(host, g, reach)
 	case provision.Provisioned, provision.Booting, provision.Provisioning:
 		return readyHeld(host, g, d, reach)
-	case provision.Available, provision.PoweredOn, provision.NotEmpty, provision.Cleaning, provision.Duplicate, provision.Maintenance,
+	case provision.Available, provision.PoweredOn, provision.NotEmpty, provision.Cleaning, provision.Maintenance,
 		provision.Enrolling, provision.Inspecting, provision.Deleting:
 	}
 	a := available(host, g, d, reach)
@@ -111,6 +114,9 @@ func readyPreparing(host *v1beta1.PhysicalHost, g *gathered) readiness {
 func readyReleasing(host *v1beta1.PhysicalHost, g *gathered, reach metav1.Condition) readiness {
 	if troubled(g, reach) {
 		return notReady(reach.Reason, "being released. "+triedAgain(reach.Message))
+	}
+	if c := identityDoubt(host, g); c != nil {
+		return notReady(c.Reason, "being released. "+c.Message)
 	}
 	if failing := failingOperation(host); failing != "" {
 		return notReady(v1beta1.ReasonOperationFailing, "being released. "+failing)

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 	if g.facts.Observed {
 		s.Power = string(g.facts.Power)
 	}
-	reportInventory(s, g.observation)
+	reportInventory(host, g.observation)
 	g.now = now.Time
 	g.queue = r.Actuator.Status(key(host))
 	reportOperation(s, g.queue, g)
@@ -77,12 +78,17 @@ func (r *PhysicalHostReconciler) measure(told announcement, before, host *v1beta
 	r.Metrics.ProvisioningFailed(reason)
 }
 
-// reportInventory keeps the last good inventory: an observation without one changes nothing.
-func reportInventory(s *v1beta1.PhysicalHostStatus, o actuator.Observation) {
+// reportInventory keeps the last good inventory: an observation without one, or of another server, changes nothing.
+func reportInventory(host *v1beta1.PhysicalHost, o actuator.Observation) {
+	s := &host.Status
 	if o.Learned != (redfish.Learned{}) && s.BMC != nil {
 		s.BMC.Learned = ptr.To(v1beta1.Learned(o.Learned))
 	}
 	if o.Identity == nil || o.Hardware == nil {
+		return
+	}
+	server, ours := inspectedAs(host, o)
+	if !ours {
 		return
 	}
 	before := s.BMC
@@ -95,17 +101,23 @@ func reportInventory(s *v1beta1.PhysicalHostStatus, o actuator.Observation) {
 	for _, slot := range id.MediaSlots {
 		s.BMC.MediaSlots = append(s.BMC.MediaSlots, v1beta1.MediaSlot{ID: slot.ID, Types: slot.Types, CanInsert: slot.CanInsert})
 	}
-	s.Hardware = &v1beta1.Hardware{Manufacturer: id.Manufacturer, Model: id.Model, SerialNumber: id.SerialNumber, SystemUUID: strings.ToLower(id.SystemUUID),
-		CPU: v1beta1.CPU{Model: hw.CPU.Model, Architecture: hw.CPU.Architecture, Sockets: int32(hw.CPU.Sockets), Cores: int32(hw.CPU.Cores), Threads: int32(hw.CPU.Threads)},
+	s.Hardware = &v1beta1.Hardware{Manufacturer: id.Manufacturer, Model: id.Model, SerialNumber: server.Serial, SystemUUID: strings.ToLower(server.UUID),
+		CPU: v1beta1.CPU{Model: hw.CPU.Model, Architecture: hw.CPU.Architecture, Sockets: countOf(hw.CPU.Sockets), Cores: countOf(hw.CPU.Cores), Threads: countOf(hw.CPU.Threads)},
 	}
-	s.Hardware.Memory = *resource.NewQuantity(hw.MemoryBytes, resource.BinarySI)
-	for _, d := range hw.Disks {
-		s.Hardware.Disks = append(s.Hardware.Disks, v1beta1.Disk{Name: d.Name, Model: d.Model, SerialNumber: d.Serial, Type: d.Type, Size: *resource.NewQuantity(d.Bytes, resource.BinarySI)})
+	s.Hardware.Memory = *resource.NewQuantity(max(hw.MemoryBytes, 0), resource.BinarySI)
+	for _, d := range hw.Disks[:min(len(hw.Disks), maxDisks)] {
+		s.Hardware.Disks = append(s.Hardware.Disks, v1beta1.Disk{Name: d.Name, Model: d.Model, SerialNumber: d.Serial, Type: d.Type, Size: *resource.NewQuantity(max(d.Bytes, 0), resource.BinarySI)})
 	}
 	for _, n := range hw.NICs {
-		s.Hardware.NICs = append(s.Hardware.NICs, v1beta1.NIC{Name: n.Name, MAC: n.MAC, SpeedMbps: int32(n.SpeedMbps), LinkUp: n.LinkUp})
+		s.Hardware.NICs = append(s.Hardware.NICs, v1beta1.NIC{Name: n.Name, MAC: n.MAC, SpeedMbps: countOf(n.SpeedMbps), LinkUp: n.LinkUp})
 	}
 }
+
+// maxDisks is how many the API takes.
+const maxDisks = 1024
+
+// countOf is n as the API takes it: a BMC may say anything, and one number beyond would keep the whole status from being written.
+func countOf(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 
 // learnedOf is what an earlier process learned of the host's BMC.
 func learnedOf(host *v1beta1.PhysicalHost) redfish.Learned {
@@ -141,7 +153,7 @@ func reportOperation(s *v1beta1.PhysicalHostStatus, q bmcqueue.Status, g *gather
 			q.LastError = o.Message
 		}
 	}
-	s.Attempts = int32(q.Attempts)
+	s.Attempts = countOf(q.Attempts)
 	if q.Kind != "" {
 		s.Operation = &v1beta1.HostOperation{Kind: q.Kind, Phase: phase(q.State), LastError: q.LastError, Since: metav1.NewTime(q.Since.Truncate(time.Second))}
 		if before != nil && before.Kind == q.Kind {
@@ -222,19 +234,21 @@ func reportHealth(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision,
 	}
 }
 
-// reportParked keeps a refused credential, so that a restart does not try it again.
+// reportParked keeps a refused credential, so that a restart does not try it again. The record follows the Secret's version while
+// nothing but its metadata changes.
 func reportParked(s *v1beta1.PhysicalHostStatus, g *gathered, now metav1.Time) {
 	if g.connected == nil {
 		return
 	}
 	failure, p := g.observation.Failure, s.ParkedCredential
-	uid, version := string(g.connected.secretUID), g.connected.secretVersion
+	refused, same := failure != nil && failure.LoginFailed && !failure.Outdated, g.connected.isOf(p)
 	switch {
-	case failure != nil && failure.LoginFailed && !failure.Outdated:
-		if p == nil || p.SecretUID != uid || p.SecretVersion != version {
-			s.ParkedCredential = &v1beta1.ParkedCredential{SecretUID: uid, SecretVersion: version, Since: now}
-		}
-	case p != nil && (p.SecretUID != uid || p.SecretVersion != version || (failure == nil && g.facts.Observed && g.observation.At.After(p.Since.Time))):
+	case refused && !same:
+		s.ParkedCredential = &v1beta1.ParkedCredential{SecretUID: string(g.connected.secretUID), SecretVersion: g.connected.version(), Since: now}
+	case p == nil:
+	case !same, failure == nil && g.facts.Observed && g.observation.At.After(p.Since.Time):
 		s.ParkedCredential = nil
+	default:
+		p.SecretVersion = g.connected.version()
 	}
 }

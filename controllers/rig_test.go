@@ -118,8 +118,14 @@ func (r *rig) getHost() *v1beta1.PhysicalHost {
 // look reconciles the host h n times.
 func (r *rig) look(n int) {
 	r.t.Helper()
+	r.lookAt("h", n)
+}
+
+// lookAt reconciles a host n times.
+func (r *rig) lookAt(name string, n int) {
+	r.t.Helper()
 	for range n {
-		if _, err := r.host.Reconcile(r.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: "h"}}); err != nil {
+		if _, err := r.host.Reconcile(r.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}); err != nil {
 			r.t.Fatal(err)
 		}
 	}

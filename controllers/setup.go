@@ -85,8 +85,9 @@ func (r *PhysicalHostReconciler) setup(_ context.Context, mgr wiring) error {
 	c, err := ctrl.NewControllerManagedBy(mgr.Manager).
 		For(&v1beta1.PhysicalHost{}, builder.WithPredicates(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter), specOrMetadataChanged)).
 		WithOptions(mgr.controllers).
-		Watches(&v1beta1.Beskar7Machine{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMachine), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
-		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfCluster), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
+		Watches(&v1beta1.PhysicalHost{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfServer), builder.WithPredicates(twinsConcerned)).
+		Watches(&v1beta1.Beskar7Machine{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMachine), builder.WithPredicates(claimantMatters)).
+		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfCluster), builder.WithPredicates(clusterMatters)).
 		WatchesMetadata(secret, handler.EnqueueRequestsFromMapFunc(r.hostsOfSecret), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
 		WatchesRawSource(mgr.options.Wake.source()).
 		WatchesRawSource(mgr.resync(&v1beta1.PhysicalHostList{})).
@@ -133,7 +134,7 @@ func (r *PhysicalHostReconciler) hostsOfSecret(ctx context.Context, o client.Obj
 
 func (r *PhysicalHostReconciler) hostsWith(ctx context.Context, namespace, field, value string) []ctrl.Request {
 	hosts := &v1beta1.PhysicalHostList{}
-	if err := r.Client.List(ctx, hosts, client.InNamespace(namespace), client.MatchingFields{field: value}); err != nil {
+	if err := r.Client.List(ctx, hosts, client.InNamespace(namespace), client.MatchingFields{field: value}, client.UnsafeDisableDeepCopy); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to hosts", "field", field)
 		return nil
 	}
@@ -154,7 +155,7 @@ func (r *Beskar7MachineReconciler) setup(ctx context.Context, mgr wiring) error 
 		For(&v1beta1.Beskar7Machine{}).
 		WithOptions(mgr.controllers).
 		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
-		Watches(&clusterv1.Machine{}, handler.EnqueueRequestsFromMapFunc(util.MachineToInfrastructureMapFunc(v1beta1.GroupVersion.WithKind("Beskar7Machine")))).
+		Watches(&clusterv1.Machine{}, handler.EnqueueRequestsFromMapFunc(util.MachineToInfrastructureMapFunc(v1beta1.GroupVersion.WithKind("Beskar7Machine"))), ownerMatters).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(ofCluster), predicates.ClusterPausedTransitionsOrInfrastructureProvisioned(mgr.GetScheme(), log)).
 		Watches(&v1beta1.PhysicalHost{}, r.hostEvents()).
 		WatchesRawSource(r.ClusterCache.GetClusterSource("beskar7machine", ofCluster)).
@@ -201,7 +202,7 @@ func (r *Beskar7ClusterReconciler) setup(ctx context.Context, mgr wiring) error 
 		WithOptions(mgr.controllers).
 		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(util.ClusterToInfrastructureMapFunc(ctx, v1beta1.GroupVersion.WithKind("Beskar7Cluster"), mgr.GetClient(), &v1beta1.Beskar7Cluster{})),
-			predicates.ResourceIsChanged(mgr.GetScheme(), log)).
+			clusterMattersToInfrastructure).
 		Watches(&v1beta1.PhysicalHost{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfNamespace), domainChanged).
 		Watches(&v1beta1.Beskar7Machine{}, handler.EnqueueRequestsFromMapFunc(r.clusterOfMachine), predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}).
 		WatchesRawSource(mgr.resync(&v1beta1.Beskar7ClusterList{})).
@@ -218,7 +219,7 @@ func (r *Beskar7ClusterReconciler) clusterOfMachine(ctx context.Context, o clien
 
 func (r *Beskar7ClusterReconciler) list(ctx context.Context, opts ...client.ListOption) []ctrl.Request {
 	clusters := &v1beta1.Beskar7ClusterList{}
-	if err := r.Client.List(ctx, clusters, opts...); err != nil {
+	if err := r.Client.List(ctx, clusters, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to clusters")
 		return nil
 	}
@@ -235,20 +236,7 @@ func (r *Beskar7MachineTemplateReconciler) setup(ctx context.Context, mgr wiring
 		For(&v1beta1.Beskar7MachineTemplate{}).
 		WithOptions(mgr.controllers).
 		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
-		Watches(&v1beta1.PhysicalHost{}, handler.EnqueueRequestsFromMapFunc(r.templatesOfNamespace), hardwareChanged).
+		Watches(&v1beta1.PhysicalHost{}, r.hostEvents(), hardwareChanged).
 		WatchesRawSource(mgr.resync(&v1beta1.Beskar7MachineTemplateList{})).
 		Complete(ctx, mgr.bounded(r))
-}
-
-func (r *Beskar7MachineTemplateReconciler) templatesOfNamespace(ctx context.Context, o client.Object) []ctrl.Request {
-	templates := &v1beta1.Beskar7MachineTemplateList{}
-	if err := r.Client.List(ctx, templates, client.InNamespace(o.GetNamespace())); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to templates")
-		return nil
-	}
-	requests := make([]ctrl.Request, 0, len(templates.Items))
-	for i := range templates.Items {
-		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&templates.Items[i])})
-	}
-	return requests
 }

@@ -65,6 +65,7 @@ type Beskar7ClusterStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be from 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 

@@ -10,6 +10,8 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.hostRef) || !has(self.hostRef) || self.hostRef == oldSelf.hostRef",message="hostRef may be set or cleared, never replaced"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.providerID) || (has(self.providerID) && self.providerID == oldSelf.providerID)",message="providerID cannot change once it is set"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.hostRef) && !has(oldSelf.providerID) || self.imageURL == oldSelf.imageURL && (has(self.imageChecksum) ? self.imageChecksum : \"\") == (has(oldSelf.imageChecksum) ? oldSelf.imageChecksum : \"\") && has(self.osFamily) == has(oldSelf.osFamily) && (!has(self.osFamily) || self.osFamily == oldSelf.osFamily) && has(self.bootMode) == has(oldSelf.bootMode) && (!has(self.bootMode) || self.bootMode == oldSelf.bootMode)",message="a machine that has a host boots what it was given: imageURL, imageChecksum, osFamily and bootMode cannot change any more; roll the change out with a new Beskar7MachineTemplate"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.hostRef) && !has(oldSelf.providerID) || has(self.hostSelector) == has(oldSelf.hostSelector) && (!has(self.hostSelector) || self.hostSelector == oldSelf.hostSelector) && has(self.hardwareRequirements) == has(oldSelf.hardwareRequirements) && (!has(self.hardwareRequirements) || self.hardwareRequirements == oldSelf.hardwareRequirements) && has(self.spread) == has(oldSelf.spread) && (!has(self.spread) || self.spread == oldSelf.spread) && has(self.reuse) == has(oldSelf.reuse) && (!has(self.reuse) || self.reuse == oldSelf.reuse) && (has(self.priority) ? self.priority : 0) == (has(oldSelf.priority) ? oldSelf.priority : 0)",message="a machine that has a host looks for none: hostSelector, hardwareRequirements, priority, spread and reuse cannot change any more; roll the change out with a new Beskar7MachineTemplate"
 type Beskar7MachineSpec struct {
 	// imageURL is the ISO image that the machine boots.
 	// +required
@@ -21,6 +23,7 @@ type Beskar7MachineSpec struct {
 	// imageChecksum of the image: sha256:<hex> or sha512:<hex>. With it the image is verified before any BMC sees it.
 	// +optional
 	// +kubebuilder:validation:Pattern=`^((sha256:[0-9a-fA-F]{64})|(sha512:[0-9a-fA-F]{128}))?$`
+	// +kubebuilder:validation:MaxLength=135
 	ImageChecksum string `json:"imageChecksum,omitempty"`
 
 	// osFamily says how the system finds its bootstrap data. Default generic: cloud-init's NoCloud.
@@ -104,16 +107,26 @@ type HardwareRequirements struct {
 	// minCores counts CPU cores of all sockets.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
 	MinCores int32 `json:"minCores,omitempty"`
 	// minMemory in all.
 	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]+)?([KMGTPE]i|[numkMGTPE]|[eE][0-9]{1,2})?$`
+	// +kubebuilder:validation:XValidation:rule="type(self) == string || type(self) == int && self >= 0",message="must not be negative, nor a fraction without quotes"
 	MinMemory resource.Quantity `json:"minMemory,omitempty,omitzero"`
 	// minDisk is the least size of the largest disk.
 	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]+)?([KMGTPE]i|[numkMGTPE]|[eE][0-9]{1,2})?$`
+	// +kubebuilder:validation:XValidation:rule="type(self) == string || type(self) == int && self >= 0",message="must not be negative, nor a fraction without quotes"
 	MinDisk resource.Quantity `json:"minDisk,omitempty,omitzero"`
 	// minNICs counts network interfaces.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
 	MinNICs int32 `json:"minNICs,omitempty"`
 	// architecture of the CPUs.
 	// +optional
@@ -123,6 +136,7 @@ type HardwareRequirements struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=256
 	Models []string `json:"models,omitempty"`
 }
 
@@ -159,6 +173,7 @@ type Beskar7MachineStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be from 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 

@@ -28,6 +28,9 @@ type Beskar7MachineTemplateResource struct {
 type Beskar7MachineTemplateStatus struct {
 	// capacity is the least that any matching host has.
 	// +optional
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:validation:MaxProperties=8
+	// +kubebuilder:validation:XValidation:rule="self.all(k, type(self[k]) == int || type(self[k]) == string && isQuantity(self[k]) && !self[k].matches('[eE][^i]'))",message="each must be a quantity without an exponent"
 	Capacity corev1.ResourceList `json:"capacity,omitempty"`
 	// nodeInfo of the matching hosts.
 	// +optional
@@ -37,6 +40,7 @@ type Beskar7MachineTemplateStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be from 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 

@@ -11,6 +11,8 @@ const (
 	BMCReachableCondition = "BMCReachable"
 	// InspectedCondition is True once the hardware was read.
 	InspectedCondition = "Inspected"
+	// IdentityVerifiedCondition is True while the server that answers is the recorded one, and no other PhysicalHost's.
+	IdentityVerifiedCondition = "IdentityVerified"
 	// AvailableCondition is True while the host may be claimed: observed off, empty, disarmed, inventoried, nobody's.
 	AvailableCondition = "Available"
 	// BootedCondition is True once power On was observed after an armed boot from our medium for the present claim.
@@ -50,6 +52,8 @@ const (
 	ReasonUnsupported          = "Unsupported"
 	ReasonProtocolError        = "ProtocolError"
 	ReasonConnectionInvalid    = "ConnectionInvalid"
+	ReasonPlainHTTPNotAllowed  = "PlainHTTPNotAllowed"
+	ReasonAddressNotAllowed    = "AddressNotAllowed"
 	ReasonSecretNotFound       = "SecretNotFound"
 	ReasonSecretInvalid        = "SecretInvalid"
 	ReasonInspected            = "Inspected"
@@ -61,6 +65,9 @@ const (
 	ReasonBootOverrideSet      = "BootOverrideSet"
 	ReasonCleaning             = "Cleaning"
 	ReasonDuplicate            = "Duplicate"
+	ReasonOtherServer          = "OtherServer"
+	ReasonIdentityVerified     = "IdentityVerified"
+	ReasonIdentityNotTold      = "IdentityNotTold"
 	ReasonQuarantined          = "Quarantined"
 	ReasonMaintenance          = "Maintenance"
 	ReasonDeleting             = clusterv1.DeletingReason
@@ -80,6 +87,13 @@ const (
 	ReasonBootstrapDataMissing = "BootstrapDataMissing"
 	ReasonMediaNotAllowed      = "PlainMediaNotAllowed"
 	ReasonBootOverdue          = "BootOverdue"
+	ReasonBootFailed           = "BootFailed"            // booted as often as it may be, without a sign of life
+	ReasonSwitchedOff          = "SwitchedOff"           // off soon after its boot, without a sign of life; it is booted again
+	ReasonSystemLost           = "SystemLost"            // off, and what ran cannot be booted again
+	ReasonNodeUnknown          = "NodeUnknown"           // off, and nobody can say whether its system ran
+	ReasonNodeNotOurs          = "NodeWithoutProviderID" // a Node of the machine's name runs without our provider id
+	ReasonPoweredOff           = "PoweredOff"            // off, and its owner wants it left so
+	ReasonRunningUnknown       = "RunningUnknown"        // claimed and running, and nobody can say what
 	ReasonBootstrapFailed      = "BootstrapFailed"
 	ReasonPowerLost            = "PowerLost"
 	ReasonHostPaused           = "HostPaused"

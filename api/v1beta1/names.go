@@ -22,6 +22,11 @@ const (
 	ReleaseUnverifiedAnnotation = "infrastructure.cluster.x-k8s.io/release-unverified"
 )
 
+// AcceptServerAnnotation on an unclaimed PhysicalHost takes another server than the recorded one for the host's, such as one with a
+// new mainboard. Its value is the system UUID that the server has now, or its serial number if it has no UUID, so that an old
+// command never accepts a third server. It has no effect on a claimed host.
+const AcceptServerAnnotation = "infrastructure.cluster.x-k8s.io/accept-server"
+
 // ProviderIDScheme starts every provider id: beskar7://<namespace>/<host>/<claim id>. The claim id makes it unique for each
 // tenancy, so that a former tenant's Node is never taken for the present one.
 const ProviderIDScheme = "beskar7"

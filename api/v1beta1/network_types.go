@@ -12,11 +12,14 @@ type NetworkData struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self)",message="must be an IP address, such as 192.0.2.53"
 	Nameservers []string `json:"nameservers,omitempty"`
 	// searchDomains for short names.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=253
 	SearchDomains []string `json:"searchDomains,omitempty"`
 }
 
@@ -50,6 +53,8 @@ type NetworkInterface struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be an address with its prefix, such as 192.0.2.10/24"
 	Addresses []string `json:"addresses,omitempty"`
 	// routes through this interface.
 	// +optional
@@ -69,6 +74,7 @@ type Bond struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=15
 	Interfaces []string `json:"interfaces"`
 }
 
@@ -82,6 +88,7 @@ type VLAN struct {
 	// link is the interface below.
 	// +required
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=15
 	Link string `json:"link"`
 }
 
@@ -89,8 +96,12 @@ type VLAN struct {
 type Route struct {
 	// to is the destination in CIDR form; 0.0.0.0/0 and ::/0 are the default routes.
 	// +required
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="isCIDR(self)",message="must be a network with its prefix, such as 198.51.100.0/24"
 	To string `json:"to"`
 	// via is the gateway.
 	// +required
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="isIP(self)",message="must be an IP address, such as 192.0.2.1"
 	Via string `json:"via"`
 }

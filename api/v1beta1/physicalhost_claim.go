@@ -22,6 +22,8 @@ const (
 type OSFamily string
 
 // Claim says who owns a host, and how far that went. It is inert until the machine's hostRef names it back.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.server) == has(oldSelf.server) && (!has(self.server) || self.server == oldSelf.server)",message="the server of a claim is recorded with the claim and stays what it is until the claim ends"
 type Claim struct {
 	// id is random, 16 hex digits; it is part of the provider id. Set with the claim.
 	// +required
@@ -42,8 +44,15 @@ type Claim struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=317
 	Owner string `json:"owner,omitempty"`
+	// server is which server was claimed, from the inventory that it was chosen by. Written with the claim, so that it outlives
+	// status and `clusterctl move`; nothing is changed at the BMC while another server answers there.
+	// +optional
+	Server *Server `json:"server,omitempty"`
 	// claimedAt is when the claim was made, by the clock of whoever made it.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	ClaimedAt *metav1.MicroTime `json:"claimedAt,omitempty"`
 	// leaseHolder is the identity that held the arbiter's or driver's Lease when the claim was made.
 	// +optional
@@ -51,6 +60,8 @@ type Claim struct {
 	LeaseHolder string `json:"leaseHolder,omitempty"`
 	// leaseTransitions is that Lease's transition count at the time.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	LeaseTransitions int32 `json:"leaseTransitions,omitempty"`
 	// release marks that the machine gives the host back: the only thing that starts a release. Written by the machine controller
 	// before it drops its finalizer; for an orphan that never ran anything, by the host controller after a grace time.
@@ -66,6 +77,18 @@ type Claim struct {
 	// phoneHome is the receipt of the booted system's call. Written by whichever replica received it.
 	// +optional
 	PhoneHome *PhoneHome `json:"phoneHome,omitempty"`
+}
+
+// Server is what identifies a server, in its BMC's words. Place holders that boards ship with identify nothing.
+type Server struct {
+	// systemUUID is the SMBIOS UUID; BMCs give it in either order of bytes.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	SystemUUID string `json:"systemUUID,omitempty"`
+	// serialNumber of the system.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	SerialNumber string `json:"serialNumber,omitempty"`
 }
 
 // Tenant says who had a host before.
@@ -86,6 +109,9 @@ type Tenant struct {
 	Machine string `json:"machine"`
 	// releasedAt is when the claim was cleared.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	ReleasedAt metav1.MicroTime `json:"releasedAt"`
 }
 
@@ -98,6 +124,7 @@ type Release struct {
 	Reason string `json:"reason"`
 	// requestedAt is when the mark was written.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	RequestedAt metav1.Time `json:"requestedAt"`
 }
 
@@ -110,13 +137,26 @@ type MediaGrant struct {
 	TokenHash string `json:"tokenHash"`
 	// expires is when the URLs stop working. Absent: with the claim's release, as for a system that runs from its medium.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	Expires *metav1.Time `json:"expires,omitempty"`
+	// dataUntil ends the bootstrap data of the media before the media themselves: from then on, and once the host is bound whatever
+	// it says, data files read as zeroes while the image is served on. A bound host is served data only before this time, which
+	// stands in a grant made for its next boot. Absent: until the host is bound.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
+	DataUntil *metav1.Time `json:"dataUntil,omitempty"`
+	// mediumHash is the SHA-256, in hex, of what the media of this grant are made of, as it was recorded in a Secret when the grant
+	// was made: what changes later changes no byte of them. Absent in grants of older versions, which get no bootstrap data served.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	MediumHash string `json:"mediumHash,omitempty"`
 	// imageETag pins the image that was seen when the grant was made, for images without a checksum.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	ImageETag string `json:"imageETag,omitempty"`
 	// imageLength pins its length in bytes.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
 	ImageLength int64 `json:"imageLength,omitempty"`
 }
 
@@ -139,6 +179,7 @@ type PhoneHome struct {
 	Outcome PhoneHomeOutcome `json:"outcome"`
 	// receivedAt is when it was received.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	ReceivedAt metav1.Time `json:"receivedAt"`
 	// detail for a person.
 	// +optional

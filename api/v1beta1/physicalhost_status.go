@@ -7,7 +7,7 @@ import (
 
 // HostState is a label for people, computed from what was observed. It is never an input to a decision.
 //
-// +kubebuilder:validation:Enum=Enrolling;Inspecting;Available;PoweredOn;NotEmpty;Cleaning;Duplicate;Maintenance;Claimed;Provisioning;Booting;Provisioned;Releasing;ReleaseBlocked;Orphaned;Quarantined;Deleting;Paused
+// +kubebuilder:validation:Enum=Enrolling;Inspecting;Available;PoweredOn;NotEmpty;Cleaning;Duplicate;OtherServer;Maintenance;Claimed;Provisioning;Booting;BootFailed;Provisioned;Lost;Releasing;ReleaseBlocked;Orphaned;Quarantined;Deleting;Paused
 type HostState string
 
 const (
@@ -25,6 +25,8 @@ const (
 	StateCleaning HostState = "Cleaning"
 	// StateDuplicate: another PhysicalHost is the same server.
 	StateDuplicate HostState = "Duplicate"
+	// StateOtherServer: another server than the recorded one answers at the BMC's address: nothing is changed there.
+	StateOtherServer HostState = "OtherServer"
 	// StateMaintenance: kept out of the pool by its owner.
 	StateMaintenance HostState = "Maintenance"
 	// StateClaimed: claimed, not yet confirmed by the machine.
@@ -33,8 +35,13 @@ const (
 	StateProvisioning HostState = "Provisioning"
 	// StateBooting: powered on from our medium, not yet bound.
 	StateBooting HostState = "Booting"
+	// StateBootFailed: booted as often as it may be without a sign of life: a person decides.
+	StateBootFailed HostState = "BootFailed"
 	// StateProvisioned: bound: its Node was seen or it phoned home.
 	StateProvisioned HostState = "Provisioned"
+	// StateLost: off, and its system was used up: it lived in memory, or may have used its bootstrap data. It is not booted again:
+	// its machine is to be deleted.
+	StateLost HostState = "Lost"
 	// StateReleasing: being proven off, empty and disarmed.
 	StateReleasing HostState = "Releasing"
 	// StateReleaseBlocked: the release has passed its deadline.
@@ -56,6 +63,7 @@ type PhysicalHostStatus struct {
 	State HostState `json:"state,omitempty"`
 	// stateSince is when that state was entered; deadlines count from it.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	StateSince metav1.Time `json:"stateSince,omitempty,omitzero"`
 	// power is the observed power state: On, Off, PoweringOn, PoweringOff or Unknown.
 	// +optional
@@ -74,9 +82,12 @@ type PhysicalHostStatus struct {
 	Operation *HostOperation `json:"operation,omitempty"`
 	// attempts counts failed tries of the present wish.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	Attempts int32 `json:"attempts,omitempty"`
 	// nextAttempt is when the next try is due.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	NextAttempt *metav1.Time `json:"nextAttempt,omitempty"`
 	// healthScore is 0 (failing) to 100 (no recent failure).
 	// +optional
@@ -85,9 +96,11 @@ type PhysicalHostStatus struct {
 	HealthScore *int32 `json:"healthScore,omitempty"`
 	// lastFailure is when a provisioning attempt last failed; with healthScore it cools a host off.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	LastFailure *metav1.Time `json:"lastFailure,omitempty"`
 	// lastUsed is when the host was last claimed; round-robin starts from it.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	LastUsed *metav1.Time `json:"lastUsed,omitempty"`
 	// parkedCredential is the credential that the BMC refused; it is not tried again until it changes.
 	// +optional
@@ -95,7 +108,7 @@ type PhysicalHostStatus struct {
 	// retryNow is the last value of the retry-now annotation that was honoured.
 	// +optional
 	RetryNow string `json:"retryNow,omitempty"`
-	// booted is the last boot from our medium that was observed for a claim.
+	// booted is the last boot that was observed for the present claim.
 	// +optional
 	Booted *BootRecord `json:"booted,omitempty"`
 	// conditions of the host.
@@ -103,18 +116,34 @@ type PhysicalHostStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('2000-01-01T00:00:00Z') && c.lastTransitionTime < timestamp('3000-01-01T00:00:00Z'))",message="lastTransitionTime must be from 2000 to 2999"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// BootRecord says that a host was booted from our medium.
+// BootRecord is about the boots of a host for one claim: from our medium or, once what was installed is bound, from its disk.
 type BootRecord struct {
 	// claimID is the claim it was booted for.
 	ClaimID string `json:"claimID"`
-	// at is when power On was observed.
+	// at is when power On was observed after the last boot.
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	At metav1.Time `json:"at"`
-	// count of boots for that claim.
+	// count of boots in a row that no sign of life came of, the last one included. It begins anew with the owner's next change of
+	// spec, with the retry-now annotation, and where status was lost.
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	Count int32 `json:"count,omitempty"`
+	// first is when the first boot of that row was observed: the deadline for a sign of life counts from it.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
+	First metav1.Time `json:"first,omitempty,omitzero"`
+	// offAt is when the server was found off again, if it was.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
+	OffAt *metav1.Time `json:"offAt,omitempty"`
+	// wish is a digest of what the owner had written in spec when the row began.
+	// +optional
+	Wish string `json:"wish,omitempty"`
 }
 
 // HostOperation is one operation at the BMC gate.
@@ -126,6 +155,7 @@ type HostOperation struct {
 	Phase string `json:"phase,omitempty"`
 	// since when.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	Since metav1.Time `json:"since,omitempty,omitzero"`
 	// lastError in words.
 	// +optional
@@ -139,6 +169,7 @@ type ParkedCredential struct {
 	// secretVersion is the Secret's resource version.
 	SecretVersion string `json:"secretVersion"`
 	// since when.
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	Since metav1.Time `json:"since"`
 }
 
@@ -157,9 +188,14 @@ type Hardware struct {
 	CPU CPU `json:"cpu,omitempty,omitzero"`
 	// memory in bytes, as a quantity.
 	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]+)?([KMGTPE]i|[numkMGTPE]|[eE][0-9]{1,2})?$`
+	// +kubebuilder:validation:XValidation:rule="type(self) == string || type(self) == int && self >= 0",message="must not be negative, nor a fraction without quotes"
 	Memory resource.Quantity `json:"memory,omitempty,omitzero"`
 	// +optional
 	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1024
 	Disks []Disk `json:"disks,omitempty"`
 	// +optional
 	// +listType=atomic
@@ -174,10 +210,16 @@ type CPU struct {
 	// +optional
 	Architecture string `json:"architecture,omitempty"`
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	Sockets int32 `json:"sockets,omitempty"`
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	Cores int32 `json:"cores,omitempty"`
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	Threads int32 `json:"threads,omitempty"`
 }
 
@@ -194,6 +236,10 @@ type Disk struct {
 	Type string `json:"type,omitempty"`
 	// size in bytes, as a quantity.
 	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]+)?([KMGTPE]i|[numkMGTPE]|[eE][0-9]{1,2})?$`
+	// +kubebuilder:validation:XValidation:rule="type(self) == string || type(self) == int && self >= 0",message="must not be negative, nor a fraction without quotes"
 	Size resource.Quantity `json:"size,omitempty,omitzero"`
 }
 
@@ -204,6 +250,8 @@ type NIC struct {
 	// +optional
 	MAC string `json:"mac,omitempty"`
 	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
 	SpeedMbps int32 `json:"speedMbps,omitempty"`
 	// +optional
 	LinkUp *bool `json:"linkUp,omitempty"`

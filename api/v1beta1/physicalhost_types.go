@@ -6,12 +6,16 @@ import (
 
 // PowerPolicy says what to do with a claimed, bound host that is found off.
 //
-// +kubebuilder:validation:Enum=KeepOn;Observe
+// +kubebuilder:validation:Enum=KeepOn;AlwaysOn;Observe
 type PowerPolicy string
 
 const (
-	// PowerPolicyKeepOn powers a bound host on again; it is the default.
+	// PowerPolicyKeepOn powers a bound host on again whose system is on its disk; it is the default. A Live system that lost its
+	// power has lost itself: it is left off and reported.
 	PowerPolicyKeepOn PowerPolicy = "KeepOn"
+	// PowerPolicyAlwaysOn powers a Live system on again, too: the owner's word that its image bears a second boot with the bootstrap
+	// data of its first. Those of kubeadm do not: they join or make a cluster once.
+	PowerPolicyAlwaysOn PowerPolicy = "AlwaysOn"
 	// PowerPolicyObserve leaves a bound host as it is and reports.
 	PowerPolicyObserve PowerPolicy = "Observe"
 )
@@ -26,6 +30,8 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.claim) || has(self.claim) || !has(oldSelf.claim.bound) || !oldSelf.claim.bound || has(oldSelf.claim.release) || has(self.quarantine)",message="a bound claim is cleared only after its release was marked, or into quarantine"
 // +kubebuilder:validation:XValidation:rule="has(oldSelf.claim) || !has(self.claim) || !has(self.quarantine)",message="a quarantined host cannot be claimed"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.boot) || !has(self.boot) || self.boot == oldSelf.boot",message="boot is set with the claim and cleared with it"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.claim) || !has(self.claim) || self.redfishConnection.address == oldSelf.redfishConnection.address",message="address does not change while the host is claimed, as another server may answer there: delete the Machine, wait for the release (or end it unverified if the BMC is gone), then change it"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.claim) || !has(self.claim) || (has(self.redfishConnection.systemID) && size(self.redfishConnection.systemID) > 0 ? self.redfishConnection.systemID : 'any') == (has(oldSelf.redfishConnection.systemID) && size(oldSelf.redfishConnection.systemID) > 0 ? oldSelf.redfishConnection.systemID : 'any')",message="systemID does not change while the host is claimed, as it is another server's: delete the Machine, wait for the release, then change it"
 type PhysicalHostSpec struct {
 	// redfishConnection tells how to reach the BMC.
 	// +required
@@ -52,7 +58,9 @@ type PhysicalHostSpec struct {
 	// +optional
 	Maintenance bool `json:"maintenance,omitempty"`
 
-	// powerPolicy says what to do with a bound host that is found off: KeepOn (default) or Observe.
+	// powerPolicy says what to do with a bound host that is found off. KeepOn (default) powers on what is installed, and leaves a
+	// Live system off, which lost itself with its power. AlwaysOn boots a Live system again, with the bootstrap data of its first
+	// boot: set it only for an image that bears that. Observe leaves every host as it is and reports.
 	// +optional
 	// +kubebuilder:default=KeepOn
 	PowerPolicy PowerPolicy `json:"powerPolicy,omitempty"`
@@ -104,7 +112,7 @@ type PhysicalHostSpec struct {
 
 // RedfishConnection tells how to reach and trust one BMC.
 type RedfishConnection struct {
-	// address is the BMC's base URL, such as https://10.0.0.5 or https://[fd00::5]:8443.
+	// address is the BMC's base URL, such as https://10.0.0.5 or https://[fd00::5]:8443. It does not change while the host is claimed.
 	// +required
 	// +kubebuilder:validation:MinLength=8
 	// +kubebuilder:validation:MaxLength=512
@@ -133,7 +141,12 @@ type RedfishConnection struct {
 	// +optional
 	AllowOldTLS bool `json:"allowOldTLS,omitempty"`
 
-	// systemID chooses the system when the BMC manages several.
+	// allowPlainHTTP consents to a BMC whose address is http://: user name and password of the BMC then cross the network in
+	// clear, for everybody on the way to read. Without it such a BMC is not contacted.
+	// +optional
+	AllowPlainHTTP bool `json:"allowPlainHTTP,omitempty"`
+
+	// systemID chooses the system when the BMC manages several. It does not change while the host is claimed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	SystemID string `json:"systemID,omitempty"`
@@ -161,19 +174,34 @@ type SecretReference struct {
 type Tuning struct {
 	// cooldown between two changing operations on the BMC (provisioning.bmcCooldownPeriod).
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms: a day is 24h"
 	Cooldown *metav1.Duration `json:"cooldown,omitempty"`
 	// settleTime is how long the BMC is left alone after media or power were changed, before the effect is looked for and before
 	// the next change. It stands in for what the vendor table knows; 0s is not at all.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('10m')",message="must be from 0s to 10m, in h, m, s or ms: a day is 24h"
 	SettleTime *metav1.Duration `json:"settleTime,omitempty"`
 	// operationTimeout bounds one operation (provisioning.operationTimeout).
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('1h')",message="must be from 10s to 1h, in h, m, s or ms: a day is 24h"
 	OperationTimeout *metav1.Duration `json:"operationTimeout,omitempty"`
 	// connectionTimeout bounds the TCP and TLS set-up (bmc.connectionTimeout).
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms: a day is 24h"
 	ConnectionTimeout *metav1.Duration `json:"connectionTimeout,omitempty"`
 	// requestTimeout bounds one request (bmc.requestTimeout).
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('30m')",message="must be from 1s to 30m, in h, m, s or ms: a day is 24h"
 	RequestTimeout *metav1.Duration `json:"requestTimeout,omitempty"`
 	// maxRetries repeats idempotent requests (bmc.maxRetries).
 	// +optional
@@ -182,15 +210,27 @@ type Tuning struct {
 	MaxRetries *int32 `json:"maxRetries,omitempty"`
 	// retryDelay between such repeats (bmc.retryDelay).
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms: a day is 24h"
 	RetryDelay *metav1.Duration `json:"retryDelay,omitempty"`
 	// bootTimeout is how long a booted system may take until its Node or phone-home is seen. Default 30m.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h, in h, m, s or ms: a day is 24h"
 	BootTimeout *metav1.Duration `json:"bootTimeout,omitempty"`
 	// shutdownTimeout is how long a graceful shutdown may take before power is cut. Default 3m.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be from 1s to 24h, in h, m, s or ms: a day is 24h"
 	ShutdownTimeout *metav1.Duration `json:"shutdownTimeout,omitempty"`
 	// releaseTimeout is how long a release may take before it is reported as blocked. Default 10m.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h, in h, m, s or ms: a day is 24h"
 	ReleaseTimeout *metav1.Duration `json:"releaseTimeout,omitempty"`
 }
 
@@ -207,6 +247,7 @@ type Quarantine struct {
 	Message string `json:"message,omitempty"`
 	// since when.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	Since metav1.Time `json:"since,omitempty,omitzero"`
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
+	"github.com/beskar7/beskar7/pkg/serverid"
 )
 
 // Gate is the part of the BMC gate that the actuator uses.
@@ -80,6 +81,8 @@ type tracked struct {
 	unread string
 	// stuck are the slots whose eject was refused, or came to nothing: the others go first.
 	stuck map[string]bool
+	// changed is the server that answered before the last change.
+	changed serverid.Identity
 	// steady counts the readings of power in a row that said the same.
 	steady int
 	// looks counts how often in a row the same wish to observe found nothing settled.

@@ -10,6 +10,8 @@
 //
 //   - An observation is of one server. What was begun at another address or system of the host is dropped, be it a reading, a
 //     proof or a failure; a failure met with other credentials says nothing of the present ones.
+//   - Nothing is changed, and no release proven, at a server that is not the recorded one, or does not say who it is although it
+//     did: identity comes with the reading of power that each turn of an operation begins with.
 //   - A request that a BMC took is waited for before the same is asked again, whoever asks, and while one may still take effect
 //     no release is proven.
 //   - A graceful shutdown ends in a forced one: at once if the BMC says no, else when the time for it is over, whatever became

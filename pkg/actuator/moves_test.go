@@ -176,37 +176,6 @@ func TestParkingDoesNotFollowTheHost(t *testing.T) {
 	})
 }
 
-// A mainboard that was swapped is a server without an inventory.
-func TestASwappedServerIsInspectedAgain(t *testing.T) {
-	bubble(t, func(ctx context.Context) {
-		b := unclaimed()
-		b.Facts.Inventoried, b.Server = true, Server{UUID: "FIRST"}
-		first := twoSlots(redfishfake.Options{Identity: redfish.Identity{SystemUUID: "first"}})
-		r := newRig(ctx, first, b)
-		r.until(t, time.Minute, state(provision.Available))
-		if n := first.Calls()[redfishfake.OpIdentify]; n != 0 {
-			t.Fatalf("inspected %d times, although its inventory is known", n)
-		}
-		first.SetIdentity(redfish.Identity{SystemUUID: "second"})
-		r.until(t, 5*time.Minute, func(provision.Decision) bool { return first.Calls()[redfishfake.OpIdentify] == 1 })
-		r.until(t, time.Minute, state(provision.Available))
-		if n := first.Calls()[redfishfake.OpIdentify]; n != 1 {
-			t.Errorf("inspected %d times", n)
-		}
-		// And so is the next one, though this process has inspected one already.
-		first.SetIdentity(redfish.Identity{SystemUUID: "third"})
-		r.until(t, 5*time.Minute, func(provision.Decision) bool { return first.Calls()[redfishfake.OpIdentify] == 2 })
-		r.until(t, time.Minute, state(provision.Available))
-		// A BMC that leaves the identity out for a while, as one that restarts does, is no other server.
-		first.SetIdentity(redfish.Identity{})
-		<-time.After(5 * time.Minute)
-		r.until(t, time.Minute, state(provision.Available))
-		if n := first.Calls()[redfishfake.OpIdentify]; n != 2 {
-			t.Errorf("inspected %d times", n)
-		}
-	})
-}
-
 // The hardware is read again when somebody asks, and of a server at another address even if it does not say who it is.
 func TestWhenTheHardwareIsReadAgain(t *testing.T) {
 	bubble(t, func(ctx context.Context) {

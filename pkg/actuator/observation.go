@@ -9,6 +9,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
+	"github.com/beskar7/beskar7/pkg/serverid"
 )
 
 // Observation is the newest that was read of one host.
@@ -16,6 +17,9 @@ type Observation struct {
 	// At is when power and override were last read; zero if never.
 	At    time.Time
 	State redfish.State
+	// Answering is the server that answered last, as far as it says: BMCs leave identities out at times, such as while they start,
+	// and then this is who it was before.
+	Answering serverid.Identity
 	// Learned is what the driver found out of the BMC's ways.
 	Learned redfish.Learned
 	// Slots are nil until they were read.
@@ -68,29 +72,20 @@ type Brief struct {
 	Family bootmedia.Family
 	// URLs are where our media are, by medium; nil while the token is not known to this process.
 	URLs map[bootmedia.Medium]string
-	// Server is whose inventory is known.
-	Server Server
-}
-
-// Server tells one server from another.
-type Server struct{ UUID, Serial string }
-
-// couldBe says whether what was read can be of this server. A mainboard that was swapped, or an address that leads elsewhere,
-// has an inventory of its own. BMCs leave identities out at times: what is missing tells nothing.
-func (s Server) couldBe(state redfish.State) bool {
-	differ := func(a, b string) bool { return a != "" && b != "" && !strings.EqualFold(a, b) }
-	if s.UUID != "" && state.SystemUUID != "" {
-		return !differ(s.UUID, state.SystemUUID)
-	}
-	return !differ(s.Serial, state.Serial)
+	// Server is the recorded one: of the claim, or of the inventory.
+	Server serverid.Identity
+	// Accepted names the server that a person takes for this unclaimed host's instead of the recorded one, or is "".
+	Accepted string
 }
 
 // Complete adds what was observed to a brief.
 func Complete(b Brief, o Observation) provision.Facts {
 	f := b.Facts
 	f.Observed = !o.At.IsZero()
-	f.Inventoried = !o.Stale && (f.Inventoried && b.Server.couldBe(o.State) ||
-		o.Identity != nil && o.Hardware != nil && Server{UUID: o.Identity.SystemUUID, Serial: o.Identity.SerialNumber}.couldBe(o.State))
+	other := b.Recorded(o).Compare(o.Answering) == serverid.Other
+	f.OtherServer = other && !o.Answering.IsNamed(b.Accepted)
+	f.Duplicate = f.Duplicate && !f.OtherServer
+	f.Inventoried = !o.Stale && (f.Inventoried && !other || o.Hardware != nil && o.Inspected().Compare(o.Answering) != serverid.Other)
 	f.Power = power(o.State.Power)
 	f.Armed = o.State.Boot.Armed()
 	f.ArmedOurs = o.State.Boot.ArmedFrom(redfish.BootCD)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/redfish"
+	"github.com/beskar7/beskar7/pkg/serverid"
 )
 
 // errForgotten: the host was dropped, or has another address by now, while its operation waited.
@@ -165,13 +166,21 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot, 
 		if state != nil {
 			differs = differs || o.At.IsZero() || !sameState(o.State, *state)
 			at.of.steady++
-			if o.State.Power != state.Power {
+			switch {
+			case o.Answering.Compare(identityOf(*state)) == serverid.Other:
+				at.of.steady, o.SlotsAt, o.Proven = 1, time.Time{}, "" // what was read of another server proves nothing
+			case o.State.Power != state.Power:
 				at.of.steady = 1
 				o.SlotsAt = time.Time{} // firmware lets media go, and people change them, when power changes
 			}
 			o.At, o.State = now, *state
-			at.of.sawPower()
-			differs = at.of.sawBoot(now) || differs
+			if told := identityOf(*state); told.Known() {
+				o.Answering = told
+			}
+			if !at.of.elsewhere() {
+				at.of.sawPower()
+				differs = at.of.sawBoot(now) || differs
+			}
 		}
 		if slots != nil {
 			differs = differs || !reflect.DeepEqual(o.Slots, slots)

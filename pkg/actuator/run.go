@@ -43,12 +43,12 @@ func (r *run) step(ctx context.Context) bmcqueue.Result {
 	if err != nil {
 		return a.failed(at, err)
 	}
-	if whole && r.order.Class == bmcqueue.ClassRelease {
-		o = a.prove(r.of, r.order.ClaimID, o)
-	}
 	brief, err := r.order.Brief(ctx)
 	if err != nil {
 		return bmcqueue.Result{Failure: bmcqueue.Other, Err: err}
+	}
+	if whole && r.order.Class == bmcqueue.ClassRelease && brief.unproven(o) == nil {
+		o = a.prove(r.of, r.order.ClaimID, o)
 	}
 	if brief.ClaimID != r.order.ClaimID || provision.Decide(Complete(brief, o)).Action != r.order.Action {
 		a.looked(r.of, "")
@@ -92,6 +92,9 @@ func (r *run) act(ctx context.Context, at access, brief Brief, o Observation) bm
 	a := r.actuator
 	if err := bmcqueue.CheckFence(ctx); err != nil {
 		return bmcqueue.Result{Failure: bmcqueue.Other, Err: err}
+	}
+	if err := brief.unproven(o); err != nil {
+		return outcome(err) // I11: every change passes here, and o was read in this turn
 	}
 	if f := brief.Facts; r.order.Action == provision.ForceOff && f.BootOverdue && f.Claim == provision.ClaimHeld {
 		// Some BMCs show a medium that the server cannot read: booting again from what did not boot would go on for ever.
@@ -260,6 +263,14 @@ func (r *run) look(ctx context.Context, at access, s *sent, changed bool) bmcque
 		result.Changed = changed
 		return result
 	}
+	now := a.clock.Now()
+	if a.elsewhere(r.of) {
+		if now.Before(s.until) {
+			return bmcqueue.Result{Changed: changed, Wait: lastLook, Message: "another server answers"}
+		}
+		a.settled(r)
+		return bmcqueue.Result{Changed: changed}
+	}
 	if r.seen(o, s.slot) {
 		a.settled(r)
 		if r.order.Action == provision.Eject {
@@ -267,7 +278,6 @@ func (r *run) look(ctx context.Context, at access, s *sent, changed bool) bmcque
 		}
 		return bmcqueue.Result{Changed: changed}
 	}
-	now := a.clock.Now()
 	if problem := mountProblem(o, s.slot); problem != "" {
 		a.settled(r)
 		r.blame(s)

@@ -44,6 +44,7 @@ func (a *Actuator) sending(r *run, s *sent, armed bool) bool {
 		return false
 	}
 	s.action, s.at = r.order.Action, a.clock.Now()
+	t.changed = t.observation.Answering
 	t.rests = s.at.Add(r.rest())
 	s.until = t.rests.Add(r.order.Settle)
 	switch r.order.Action {
@@ -112,6 +113,13 @@ func powered(action provision.Action, p redfish.PowerState) bool {
 	default:
 		return false
 	}
+}
+
+// elsewhere says whether another server answers than the one to which the last change was sent.
+func (a *Actuator) elsewhere(t *tracked) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return t.elsewhere()
 }
 
 // awaited is the request that was taken for the same wish and has not settled, or nil.

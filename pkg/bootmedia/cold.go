@@ -129,7 +129,7 @@ func (s *Server) askPeer(r *http.Request, url string) (*http.Response, error) {
 	resp, err := s.peerClient.Do(req)
 	timer.Stop()
 	if err != nil {
-		err = plainError(ctx, err)
+		err = plainError(ctx, err, noReplica)
 		cancel(nil)
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func (s *Server) fetch(e *entry, imageURL string) {
 	}
 	c.mu.Unlock()
 	if err != nil && s.ctx.Err() == nil {
-		s.log.Info("image not fetched", "image", displayURL(imageURL), "checksum", e.sum.String(), "reason", err.Error())
+		s.log.Info("image not fetched", "image", displayURL(imageURL), "checksum", e.sum.String(), "reason", err.Error(), "cause", causeOf(err))
 	}
 	for u := range urls {
 		s.tell(u)

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // stall is how long an image server may be silent before a request is given up.
@@ -24,35 +25,10 @@ var (
 	errNotISO  = errors.New("it is not an ISO 9660 image (no CD001 at byte 32769)")
 )
 
-func defaultClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   15 * time.Second,
-		ResponseHeaderTimeout: stall,
-		MaxIdleConnsPerHost:   16,
-		// An image is read in large pieces; the usual 4 KiB would only delay them.
-		ReadBufferSize:  bufferBytes / 4,
-		IdleConnTimeout: 90 * time.Second,
-	}}
-}
-
-// imageClient drops a client's overall time limit, which would end any large
-// download; silence is limited instead.
-func imageClient(c *http.Client) *http.Client {
-	own := *c
-	own.Timeout = 0
-	return &own
-}
-
 // checkImageURL refuses what is no http(s) URL, in words.
 func checkImageURL(raw string) error {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return errors.New("the image URL cannot be read as a URL")
-	}
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return fmt.Errorf("the image URL %s is no http or https URL with a host", displayURL(raw))
+	if _, err := endpoint.Parse(raw); err != nil {
+		return fmt.Errorf("the image URL %s is no http or https URL with a host: %w", displayURL(raw), err)
 	}
 	return nil
 }
@@ -84,7 +60,7 @@ func get(ctx context.Context, client *http.Client, imageURL string, header http.
 	resp, err := client.Do(req)
 	timer.Stop()
 	if err != nil {
-		err = plainError(ctx, err)
+		err = plainError(ctx, err, noAnswer)
 		cancel(nil)
 		return nil, err
 	}
@@ -92,18 +68,12 @@ func get(ctx context.Context, client *http.Client, imageURL string, header http.
 	return resp, nil
 }
 
-// plainError strips the URL from a client's error and names a stall as such.
-func plainError(ctx context.Context, err error) error {
+// plainError names a stall as such, and of all else says what may be said.
+func plainError(ctx context.Context, err error, words func(error) error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, errStalled) || errors.Is(cause, errPeerSilent) {
 		return cause
 	}
-	for {
-		wrapped, ok := errors.AsType[*url.Error](err)
-		if !ok {
-			return err
-		}
-		err = wrapped.Err
-	}
+	return words(err)
 }
 
 // watched limits the silence within a body. The timer runs only during Read: a
@@ -121,7 +91,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.body.Read(p)
 	w.timer.Stop()
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = plainError(w.ctx, err)
+		err = plainError(w.ctx, err, broken)
 	}
 	return n, err
 }

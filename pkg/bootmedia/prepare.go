@@ -115,6 +115,7 @@ func (s *Server) run(v *probe, imageURL string) {
 	v.res, v.err = lookAt(ctx, s.client, imageURL)
 	if v.err != nil {
 		v.err = fmt.Errorf("image %s: %w", displayURL(imageURL), v.err)
+		s.log.Info("image not pinned", "reason", v.err.Error(), "cause", causeOf(v.err))
 	}
 	v.at = s.now()
 	close(v.done)

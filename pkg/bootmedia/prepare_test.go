@@ -56,7 +56,7 @@ func TestPrepareTellsInWords(t *testing.T) {
 			t.Errorf("URL %q accepted", u)
 		}
 	}
-	if _, err := r.prepare(t, "http://127.0.0.1:1/image.iso", ""); err == nil || !strings.Contains(err.Error(), "refused") {
+	if _, err := r.prepare(t, "http://127.0.0.1:1/image.iso", ""); err == nil || !strings.Contains(err.Error(), "cannot be reached") {
 		t.Errorf("nobody listens: %v", err)
 	}
 }

@@ -67,7 +67,7 @@ type waits struct{ resume, reader, report, cold, again, late time.Duration }
 // New makes a server. It starts nothing; Prepare and requests start downloads.
 func New(o Options) *Server {
 	if o.Client == nil {
-		o.Client = defaultClient()
+		o.Client = NewClient(ClientOptions{})
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -294,7 +294,7 @@ func (s *Server) access(r *http.Request, rec *recorder, host, file string, err e
 	fields := []any{"host", host, "file", file, "method", r.Method, "range", clip(r.Header.Get("Range"), 64), "bytes", rec.bytes, "status", rec.status}
 	switch {
 	case err != nil:
-		s.log.Error(err, "medium not served", fields...)
+		s.log.Error(err, "medium not served", append(fields, "cause", causeOf(err))...)
 	case rec.status == http.StatusPartialContent:
 		s.log.V(1).Info("medium served", fields...)
 	default:

@@ -3,11 +3,12 @@ package bootmedia
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // How a machine tells how its bootstrap ended
@@ -110,8 +111,8 @@ func vendorData(c Content) ([]byte, error) {
 }
 
 func reportScript(c Content) (string, error) {
-	u, err := url.Parse(c.PhoneHomeURL)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
+	u, err := endpoint.Parse(c.PhoneHomeURL)
+	if err != nil || u.User != nil {
 		return "", fmt.Errorf("the phone-home URL is no http or https URL with a host and without credentials")
 	}
 	// ASCII JSON strings are Python strings too; the encoder escapes quotes,

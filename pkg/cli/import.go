@@ -181,7 +181,7 @@ func (r row) fill(host *v1beta1.PhysicalHost) {
 		}
 	}
 	for column, field := range map[string]*bool{
-		"insecureSkipVerify": &connection.InsecureSkipVerify, "consentToErase": &host.Spec.ConsentToErase,
+		"insecureSkipVerify": &connection.InsecureSkipVerify, "allowPlainHTTP": &connection.AllowPlainHTTP, "consentToErase": &host.Spec.ConsentToErase,
 		"maintenance": &host.Spec.Maintenance, "allowPlainMedia": &host.Spec.AllowPlainMedia,
 	} {
 		if value, err := strconv.ParseBool(r.values[column]); err == nil {

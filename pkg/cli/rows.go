@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,6 +13,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // row is one host to register, as a file says it. Password is never printed.
@@ -29,7 +30,7 @@ var columns = map[string]func(string) error{
 	"username": nil, "password": nil, "credentialsSecret": oneOf(validation.IsDNS1123Subdomain), "caBundleSecret": oneOf(validation.IsDNS1123Subdomain),
 	"certificateFingerprint": matches(regexp.MustCompile(`^([0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$`), "it is not a SHA-256 sum in hex"),
 	"insecureSkipVerify":     checkBool, "systemID": nil, "vendor": nil, "failureDomain": nil, "priority": checkPriority,
-	"consentToErase": checkBool, "maintenance": checkBool, "allowPlainMedia": checkBool, "labels": nil,
+	"consentToErase": checkBool, "maintenance": checkBool, "allowPlainMedia": checkBool, "allowPlainHTTP": checkBool, "labels": nil,
 }
 
 func oneOf(check func(string) []string) func(string) error {
@@ -66,8 +67,8 @@ func checkPriority(text string) error {
 
 // checkBMCAddress does not quote what it refuses: a mistyped address can hold a password.
 func checkBMCAddress(text string) error {
-	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+	u, err := endpoint.Parse(text)
+	if err != nil || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return errors.New("it is not an address such as https://10.0.0.5 or https://[fd00::5]:8443")
 	}
 	return nil

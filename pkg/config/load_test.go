@@ -47,6 +47,8 @@ func other(s *Setting, n int) string {
 		return fmt.Sprintf("127.0.0.1:%d", 1000+n)
 	case URL:
 		return fmt.Sprintf("https://example.com/%d", n)
+	case Networks:
+		return fmt.Sprintf("10.0.0.%d", n)
 	case CipherSuites:
 		return tls.CipherSuites()[n].Name
 	case Text, Names:

@@ -53,7 +53,7 @@ func schemaOf(s *Setting) map[string]any {
 		out["type"], out["pattern"] = "string", `^\s*([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+\s*$`
 	case Choice:
 		out["enum"] = s.Options
-	case Text, Address, URL, Names, CipherSuites:
+	case Text, Address, URL, Names, CipherSuites, Networks:
 		out["type"] = "string"
 	}
 	return out

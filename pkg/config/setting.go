@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // Type is how the text of a value is read.
@@ -30,6 +32,8 @@ const (
 	URL Type = "url"
 	// Names are names of Kubernetes objects, separated by commas; its flag may be given several times.
 	Names Type = "names"
+	// Networks are ranges of IP addresses, separated by commas; its flag may be given several times.
+	Networks Type = "networks"
 	// CipherSuites are names of TLS cipher suites, separated by commas.
 	CipherSuites Type = "cipher suites"
 )
@@ -106,6 +110,9 @@ func (s *Setting) parse(text string) (any, error) {
 		return text, checkNames(text)
 	case CipherSuites:
 		return text, checkCipherSuites(text)
+	case Networks:
+		_, err := ParseNetworks(text)
+		return text, err
 	case Text:
 	}
 	return text, nil
@@ -146,12 +153,12 @@ func checkURL(text string) error {
 	if text == "" {
 		return nil
 	}
-	parsed, err := url.Parse(text)
+	parsed, err := endpoint.Parse(text)
 	switch {
-	case err != nil || (parsed.Scheme != "http" && parsed.Scheme != "https") || parsed.Host == "":
-		return fmt.Errorf("%q is not a URL such as https://media.example.com:8090", text)
-	case parsed.User != nil:
+	case err == nil && parsed.User != nil:
 		return errors.New("a URL with a user or password is not allowed")
+	case err != nil:
+		return fmt.Errorf("it is not a URL such as https://media.example.com:8090: %w", err)
 	case strings.ContainsAny(text, "?&#"):
 		return fmt.Errorf("%q must not contain ?, & or #: many BMCs cannot handle them", text)
 	}
@@ -183,6 +190,19 @@ func splitList(text string) []string {
 		}
 	}
 	return names
+}
+
+// ParseNetworks reads ranges of addresses separated by commas; none for an empty text.
+func ParseNetworks(text string) ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for _, part := range splitList(text) {
+		network, err := endpoint.ParsePrefix(part)
+		if err != nil {
+			return nil, err
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
 }
 
 func checkCipherSuites(text string) error {

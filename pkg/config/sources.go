@@ -49,7 +49,7 @@ func Bind(flags *pflag.FlagSet) {
 	}
 }
 
-// raw is a flag that keeps its text. Names gather up; of all others the last one counts.
+// raw is a flag that keeps its text. Names and Networks gather up; of all others the last one counts.
 type raw struct {
 	text string
 	kind Type
@@ -60,7 +60,7 @@ func (r *raw) String() string { return r.text }
 func (r *raw) Type() string   { return string(r.kind) }
 
 func (r *raw) Set(text string) error {
-	if r.set && r.kind == Names {
+	if r.set && (r.kind == Names || r.kind == Networks) {
 		text = r.text + "," + text
 	}
 	r.text, r.set = text, true

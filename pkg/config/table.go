@@ -10,7 +10,7 @@ import (
 func Table() []Setting { return slices.Clone(table) }
 
 // table is the only place where a setting is declared; vendorSettings repeats one pattern for every vendor.
-var table = complete(slices.Concat(provisioning, hostSelection, bmc, reconcile, leaderElection, claimCoordinator, endpoints, logging, media, process, vendorSettings()))
+var table = complete(slices.Concat(provisioning, hostSelection, bmc, reconcile, leaderElection, claimCoordinator, endpoints, logging, media, addresses, process, vendorSettings()))
 
 // complete fills in the environment variables that follow from the keys.
 func complete(settings []Setting) []Setting {

@@ -101,12 +101,31 @@ var media = []Setting{
 		Help:  "The base URL under which booted systems reach the phone-home endpoint; empty means media.advertiseURL. A host can override it.",
 		field: func(s *Settings) any { return &s.Media.PhoneHomeAdvertiseURL }},
 	{Key: "media.certDir", Flag: "media-cert-dir", Type: Text,
-		Help:           "The folder with tls.crt and tls.key of the media server; empty means plain http.",
+		Help: "The folder with tls.crt and tls.key of the media server, and ca.crt, the authority that booted systems are told to trust; " +
+			"without ca.crt they trust none but their own. Empty means plain http.",
 		Recommendation: "Set it: bootstrap data of control planes holds the keys of the cluster.",
 		field:          func(s *Settings) any { return &s.Media.CertDir }},
+	{Key: "media.imageCADir", Flag: "image-ca-dir", Type: Text,
+		Help: "A folder with certificates (PEM files) of authorities that image servers are trusted by, besides those of the system. " +
+			"It is read again when it changes, and may be missing.",
+		Recommendation: "Mount a ConfigMap there; the shipped Deployment mounts beskar7-image-ca.",
+		field:          func(s *Settings) any { return &s.Media.ImageCADir }},
 	{Key: "media.cacheDir", Flag: "media-cache-dir", Type: Text, Default: "/home/controller/.cache/media",
 		Help:  "The folder for verified images. It may be emptied while the manager is not running.",
 		field: func(s *Settings) any { return &s.Media.CacheDir }},
+}
+
+var addresses = []Setting{
+	{Key: "addresses.allow", Flag: "allow-addresses", Type: Networks,
+		Help: "Addresses, or ranges of them, that BMCs and image servers may have although they are refused otherwise: loopback, link-local, " +
+			"multicast, unspecified, and the metadata services of clouds. The API server of the cluster is opened only by its one address, not by a range.",
+		Recommendation: "Leave it empty; 127.0.0.0/8 for emulated BMCs.",
+		field:          func(s *Settings) any { return &s.Addresses.Allow }},
+	{Key: "addresses.deny", Flag: "deny-addresses", Type: Networks,
+		Help: "Addresses, or ranges of them, that BMCs and image servers may not have besides those that are always refused. " +
+			"addresses.allow goes before it.",
+		Recommendation: "The networks of Pods and Services, where people may write hosts and machines who may not reach those.",
+		field:          func(s *Settings) any { return &s.Addresses.Deny }},
 }
 
 var process = []Setting{

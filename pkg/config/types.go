@@ -14,6 +14,7 @@ type Settings struct {
 	Metrics          Metrics
 	Log              Log
 	Media            Media
+	Addresses        Addresses
 	Webhook          Webhook
 	TLS              TLS
 	Scope            Scope
@@ -140,10 +141,18 @@ type Media struct {
 	// AdvertiseURL is the base URL that BMCs are given; PhoneHomeAdvertiseURL that of booted systems. Empty means to derive it
 	// from the Pod's address.
 	AdvertiseURL, PhoneHomeAdvertiseURL string
-	// CertDir holds tls.crt and tls.key; empty means plain http.
+	// CertDir holds tls.crt, tls.key and ca.crt; empty means plain http.
 	CertDir string
+	// ImageCADir holds the authorities of private image servers.
+	ImageCADir string
 	// CacheDir holds verified images.
 	CacheDir string
+}
+
+// Addresses limit where BMCs and image servers may be. They need a restart.
+type Addresses struct {
+	// Allow and Deny are ranges separated by commas. See Networks.
+	Allow, Deny string
 }
 
 // Webhook shapes the admission server. It needs a restart.

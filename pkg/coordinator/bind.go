@@ -165,6 +165,8 @@ func (t *term) settle(b *bind, r reply) {
 		t.place(k, r)
 	}
 	t.offer(key, nil) // if it is free after all
+	// The watch will show nothing new of the host: what it means to others is told here.
+	t.reconsider(key.Namespace)
 }
 
 // reviewUnsure lets go of a bind of unknown outcome if its machine does not want it any more.
@@ -221,12 +223,34 @@ func writeClaim(ctx context.Context, c client.Client, host *v1beta1.PhysicalHost
 	at := metav1.NewMicroTime(now.Truncate(time.Microsecond)) // as it will be read
 	updated.Spec.Claim = &v1beta1.Claim{
 		ID: id, Machine: req.Machine.Name, Cluster: req.Cluster, Owner: req.Owner, ClaimedAt: &at,
-		LeaseHolder: fence.Holder, LeaseTransitions: fence.Transitions,
+		LeaseHolder: fence.Holder, LeaseTransitions: fence.Transitions, Server: serverOf(host),
 	}
 	boot := req.Boot
 	updated.Spec.Boot = &boot
 	err := c.Patch(ctx, updated, client.MergeFromWithOptions(host, client.MergeFromWithOptimisticLock{}))
 	return updated, err
+}
+
+// longestIdentity is what the API takes: a BMC that says more says nothing that identifies.
+const longestIdentity = 256
+
+// serverOf is which server the host was found to be when it was inventoried; nil if its BMC did not say.
+func serverOf(host *v1beta1.PhysicalHost) *v1beta1.Server {
+	hw := host.Status.Hardware
+	if hw == nil {
+		return nil
+	}
+	short := func(s string) string {
+		if len(s) > longestIdentity {
+			return ""
+		}
+		return s
+	}
+	server := v1beta1.Server{SystemUUID: short(hw.SystemUUID), SerialNumber: short(hw.SerialNumber)}
+	if server == (v1beta1.Server{}) {
+		return nil
+	}
+	return &server
 }
 
 // answers says whether the host's claim, whoever made it, gives the machine what it asks for, so that the machine may confirm it: a

@@ -174,5 +174,6 @@ func (c *Confirmer) wait(ctx context.Context, p *pass) (ClaimResult, error) {
 	if len(p.candidates) == 0 {
 		result = p.nothing()
 	}
-	return room.remember(p.request, p.want, result, changes, p.now), nil
+	result, _ = room.remember(p.request, seen{want: p.want, result: result, changes: changes, now: p.now}) // the arbiter wakes
+	return result, nil
 }

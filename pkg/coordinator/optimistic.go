@@ -67,18 +67,38 @@ func (o *Optimistic) HostChanged(before, after *v1beta1.PhysicalHost) []types.Na
 // Forget implements Claimer.
 func (o *Optimistic) Forget(machine types.NamespacedName) { o.leave(machine, "") }
 
-// leave ends a machine's wait, and wakes the next one for the host that it was woken for and did not take.
+// leave ends a machine's wait, and wakes the next ones for the hosts that it was woken for and did not take.
 func (o *Optimistic) leave(machine types.NamespacedName, taken string) {
-	if next, found := o.room.leave(machine, taken); found && o.Wake != nil {
-		o.Wake(next)
+	o.wakeAll(o.room.leave(machine, taken))
+}
+
+// passOn is for a machine whose claim failed: it goes on waiting, and the hosts that it was woken for wake the next ones, too.
+func (o *Optimistic) passOn(machine types.NamespacedName) {
+	o.wakeAll(o.room.passOn(machine))
+}
+
+func (o *Optimistic) wakeAll(machines []types.NamespacedName) {
+	if o.Wake == nil {
+		return
+	}
+	for _, machine := range machines {
+		o.Wake(machine)
 	}
 }
 
-// passOn is for a machine whose claim failed: it goes on waiting, and the host that it was woken for wakes the next one, too.
-func (o *Optimistic) passOn(machine types.NamespacedName) {
-	if next, found := o.room.passOn(machine); found && o.Wake != nil {
-		o.Wake(next)
+// wait keeps what a machine found out that has to wait, and passes on what it was woken for and cannot have.
+func (o *Optimistic) wait(p *pass, result ClaimResult, changes int) ClaimResult {
+	saw := seen{want: p.want, result: result, changes: changes, cooling: map[string]bool{}, now: p.now}
+	if pending := o.room.pendingFor(keyOf(p.request.Machine)); len(pending) > 0 && o.Informed {
+		pool, done := o.pools.look(p.namespace)
+		for _, host := range pending {
+			saw.cooling[host] = pool.Refusal(p.want, host) == hostselection.Cooling
+		}
+		done()
 	}
+	result, next := o.room.remember(p.request, saw)
+	o.wakeAll(next)
+	return result
 }
 
 // Claim implements Claimer.
@@ -109,7 +129,7 @@ func (o *Optimistic) Claim(ctx context.Context, req ClaimRequest) (ClaimResult, 
 		o.leave(keyOf(req.Machine), result.Host.Name)
 	case NoHost:
 		o.Observer.ClaimAttempted(p.namespace, "no_host", "")
-		result = o.room.remember(req, p.want, result, changes, started)
+		result = o.wait(p, result, changes)
 	case Confirmed:
 		o.leave(keyOf(req.Machine), result.Host.Name)
 	case Contended, IntentLost, Queued, NoArbiter:

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -159,13 +160,14 @@ func (t *term) offer(host types.NamespacedName, after *ticket) {
 		if after != nil && !after.before(k) || best != nil && !k.before(best) {
 			continue
 		}
-		k.want.Now = t.Clock.Now()
-		if hostselection.Refusal(k.want, t.view.hosts[host]) == "" {
+		if willFit(k.want, t.view.hosts[host]) {
 			best = k
 		}
 	}
 	if best != nil {
-		best.wokenFor = append(best.wokenFor, host)
+		if !slices.Contains(best.wokenFor, host) {
+			best.wokenFor = append(best.wokenFor, host)
+		}
 		t.queue.move(best, active, time.Time{})
 	}
 }
@@ -179,6 +181,22 @@ func (t *term) passOn(k *ticket, taken types.NamespacedName) {
 			t.offer(host, k)
 		}
 	}
+}
+
+// passOnBut offers the hosts that woke a machine to those after it, for it found none; but for those that it can have when their
+// cool-off is over: it is back by then, and passes them on if it does not take them.
+func (t *term) passOnBut(k *ticket, want hostselection.Request) {
+	pool := t.view.pool(k.key.Namespace)
+	var cooling []types.NamespacedName
+	k.wokenFor = slices.DeleteFunc(k.wokenFor, func(host types.NamespacedName) bool {
+		cools := pool.Refusal(want, host.Name) == hostselection.Cooling
+		if cools {
+			cooling = append(cooling, host)
+		}
+		return cools
+	})
+	t.passOn(k, types.NamespacedName{})
+	k.wokenFor = cooling
 }
 
 // choose takes the first of the queue: it gets the best host that fits, assumed, or is parked.
@@ -197,7 +215,7 @@ func (t *term) choose(k *ticket, fence Fence) (*bind, error) {
 	if len(ranking.Candidates) == 0 {
 		t.Observer.ClaimAttempted(k.key.Namespace, "no_host", "")
 		t.queue.move(k, parked, ranking.Retry)
-		t.passOn(k, types.NamespacedName{})
+		t.passOnBut(k, want)
 		return nil, nil
 	}
 	id, err := t.newClaimID()

@@ -137,30 +137,45 @@ func refuseDomain(s *sieve, c *card) Reason {
 
 func refuseUnknown(_ *sieve, c *card) Reason { return when(!c.known, UnknownHardware) }
 
-// An unknown inventory was refused as such: what is not known lacks nothing in particular.
+// short is the refusal of a host that has too little of something, or of which that is not known: a BMC that publishes no drives, as
+// some do of a server that is off, does not say that there are none. An unknown inventory was refused as such: it lacks nothing in
+// particular.
+func short(c *card, unknown, tooLittle bool, words Reason) Reason {
+	switch {
+	case !c.known:
+		return ""
+	case unknown:
+		return UnknownHardware
+	}
+	return when(tooLittle, words)
+}
 
 func refuseCores(s *sieve, c *card) Reason {
-	return when(c.known && c.cores < s.req.Requirements.MinCores, s.words.cores)
+	return short(c, c.cores == 0, c.cores < s.req.Requirements.MinCores, s.words.cores)
 }
 
 func refuseMemory(s *sieve, c *card) Reason {
-	return when(c.known && c.memory < s.memory, s.words.memory)
+	return short(c, c.memory == 0, c.memory < s.memory, s.words.memory)
 }
 
 func refuseDisk(s *sieve, c *card) Reason {
-	return when(c.known && c.disk < s.disk, s.words.disk)
+	return short(c, c.disk == 0, c.disk < s.disk, s.words.disk)
 }
 
 func refuseNICs(s *sieve, c *card) Reason {
-	return when(c.known && c.nics < s.req.Requirements.MinNICs, s.words.nics)
+	return short(c, c.nics == 0, c.nics < s.req.Requirements.MinNICs, s.words.nics)
 }
 
 func refuseModel(s *sieve, c *card) Reason {
-	return when(c.known && !slices.Contains(s.req.Requirements.Models, c.host.Status.Hardware.Model), s.words.model)
+	if !c.known {
+		return ""
+	}
+	model := c.host.Status.Hardware.Model
+	return short(c, model == "", !slices.Contains(s.req.Requirements.Models, model), s.words.model)
 }
 
 func refuseArchitecture(s *sieve, c *card) Reason {
-	return when(c.known && c.arch != s.req.Requirements.Architecture, s.words.arch)
+	return short(c, c.arch == "", c.arch != s.req.Requirements.Architecture, s.words.arch)
 }
 
 func refuseCrowded(s *sieve, c *card) Reason {

@@ -33,6 +33,11 @@ func free(name string, edits ...func(*v1beta1.PhysicalHost)) *v1beta1.PhysicalHo
 	return host
 }
 
+// silent is a host whose BMC was read, and says nothing of what is in the server.
+func silent() *v1beta1.PhysicalHost {
+	return free("h", func(h *v1beta1.PhysicalHost) { h.Status.Hardware = &v1beta1.Hardware{} })
+}
+
 func unavailable(reason string) func(*v1beta1.PhysicalHost) {
 	return func(h *v1beta1.PhysicalHost) {
 		h.Status.Conditions = []metav1.Condition{{Type: v1beta1.AvailableCondition, Status: metav1.ConditionFalse, Reason: reason}}
@@ -97,6 +102,12 @@ func TestEachFilterRefusesAndSaysWhy(t *testing.T) {
 			"of another model (need DL360 or X12)"},
 		{"architecture", needing(func(r *v1beta1.HardwareRequirements) { r.Architecture = "arm64" }), free("h"),
 			"of another architecture (need arm64)"},
+		{"cores", needing(func(r *v1beta1.HardwareRequirements) { r.MinCores = 1 }), silent(), UnknownHardware},
+		{"memory", needing(func(r *v1beta1.HardwareRequirements) { r.MinMemory = resource.MustParse("1Gi") }), silent(), UnknownHardware},
+		{"disk", needing(func(r *v1beta1.HardwareRequirements) { r.MinDisk = resource.MustParse("1Gi") }), silent(), UnknownHardware},
+		{"NICs", needing(func(r *v1beta1.HardwareRequirements) { r.MinNICs = 1 }), silent(), UnknownHardware},
+		{"model", needing(func(r *v1beta1.HardwareRequirements) { r.Models = []string{"DL360"} }), silent(), UnknownHardware},
+		{"architecture", needing(func(r *v1beta1.HardwareRequirements) { r.Architecture = "arm64" }), silent(), UnknownHardware},
 		{"cool-off", plain(), free("h", failed(HealthyScore-1, CoolOff-time.Second)), Cooling},
 	}
 	for _, c := range cases {

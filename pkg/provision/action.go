@@ -90,6 +90,7 @@ const (
 	NotEmpty       State = "NotEmpty"
 	Cleaning       State = "Cleaning"
 	Duplicate      State = "Duplicate"
+	OtherServer    State = "OtherServer"
 	Maintenance    State = "Maintenance"
 	Claimed        State = "Claimed"
 	Provisioning   State = "Provisioning"

@@ -31,22 +31,25 @@ var (
 	}
 )
 
+// whose is the server that answers: the host's own, another one, or also another host's.
+var whose = axis{3, func(f *Facts, n int) { f.OtherServer, f.Duplicate = n == 1, n == 2 }}
+
 // axes are the facts that the rules of a standing look at, each on its own; TestOtherFactsDoNotMatter says that these are all.
 func axes(claim Claim) []axis {
 	all := append([]axis{yesNo(func(f *Facts) *bool { return &f.Quarantined })}, observed...)
 	switch claim {
 	case ClaimNone:
 		return append(all, yesNo(func(f *Facts) *bool { return &f.Deleting }), yesNo(func(f *Facts) *bool { return &f.Inventoried }),
-			yesNo(func(f *Facts) *bool { return &f.Duplicate }), yesNo(func(f *Facts) *bool { return &f.Maintenance }),
+			whose, yesNo(func(f *Facts) *bool { return &f.Maintenance }),
 			yesNo(func(f *Facts) *bool { return &f.Consent }))
 	case ClaimHeld:
-		return append(all, yesNo(func(f *Facts) *bool { return &f.Bound }), yesNo(func(f *Facts) *bool { return &f.Install }),
+		return append(all, whose, yesNo(func(f *Facts) *bool { return &f.Bound }), yesNo(func(f *Facts) *bool { return &f.Install }),
 			yesNo(func(f *Facts) *bool { return &f.KeepOn }), yesNo(func(f *Facts) *bool { return &f.Granted }),
 			yesNo(func(f *Facts) *bool { return &f.Booted }), yesNo(func(f *Facts) *bool { return &f.BootOverdue }),
 			yesNo(func(f *Facts) *bool { return &f.NodeSeen }),
 			axis{len(contents), func(f *Facts, n int) { f.Content = contents[n] }}, axis{len(reports), func(f *Facts, n int) { f.Report = reports[n] }})
 	case ClaimReleasing:
-		return append(all, yesNo(func(f *Facts) *bool { return &f.GiveUp }), yesNo(func(f *Facts) *bool { return &f.Bound }),
+		return append(all, whose, yesNo(func(f *Facts) *bool { return &f.GiveUp }), yesNo(func(f *Facts) *bool { return &f.Bound }),
 			yesNo(func(f *Facts) *bool { return &f.NodeSeen }), yesNo(func(f *Facts) *bool { return &f.ShutdownOverdue }),
 			yesNo(func(f *Facts) *bool { return &f.ReleaseOverdue }), yesNo(func(f *Facts) *bool { return &f.Proven }))
 	case ClaimUnconfirmed, ClaimExpired, ClaimOrphaned, ClaimOrphanExpired, ClaimOrphanBound:
@@ -143,9 +146,13 @@ func forbidden(f Facts, a Action) string {
 	switch {
 	case f.Paused && a != None:
 		return "paused hosts are left alone"
+	case f.OtherServer && (a.Changes() || a == Inspect || a == MarkBound || a == ClearClaim && f.Claim == ClaimReleasing):
+		return "I11: nothing is done to, or proven by, another server than the recorded one"
+	case f.Duplicate && (a.Changes() || a == ClearClaim && f.Claim == ClaimReleasing):
+		return "D12: a server is worked on through one PhysicalHost alone"
 	case a.Changes() && !agreed && !(f.Claim == ClaimNone && f.Consent):
 		return "I4: nobody's host, or an unconfirmed or orphaned claim, is never touched"
-	case a.Changes() && f.Claim == ClaimNone && (f.Quarantined || f.Deleting || f.Maintenance || f.Duplicate):
+	case a.Changes() && f.Claim == ClaimNone && (f.Quarantined || f.Deleting || f.Maintenance):
 		return "what is out of the pool is left alone, consent or not"
 	case a.Changes() && f.Claim == ClaimNone && (a == PowerOn || a == Insert || a == Arm):
 		return "nothing is booted on nobody's host"
@@ -246,7 +253,7 @@ func TestNoCornerBreaksAnInvariant(t *testing.T) {
 			t.Fatalf("%s by rule %s: %s\n%+v", d.Action, d.Rule, why, f)
 		}
 		offered := f.Claim == ClaimNone && f.Observed && f.Inventoried && f.Power == PowerStateOff && f.Media == MediaNone && !f.Armed &&
-			!f.Duplicate && !f.Quarantined && !f.Maintenance && !f.Deleting && !f.Paused
+			!f.OtherServer && !f.Duplicate && !f.Quarantined && !f.Maintenance && !f.Deleting && !f.Paused
 		if (d.State == Available) != offered {
 			t.Fatalf("I6: Available is %v by rule %s for %+v", d.State == Available, d.Rule, f)
 		}
@@ -285,7 +292,7 @@ func randomFacts(r *rand.Rand) Facts {
 	f := Facts{
 		Claim: []Claim{ClaimNone, ClaimUnconfirmed, ClaimExpired, ClaimHeld, ClaimHeld, ClaimReleasing, ClaimReleasing, ClaimOrphaned, ClaimOrphanExpired, ClaimOrphanBound}[r.IntN(10)],
 		Bound: b(), Install: b(), Paused: rare(), Quarantined: rare(), Maintenance: rare(), Consent: b(), KeepOn: b(), Deleting: rare(), GiveUp: rare(), Granted: b(),
-		Observed: !rare(), Inventoried: !rare(), Duplicate: rare(),
+		Observed: !rare(), Inventoried: !rare(), OtherServer: rare(), Duplicate: rare(),
 		Power: []Power{PowerStateUnknown, PowerStateOff, PowerStateOff, PowerStateOn, PowerStateOn, PowerStatePoweringOn, PowerStatePoweringOff}[r.IntN(7)],
 		Media: []Media{MediaUnknown, MediaNone, MediaPartial, MediaOurs, MediaOther}[r.IntN(5)],
 		Armed: b(), Content: []Content{ContentWaiting, ContentNoToken, ContentReady}[r.IntN(3)],
@@ -293,5 +300,6 @@ func randomFacts(r *rand.Rand) Facts {
 		BootOverdue: b(), ReleaseOverdue: b(), ShutdownOverdue: b(), Proven: b(),
 	}
 	f.ArmedOurs = f.Armed && b()
+	f.Duplicate = f.Duplicate && !f.OtherServer
 	return f
 }

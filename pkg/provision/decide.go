@@ -53,7 +53,9 @@ func on(f Facts) bool         { return f.Power == PowerStateOn }
 func moving(f Facts) bool {
 	return f.Power == PowerStatePoweringOn || f.Power == PowerStatePoweringOff
 }
-func unclear(f Facts) bool { return f.Power == PowerStateUnknown || f.Media == MediaUnknown }
+func otherServer(f Facts) bool { return f.OtherServer }
+func duplicate(f Facts) bool   { return f.Duplicate }
+func unclear(f Facts) bool     { return f.Power == PowerStateUnknown || f.Media == MediaUnknown }
 
 var pausedRules = []rule{
 	{"paused", always, Paused, None, "paused: nothing is touched; what happens next is decided after the pause"},
@@ -78,8 +80,9 @@ var unclaimedRules = []rule{
 	{"delete", func(f Facts) bool { return f.Deleting }, Deleting, RemoveFinalizer, "nobody's: it can go"},
 	{"quarantined", func(f Facts) bool { return f.Quarantined }, Quarantined, None, "out of the pool until a person removes spec.quarantine"},
 	{"enrol", unobserved, Enrolling, Observe, "the BMC was not read yet"},
+	{"other-server", otherServer, OtherServer, None, "another server than the recorded one answers: a person decides"},
 	{"inspect", func(f Facts) bool { return !f.Inventoried }, Inspecting, Inspect, "the hardware was not read yet"},
-	{"duplicate", func(f Facts) bool { return f.Duplicate }, Duplicate, None, "another PhysicalHost is the same server"},
+	{"duplicate", duplicate, Duplicate, None, "another PhysicalHost is the same server"},
 	{"maintenance", func(f Facts) bool { return f.Maintenance }, Maintenance, None, "kept out of the pool by its owner"},
 	{"look-again", func(f Facts) bool { return unclear(f) || moving(f) }, Enrolling, Observe, "power or slots are not known"},
 	{"clean-power", func(f Facts) bool { return f.Consent && on(f) }, Cleaning, ForceOff, "running, and its owner consents to erase it"},
@@ -94,6 +97,8 @@ var unclaimedRules = []rule{
 // stay in the slot, as no vendor is known to let them be taken from under a running system without harm. A Live system that
 // lost power boots again from its medium.
 var boundRules = []rule{
+	{"bound-other-server", otherServer, OtherServer, None, "another server than the recorded one answers: a person decides"},
+	{"bound-duplicate", duplicate, Duplicate, None, "the server is claimed through another PhysicalHost, too: a person decides"},
 	{"revoke", func(f Facts) bool { return f.Install && f.Granted }, Provisioned, RevokeGrant, "installed: its media URLs end"},
 	{"bound-unobserved", func(f Facts) bool { return !f.Observed || f.Power == PowerStateUnknown }, Provisioned, Observe, "the BMC was not read yet"},
 	{"bound-disarm", func(f Facts) bool { return f.Install && f.Armed && !f.Quarantined && !moving(f) }, Provisioned, Disarm, "installed: it boots from its disk from now on, and the system that runs does not notice"},
@@ -112,6 +117,8 @@ var boundRules = []rule{
 // provisioningRules bring a host from whatever it is to a boot from our media: off, empty, insert, arm, on, seen.
 var provisioningRules = []rule{
 	{"quarantined-held", func(f Facts) bool { return f.Quarantined }, Quarantined, None, "quarantined: nothing is started on it"},
+	{"held-other-server", otherServer, OtherServer, None, "another server than the recorded one answers: a person decides"},
+	{"held-duplicate", duplicate, Duplicate, None, "the server is claimed through another PhysicalHost, too: a person decides"},
 	{"first-look", unobserved, Provisioning, Observe, "the BMC was not read yet"},
 	{"bind", func(f Facts) bool { return alive(f) && (f.NodeSeen || f.Report == ReportSucceeded) }, Booting, MarkBound, "its node was seen, or it phoned home"},
 	{"look", func(f Facts) bool { return unclear(f) || moving(f) }, Provisioning, Observe, "power or slots are not known"},
@@ -136,6 +143,8 @@ func ours(f Facts) bool { return f.Booted || (f.Media == MediaOurs && !f.Armed) 
 // releasingRules stop, then leave nothing bootable, then let go (I6). The claim goes last.
 var releasingRules = []rule{
 	{"give-up-release", func(f Facts) bool { return f.GiveUp }, Quarantined, GiveUpClaim, "a person ended the release unverified"},
+	{"release-other-server", otherServer, Releasing, None, "another server than the recorded one answers, which proves nothing: a person decides"},
+	{"release-duplicate", duplicate, Releasing, None, "the server is claimed through another PhysicalHost, too: a person decides"},
 	{"release-look", func(f Facts) bool { return !f.Observed || unclear(f) }, Releasing, Observe, "the BMC must be read before anything is proven"},
 	{"release-settle", moving, Releasing, Observe, "power is changing"},
 	{"release-shutdown", func(f Facts) bool { return on(f) && (f.Bound || f.NodeSeen) && !f.ShutdownOverdue }, Releasing, ShutDown, "running a system: gracefully first"},

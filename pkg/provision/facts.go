@@ -95,11 +95,15 @@ type Facts struct {
 	// Observed at the BMC.
 	Observed    bool // power and override were read
 	Inventoried bool
-	Duplicate   bool
-	Power       Power
-	Media       Media
-	Armed       bool // the next boot takes another device than usual
-	ArmedOurs   bool // once, from the virtual CD
+	// OtherServer: what answers at the BMC is known to be another server than the recorded one. Nothing is changed there (I11).
+	OtherServer bool
+	// Duplicate: another PhysicalHost is the same server, and has the better right to it. Never together with OtherServer, which is the
+	// graver of the two.
+	Duplicate bool
+	Power     Power
+	Media     Media
+	Armed     bool // the next boot takes another device than usual
+	ArmedOurs bool // once, from the virtual CD
 
 	// Of the present claim.
 	Content Content

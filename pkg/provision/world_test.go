@@ -72,6 +72,11 @@ func atRest(f Facts, a Action) bool {
 	return a == RemoveFinalizer || a == None && (f.Paused || f.Quarantined || f.Claim != ClaimHeld || f.Bound || f.Power != PowerStateOn)
 }
 
+// awaitsPerson says that nothing is done for a claimed host until somebody mends its address, or ends the other claim.
+func awaitsPerson(f Facts, a Action) bool {
+	return a == None && (f.OtherServer || f.Duplicate) && !f.Paused && (f.Claim == ClaimHeld || f.Claim == ClaimReleasing)
+}
+
 // press is somebody at the power button, or a breaker. A server that is switched on while armed uses the override up.
 func press(f Facts) Facts {
 	switch f.Power {
@@ -103,6 +108,10 @@ func (w *world) settle(t *testing.T, start Facts) (f Facts, steps int) {
 		d := Decide(f)
 		if why := forbidden(f, d.Action); why != "" {
 			t.Fatalf("%s by %s: %s\n%+v", d.Action, d.Rule, why, f)
+		}
+		if awaitsPerson(f, d.Action) {
+			f.OtherServer, f.Duplicate = false, false
+			continue
 		}
 		if atRest(f, d.Action) {
 			return f, steps
@@ -178,7 +187,9 @@ func TestReleaseEndsClean(t *testing.T) {
 			f, steps := start, 0
 			for ; f.Claim == ClaimReleasing; steps++ {
 				before := f
-				if d := Decide(f); !d.Action.Hardware() || w.r.IntN(100) >= loss {
+				if d := Decide(f); awaitsPerson(f, d.Action) {
+					f.OtherServer, f.Duplicate = false, false
+				} else if !d.Action.Hardware() || w.r.IntN(100) >= loss {
 					f = carryOut(f, d.Action)
 				}
 				if f.Claim != ClaimNone && w.r.IntN(8) == 0 && steps < 40 {

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 const (
@@ -40,13 +42,13 @@ func (e *fingerprintError) Error() string { return "certificate fingerprint is "
 // guard is the last stop before the network: a request to another origin does
 // not pass, whoever made it and however it came about.
 type guard struct {
-	next     http.RoundTripper
-	endpoint string
+	next   http.RoundTripper
+	origin string
 }
 
 // RoundTrip refuses requests to other origins.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !sameOrigin(g.endpoint, req.URL) {
+	if !sameOrigin(g.origin, req.URL) {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
@@ -71,7 +73,7 @@ func newTransport(t Target, times Timeouts, opts Options) (*http.Transport, erro
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: times.Connection}
+	dialer := &net.Dialer{Timeout: times.Connection, Control: opts.Reach.Control}
 	return &http.Transport{
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        tlsConfig,
@@ -89,7 +91,7 @@ func newTransport(t Target, times Timeouts, opts Options) (*http.Transport, erro
 // the BMC and keep the method (iLO 5 answers 308 to a missing trailing slash).
 func newHTTPClient(endpoint string, transport http.RoundTripper) *http.Client {
 	return &http.Client{
-		Transport: &guard{next: transport, endpoint: endpoint},
+		Transport: &guard{next: transport, origin: endpoint},
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			switch {
 			case len(via) > maxRedirects:
@@ -188,6 +190,7 @@ func transportError(ctx context.Context, err error, limit time.Duration) *Error 
 	var dns *net.DNSError
 	var alert tls.AlertError
 	var record tls.RecordHeaderError
+	var forbidden *endpoint.ForbiddenError
 	switch {
 	case ctx.Err() != nil:
 		e.Kind, e.Message, e.Err = KindCanceled, "given up by the caller", ctx.Err()
@@ -206,6 +209,8 @@ func transportError(ctx context.Context, err error, limit time.Duration) *Error 
 		e.Kind, e.Message = KindProtocol, "no TLS at this port: check the address (http:// or another port?)"
 	case errors.As(err, &alert), remoteAlert(err):
 		e.Kind, e.Message = KindCertificate, "the BMC and we have no TLS version or cipher in common: it may only know TLS 1.1, or key exchange with RSA; update its firmware, or set allowOldTLS of the connection"
+	case errors.As(err, &forbidden):
+		e.Message = "the address is not used: " + forbidden.Error()
 	case errors.As(err, &dns):
 		e.Message = "the host name cannot be resolved: check the address"
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/stmcginnis/gofish/schemas"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // Identify is the pre-flight report: who the BMC is, what it can do, and what
@@ -109,7 +111,7 @@ func (c *client) problems(id *Identity) []string {
 	if id.SystemUUID == "" && id.SerialNumber == "" {
 		out = append(out, "neither system UUID nor serial number: duplicates of this server cannot be told")
 	}
-	if strings.HasPrefix(c.Endpoint(), "http://") {
+	if !endpoint.Secure(c.Endpoint()) {
 		out = append(out, "plain http: user name and password travel unencrypted; use https if the BMC can")
 	}
 	return out

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // slotRef is how to reach one slot, as of its latest reading: some BMCs offer an
@@ -486,8 +488,8 @@ const mountFailed = "the BMC gave up mounting the image: check that its network 
 
 // imageURL checks what is to be inserted.
 func imageURL(image string) (*url.URL, *Error) {
-	u, err := url.Parse(image)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+	u, err := endpoint.Parse(image)
+	if err != nil {
 		return nil, &Error{Kind: KindUnsupported, Message: "the image is no http or https URL"}
 	}
 	return u, nil

@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // Options configure a Pool. Zero fields take the defaults named here.
@@ -37,6 +39,8 @@ type Options struct {
 	LogoutTimeout time.Duration
 	// MaxLogouts is how many of these run at a time, at most one to a BMC: 10.
 	MaxLogouts int
+	// Reach judges each address before a connection is made to it; nil judges none.
+	Reach *endpoint.Policy
 
 	// process tells our sessions from those of earlier processes.
 	process string
@@ -176,7 +180,7 @@ func (p *Pool) inHand(endpoint, record string) bool {
 func (p *Pool) settings(t Target) [sha256.Size]byte {
 	mac := hmac.New(sha256.New, p.key)
 	_ = json.NewEncoder(mac).Encode([]any{
-		t.Username, string(t.Password), t.CABundle, t.CertificateFingerprint, t.InsecureSkipVerify, t.AllowOldTLS, t.Timeouts,
+		t.Username, string(t.Password), t.CABundle, t.CertificateFingerprint, t.InsecureSkipVerify, t.AllowOldTLS, t.AllowPlain, t.Timeouts,
 	}) // a hash does not fail to write
 	return [sha256.Size]byte(mac.Sum(nil))
 }

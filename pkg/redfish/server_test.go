@@ -189,7 +189,7 @@ func (s *server) forgetSessions() {
 func plainHTTP(h http.Handler) *httptest.Server { return httptest.NewServer(h) }
 
 func testTarget(s *server) Target {
-	return Target{
+	return Target{AllowPlain: true,
 		Address: s.URL, Username: "admin", Password: canary,
 		Timeouts: Timeouts{Connection: time.Minute, Request: time.Minute, MaxRetries: -1, RetryDelay: time.Millisecond},
 	}

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 const redacted = "[redacted]"
@@ -69,6 +71,8 @@ type Target struct {
 	// AllowOldTLS accepts TLS 1.0 and 1.1, and key exchange without forward secrecy:
 	// for BMCs that can do nothing better (iLO 3 and 4, iDRAC 7 and 8, X10, H3C HDM).
 	AllowOldTLS bool
+	// AllowPlain is the owner's consent to an http address: the password crosses in clear.
+	AllowPlain bool
 	// SystemID chooses the system where the BMC has several.
 	SystemID string
 	// Vendor overrides detection: a name of the vendor table.
@@ -88,10 +92,17 @@ func (t Target) SameBMC(other Target) bool {
 	return reflect.DeepEqual(t, other)
 }
 
-// Validate says what is wrong with the target, without any I/O.
+// ErrPlain says that a target has an http address without its owner's consent.
+var ErrPlain = errors.New("address is http://, and the password would cross the network in clear")
+
+// Validate says what is wrong with the target, without any I/O. ErrPlain is told apart from all else.
 func (t Target) Validate() error {
-	if _, err := EndpointKey(t.Address); err != nil {
+	endpointKey, err := EndpointKey(t.Address)
+	if err != nil {
 		return err
+	}
+	if !endpoint.Secure(endpointKey) && !t.AllowPlain {
+		return ErrPlain
 	}
 	if t.Username == "" {
 		return errors.New("username is empty")

@@ -3,10 +3,13 @@ package redfish
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 func TestEndpointKey(t *testing.T) {
@@ -47,6 +50,8 @@ func TestValidate(t *testing.T) {
 	must(t, good.Validate())
 	for name, spoil := range map[string]func(*Target){
 		"address":     func(t *Target) { t.Address = "bmc" },
+		"plain http":  func(t *Target) { t.Address = "http://bmc" },
+		"HTTP":        func(t *Target) { t.Address = "HTTP://bmc" },
 		"user":        func(t *Target) { t.Username = "" },
 		"password":    func(t *Target) { t.Password = "" },
 		"fingerprint": func(t *Target) { t.CertificateFingerprint = "ab:cd" },
@@ -63,6 +68,43 @@ func TestValidate(t *testing.T) {
 		if _, err := NewPool(Options{}).BMC(bad); err == nil {
 			t.Errorf("the pool takes a bad %s", name)
 		}
+	}
+}
+
+// TestPlainHTTPNeedsConsent: a password in clear is its owner's to decide, and only that is what is told.
+func TestPlainHTTPNeedsConsent(t *testing.T) {
+	s := newServer(t, plainHTTP)
+	target := testTarget(s)
+	target.AllowPlain = false
+	if _, err := NewPool(Options{}).BMC(target); !errors.Is(err, ErrPlain) {
+		t.Fatal(err)
+	}
+	target.AllowPlain = true
+	b, _ := connect(t, target)
+	if _, err := b.State(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestForbiddenAddress: nothing is dialled, and a person is told what to do.
+func TestForbiddenAddress(t *testing.T) {
+	s := newServer(t, plainHTTP)
+	p := NewPool(Options{Reach: endpoint.NewPolicy(endpoint.PolicyOptions{})})
+	t.Cleanup(func() { _ = p.Close(t.Context()) })
+	for _, address := range []string{s.URL, strings.Replace(s.URL, "127.0.0.1", "localhost", 1)} {
+		target := testTarget(s)
+		target.Address = address
+		b, err := p.BMC(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.State(t.Context())
+		if KindOf(err) != KindUnreachable || !strings.Contains(err.Error(), "--allow-addresses") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if asked := s.requests(); len(asked) != 0 {
+		t.Errorf("requests arrived: %v", asked)
 	}
 }
 

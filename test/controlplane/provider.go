@@ -59,6 +59,7 @@ func Beskar7Args(a Addresses) []string {
 		"--webhook-port=" + strconv.Itoa(a.Webhook), "--webhook-cert-dir=" + a.CertDir,
 		"--metrics-bind-address=" + loopback(a.Metrics), "--health-probe-bind-address=" + loopback(a.Health),
 		"--media-bind-address=" + loopback(a.Media), "--media-advertise-url=https://" + loopback(a.Media),
+		"--allow-addresses=127.0.0.0/8",       // where emulated BMCs and image servers are
 		"--pprof-bind-address=" + loopback(0), // where a Deployment asks for profiles; several replicas share an address here
 	}
 }

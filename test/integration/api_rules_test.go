@@ -171,6 +171,18 @@ func machineRules(t *testing.T, c client.Client) {
 		{"another claim", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.HostRef.ClaimID = secondClaim }, "set or cleared, never replaced"},
 		{"provider id", none, id, ""},
 		{"another provider id", id, func(m *v1beta1.Beskar7Machine) { m.Spec.ProviderID += "0" }, "cannot change once it is set"},
+		{"another image before there is a host", none, func(m *v1beta1.Beskar7Machine) { m.Spec.ImageURL = "http://192.0.2.9/b.iso" }, ""},
+		{"another image", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.ImageURL = "http://192.0.2.9/b.iso" }, "boots what it was given"},
+		{"another image of a provisioned machine", id, func(m *v1beta1.Beskar7Machine) { m.Spec.ImageURL = "http://192.0.2.9/b.iso" }, "boots what it was given"},
+		{"a checksum", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.ImageChecksum = "sha256:" + strings.Repeat("ab", 32) }, "boots what it was given"},
+		{"another family", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.OSFamily = "talos" }, "boots what it was given"},
+		{"another boot mode", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.BootMode = v1beta1.BootModeInstall }, "boots what it was given"},
+		{"a selector", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.HostSelector = &metav1.LabelSelector{} }, "looks for none"},
+		{"a requirement", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.HardwareRequirements.MinCores = 4 }, "looks for none"},
+		{"a priority", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.Priority = 4 }, "looks for none"},
+		{"a spread", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.Spread = v1beta1.SpreadHard }, "looks for none"},
+		{"a reuse", ref, func(m *v1beta1.Beskar7Machine) { m.Spec.Reuse = v1beta1.ReusePrefer }, "looks for none"},
+		{"labels of a provisioned machine", id, func(m *v1beta1.Beskar7Machine) { m.Labels = map[string]string{"a": "b"} }, ""},
 		{"no provider id any more", id, func(m *v1beta1.Beskar7Machine) { m.Spec.ProviderID = "" }, "cannot change once it is set"},
 	} {
 		t.Run(r.name, func(t *testing.T) {

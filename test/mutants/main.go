@@ -79,10 +79,20 @@ func run(ctx context.Context, only string, words []string) error {
 	return nil
 }
 
+// walk goes through the folders that hold the product's packages.
+func walk(root string, visit fs.WalkDirFunc) error {
+	for _, folder := range []string{"pkg", "controllers"} {
+		if err := filepath.WalkDir(filepath.Join(root, folder), visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // find collects the mutants of all packages.
 func find(root string, words []string) ([]mutant, error) {
 	var all []mutant
-	err := filepath.WalkDir(filepath.Join(root, "pkg"), func(path string, entry fs.DirEntry, err error) error {
+	err := walk(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".patch" || filepath.Base(filepath.Dir(path)) != "mutants" {
 			return err
 		}

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 	"sync"
 
+	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
@@ -288,6 +288,11 @@ func (b *BMC) slot(op Op, id string) (*redfish.Slot, error) {
 	return nil, b.fail(op, redfish.KindNotFound, fmt.Sprintf("no slot %q", id), nil)
 }
 
+func isURL(text string) bool {
+	_, err := endpoint.Parse(text)
+	return err == nil
+}
+
 // Insert puts the image in; a full slot is a conflict.
 func (b *BMC) Insert(ctx context.Context, slotID, url string) error {
 	lie, err := b.enter(ctx, OpInsert)
@@ -303,7 +308,7 @@ func (b *BMC) Insert(ctx context.Context, slotID, url string) error {
 	switch {
 	case !s.CanInsert:
 		return b.fail(OpInsert, redfish.KindUnsupported, "the slot takes no image", nil)
-	case !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://"):
+	case !isURL(url):
 		return b.fail(OpInsert, redfish.KindUnsupported, "the image is no http or https URL", nil)
 	case !s.Empty():
 		return b.fail(OpInsert, redfish.KindConflict, "the slot is full", nil)
