@@ -33,7 +33,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-stories machine-boots machine-image clean test-alerts record-metrics conformance scale fleet model mutants bench rights
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-stories machine-boots machine-image clean test-alerts record-metrics conformance scale fleet model crash mutants bench rights
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -134,9 +134,9 @@ conformance: ## Try the driver on every persona and fault of the emulator, and w
 rights: ## Compare what our roles grant with what the audit logs of the last demo and e2e show that the manager used
 	cd test && go run ./rights
 
-scale: binaries ## Measure claims in both modes on the real API server, against test/scale/rangespec.yaml (about 10 minutes)
+scale: binaries ## Measure claims in both modes, and an idle fleet, on the real API server, against test/scale/rangespec.yaml (about 25 minutes)
 	rm -f out/scale/claims.json
-	cd test && go run ./scale claims
+	cd test && go run ./scale claims && go run ./scale fleet
 
 fleet: ## Drive 1,000 emulated BMCs through gate and driver, and compare with what the gate promises (minutes)
 	cd test && go run ./fleet
@@ -145,11 +145,14 @@ model: ## Run the models of claims and of the BMC gate at length (minutes)
 	go test -count=1 ./pkg/coordinator/bmcqueue -run TestModel -model.steps 1000000
 	BESKAR7_SCHEDULES=10000 go test -count=1 -timeout 30m -v -run TestNoInterleavingBreaksOwnership ./pkg/coordinator
 
+crash: ## Cut every life of a machine at every request, one cut a life, and some lives twice (under 20 minutes)
+	cd test && go test -count=1 -timeout 40m -v -run '^TestEveryCut$$' ./crash -args -lives=all
+
 mutants: ## Take each guard of the claims away once, and see a test fail for it
 	cd test && go run ./mutants
 
-bench: ## Budgets and benchmarks: choosing a host, the BMC gate, media, requests per host
-	go test -count=1 -tags budget -run TestBudget -v ./pkg/hostselection ./pkg/bootmedia
+bench: ## Budgets and benchmarks: choosing a host, a look at one, the BMC gate, media, requests per host
+	go test -count=1 -tags budget -run TestBudget -v ./pkg/hostselection ./pkg/bootmedia ./controllers
 	go test -run '^$$' -bench . -benchtime 200ms ./pkg/hostselection ./pkg/coordinator/bmcqueue ./pkg/bootmedia
 	cd test && go test -count=1 -v -run Budget ./integration
 

@@ -193,6 +193,7 @@ func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controller
 		WebhookServer:          webhook.NewServer(webhook.Options{Port: s.Webhook.Port, CertDir: s.Webhook.CertDir, TLSOpts: []func(*tls.Config){tlsOptions(s.TLS)}}),
 		Client:                 client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}}}},
 	}
+	o.Cache.DefaultTransform = cache.TransformStripManagedFields() // nobody here reads them, and each writer adds to them
 	if s.Metrics.EnableProfiling {
 		o.PprofBindAddress = s.Metrics.ProfilingAddress
 	}
@@ -260,6 +261,8 @@ type parts struct {
 	streams *controllers.Streams
 	// identity of this process in Leases.
 	identity string
+	// certificate is what the media door shows; nil: media are served over http.
+	certificate controllers.ServingCertificate
 	// reach says where BMCs and image servers may be.
 	reach *endpoint.Policy
 }
@@ -299,7 +302,7 @@ func (p *parts) clusterSecrets() (client.Reader, error) {
 		return nil, err
 	}
 	o := cache.Options{HTTPClient: p.mgr.GetHTTPClient(), Scheme: p.mgr.GetScheme(), Mapper: p.mgr.GetRESTMapper(),
-		DefaultLabelSelector: labels.NewSelector().Add(*ofClusters)}
+		DefaultLabelSelector: labels.NewSelector().Add(*ofClusters), DefaultTransform: cache.TransformStripManagedFields()}
 	if ns := p.settings.Scope.Namespace; ns != "" {
 		o.DefaultNamespaces = map[string]cache.Config{ns: {}}
 	}
@@ -314,7 +317,7 @@ func (p *parts) clusterSecrets() (client.Reader, error) {
 func (p *parts) addGate() (*actuator.Actuator, error) {
 	queue := bmcqueue.New(bmcqueue.Options{Settings: p.live.Gate(), Fence: p.lease, Done: p.wake.Wake, Observer: p.metrics, DrainTimeout: drainTimeout})
 	p.live.OnChange(func() { queue.Apply(p.live.Gate()) })
-	gauges := controllers.Gauges{Client: p.mgr.GetClient(), Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
+	gauges := controllers.Gauges{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, Queue: queue.Stats, QueueLimit: func() int { return p.live.Gate().MaxQueueSize }, Driving: p.lease.Valid, Metrics: p.metrics,
 		Elected: p.mgr.Elected(), Interval: p.gaugesInterval()}
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
@@ -367,7 +370,7 @@ func (p *parts) reconcilers(secrets client.Reader, clusters clustercache.Cluster
 	return controllers.Reconcilers{
 		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: media,
 			Tokens: controllers.NewTokens(), Streams: p.streams, ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Metrics: p.metrics, Clock: real, BMC: p.live.BMC,
-			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), Reach: p.reach, ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
+			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), Certificate: p.certificate, Reach: p.reach, ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
 		Machine:  &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: c, WatchFilter: filter},
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: c, WatchFilter: filter},
@@ -387,7 +390,7 @@ func (p *parts) gaugesInterval() controllers.Period {
 // arbiter, whether it drives or not.
 func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
 	s := p.settings.ClaimCoordinator
-	options := coordinator.Options{Client: p.mgr.GetClient(), Reader: p.mgr.GetAPIReader(), Fence: p.lease.Fence, Settings: p.live.Selection,
+	options := coordinator.Options{Client: p.mgr.GetClient(), Reader: p.mgr.GetAPIReader(), Fence: p.lease.Fence, Settings: p.live.Selection, Owned: p.owned,
 		Clock: clock.RealClock{}, Random: controllers.Random, Observer: p.metrics, Informed: true, Wake: p.wakeMachine.WakeObject}
 	if !s.Enabled {
 		return coordinator.NewOptimistic(options), nil
@@ -405,6 +408,11 @@ func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
 	}
 	candidacy := p.candidacy(lease, arbiter)
 	return coordinator.NewConfirmer(options, lease.Alive), p.mgr.Add(everywhere{candidacy.Run})
+}
+
+// owned says whether an object is this manager's to see to.
+func (p *parts) owned(o client.Object) bool {
+	return controllers.Owned(p.settings.Scope.WatchFilter, o)
 }
 
 // candidacy is how this replica stands for arbiter.

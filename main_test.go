@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
@@ -158,6 +159,7 @@ var effects = map[string]func(*running) any{
 	"media.advertiseURL":          func(r *running) any { return r.parts.mediaURL() },
 	"media.phoneHomeAdvertiseURL": func(r *running) any { return r.parts.phoneHomeURL() },
 	"media.certDir":               func(r *running) any { r.parts.settings.Pod.IP = "10.0.0.9"; return r.parts.mediaURL() },
+	"media.caSecret":              func(r *running) any { r.parts.settings.Pod.IP = "10.0.0.9"; return r.parts.mediaURL() },
 	"media.imageCADir":            func(r *running) any { return r.parts.imageClientOptions().CADir },
 	"addresses.allow":             func(r *running) any { return r.parts.reach.Check(netip.MustParseAddrPort("127.0.0.1:80")) == nil },
 	"addresses.deny":              func(r *running) any { return r.parts.reach.Check(netip.MustParseAddrPort("10.0.0.1:80")) == nil },
@@ -177,6 +179,18 @@ var effects = map[string]func(*running) any{
 	"claimCoordinator.leaseDuration": func(r *running) any { return r.candidacy().LeaseDuration },
 	"claimCoordinator.renewDeadline": func(r *running) any { return r.candidacy().RenewDeadline },
 	"claimCoordinator.retryPeriod":   func(r *running) any { return r.candidacy().RetryPeriod },
+}
+
+// What nobody reads is not kept in memory.
+func TestTheCacheKeepsNoManagedFields(t *testing.T) {
+	transform := managerOptions(config.Settings{}, scheme.Scheme, nil).Cache.DefaultTransform
+	for _, o := range []client.Object{&v1beta1.PhysicalHost{}, &metav1.PartialObjectMetadata{}} {
+		o.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "kubectl"}})
+		o.SetLabels(map[string]string{"rack": "1"})
+		if _, err := transform(o); err != nil || len(o.GetManagedFields()) != 0 || len(o.GetLabels()) != 1 {
+			t.Errorf("%T: %v, kept %v", o, err, o.GetManagedFields())
+		}
+	}
 }
 
 // TestDriversAreGuarded: what users write is dialled under the policy of the settings.

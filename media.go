@@ -3,43 +3,99 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
-	"os"
-	"path/filepath"
+	"slices"
 
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/controllers"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
-	source := &controllers.MediaSource{Client: p.mgr.GetClient(), SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
-	if dir := p.settings.Media.CertDir; dir != "" {
-		// cert-manager keeps the issuer's certificate beside tls.crt; absent means one that every system trusts.
-		source.PhoneHomeCA = func() []byte { ca, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); return ca }
+	source := &controllers.MediaSource{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
+	var err error
+	if p.certificate, err = p.servingCertificate(ctx); err != nil {
+		return nil, err
+	}
+	if p.certificate != nil {
+		source.PhoneHomeCA = p.certificate.Authority
+		p.warnOfCertificate()
 	}
 	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
 	options := p.mediaOptions(source)
 	options.StreamFailed = p.streams.Report(p.mgr.GetClient(), p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid)
-	options.Peers, options.PeerClient = peers.URLs, controllers.PeerClient(p.settings.Media.CertDir)
+	options.Peers, options.PeerClient = peers.URLs, controllers.PeerClient(p.certificate)
 	server := bootmedia.New(options)
 	server.Notify(func(imageURL string) {
 		if p.lease.Valid() { // only there a controller waits for it
 			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
 		}
 	})
-	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), Media: server, Clock: clock.RealClock{}}
+	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, Media: server, Clock: clock.RealClock{}}
 	if err := errors.Join(p.mgr.Add(everywhere{warmth.Run}), p.mgr.AddReadyzCheck("media", warmth.Ready)); err != nil {
 		return nil, err
 	}
 	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
 		defer server.Close()
-		door := controllers.MediaDoor{Address: p.settings.Media.BindAddress, CertDir: p.settings.Media.CertDir, TLS: tlsOptions(p.settings.TLS)}
+		door := controllers.MediaDoor{Address: p.settings.Media.BindAddress, Certificate: p.certificate, TLS: tlsOptions(p.settings.TLS)}
 		return door.Serve(ctx, controllers.CountMedia(server.Handler(), p.metrics))
 	}})
+}
+
+// servingCertificate is what the media door shows; nil: media are served over http.
+func (p *parts) servingCertificate(ctx context.Context) (controllers.ServingCertificate, error) {
+	if dir := p.settings.Media.CertDir; dir != "" {
+		return controllers.NewCertificateFolder(dir)
+	}
+	if p.settings.Media.CASecret == "" {
+		return nil, nil //nolint:nilnil // none is wanted
+	}
+	live, err := client.New(p.mgr.GetConfig(), client.Options{HTTPClient: p.mgr.GetHTTPClient(), Scheme: p.mgr.GetScheme(), Mapper: p.mgr.GetRESTMapper()})
+	if err != nil {
+		return nil, fmt.Errorf("make the client for the media authority: %w", err)
+	}
+	own := &controllers.MediaAuthority{Client: live, Secret: client.ObjectKey{Namespace: podNamespace(p.settings), Name: p.settings.Media.CASecret},
+		Name: p.mediaService() + ".svc", Names: p.mediaNames(), WatchFilter: p.settings.Scope.WatchFilter, Clock: clock.RealClock{}}
+	return own, errors.Join(own.Load(ctx), own.Follow(ctx, p.mgr.GetCache()))
+}
+
+// mediaService is the Service of the media door as it stands in the names of the cluster.
+func (p *parts) mediaService() string {
+	return controllers.MediaServiceName + "." + podNamespace(p.settings)
+}
+
+// mediaNames are the names and addresses under which the media door is advertised, or found in the cluster.
+func (p *parts) mediaNames() []string {
+	names := []string{p.mediaService() + ".svc.cluster.local"}
+	for _, text := range []string{p.mediaURL(), p.phoneHomeURL()} {
+		if u, err := endpoint.Parse(text); err == nil {
+			names = append(names, u.Hostname())
+		}
+	}
+	if ip := p.settings.Pod.IP; ip != "" {
+		names = append(names, ip)
+	}
+	return names
+}
+
+// warnOfCertificate says at the start what BMCs and booted systems would find out much later.
+func (p *parts) warnOfCertificate() {
+	log := p.live.Logger().WithName("media")
+	for _, url := range slices.Compact([]string{p.mediaURL(), p.phoneHomeURL()}) {
+		if err := p.certificate.Covers(url); err != nil {
+			log.Info("Warning: clients that verify certificates, as booted systems do, do not trust the media server at its advertised URL, "+
+				"unless something in front of it shows another certificate", "url", url, "reason", err.Error())
+		}
+	}
+	if len(p.certificate.Authority()) == 0 {
+		log.Info("Warning: there is no ca.crt beside the media certificate, so booted systems are given no authority to trust: "+
+			"they can report only if they trust the certificate by themselves", "folder", p.settings.Media.CertDir)
+	}
 }
 
 func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
@@ -63,7 +119,7 @@ func (p *parts) mediaURL() string {
 }
 
 func (p *parts) mediaScheme() string {
-	if p.settings.Media.CertDir != "" {
+	if p.settings.Media.CertDir != "" || p.settings.Media.CASecret != "" {
 		return "https"
 	}
 	return "http"

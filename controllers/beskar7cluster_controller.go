@@ -43,7 +43,7 @@ func (r *Beskar7ClusterReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	if err := r.Client.Get(ctx, req.NamespacedName, bc); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if annotations.IsExternallyManaged(bc) {
+	if !Owned(r.WatchFilter, bc) || annotations.IsExternallyManaged(bc) {
 		return ctrl.Result{}, nil
 	}
 	cluster, err := util.GetOwnerCluster(ctx, r.Client, bc.ObjectMeta)
@@ -123,9 +123,7 @@ func (r *Beskar7ClusterReconciler) publishDomains(ctx context.Context, bc *v1bet
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	if len(names) > maxFailureDomains {
-		names = names[:maxFailureDomains]
-	}
+	names, message = mostUseful(names, used, open, message)
 	bc.Status.FailureDomains = nil
 	for _, n := range names {
 		bc.Status.FailureDomains = append(bc.Status.FailureDomains, clusterv1.FailureDomain{Name: n, ControlPlane: ptr.To(slices.Contains(open, n))})
@@ -162,6 +160,32 @@ func listedDomains(listed, withHosts []string) (names []string, message string) 
 	return names, message
 }
 
+// mostUseful are as many of the sorted names as the contract allows: first those in use, as what is not published counts as gone
+// for the control plane, then those where a further machine can be placed.
+func mostUseful(names, used, open []string, message string) (kept []string, said string) {
+	if len(names) <= maxFailureDomains {
+		return names, message
+	}
+	left := fmt.Sprintf("%d further failure domains are not published, as Cluster API takes %d: list those to use in spec.failureDomains", len(names)-maxFailureDomains, maxFailureDomains)
+	if message != "" {
+		left = message + "; " + left
+	}
+	rank := func(name string) int {
+		switch {
+		case slices.Contains(used, name):
+			return 0
+		case slices.Contains(open, name):
+			return 1
+		}
+		return 2
+	}
+	kept = slices.Clone(names)
+	slices.SortStableFunc(kept, func(a, b string) int { return rank(a) - rank(b) })
+	kept = kept[:maxFailureDomains]
+	slices.Sort(kept)
+	return kept, left
+}
+
 // maxFailureDomains is the contract's limit.
 const maxFailureDomains = 100
 
@@ -189,7 +213,7 @@ func (r *Beskar7ClusterReconciler) hostDomains(ctx context.Context, bc *v1beta1.
 		case h.Spec.FailureDomain == "":
 		case claim != nil && claim.Release == nil && claim.Cluster == cluster && planes[claim.Machine]:
 			used = append(used, h.Spec.FailureDomain)
-		case selector.Matches(labels.Set(h.Labels)) && hostselection.Offered(h):
+		case Owned(r.WatchFilter, h) && selector.Matches(labels.Set(h.Labels)) && hostselection.Offered(h):
 			offered = append(offered, h.Spec.FailureDomain)
 		}
 	}
@@ -231,8 +255,9 @@ func (r *Beskar7ClusterReconciler) reconcileDelete(ctx context.Context, bc *v1be
 	if err := r.Client.List(ctx, machines, client.InNamespace(bc.Namespace), client.MatchingLabels{clusterv1.ClusterNameLabel: cluster.Name}); err != nil {
 		return fmt.Errorf("list machines: %w", err)
 	}
-	if n := len(machines.Items); n > 0 {
-		conditions.Set(bc, condition(v1beta1.ReadyCondition, metav1.ConditionFalse, v1beta1.ReasonDeleting, fmt.Sprintf("waiting for %d machines to be deleted", n)))
+	if len(machines.Items) > 0 {
+		conditions.Set(bc, condition(v1beta1.ReadyCondition, metav1.ConditionFalse, v1beta1.ReasonDeleting, fmt.Sprintf(
+			"waiting until its machines are deleted; what each of them waits for: kubectl -n %s get beskar7machines -l %s=%s -o wide", bc.Namespace, clusterv1.ClusterNameLabel, cluster.Name)))
 		return nil
 	}
 	controllerutil.RemoveFinalizer(bc, v1beta1.ClusterFinalizer)

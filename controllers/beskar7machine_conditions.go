@@ -35,8 +35,8 @@ func hostClaimed(w *machineWork) metav1.Condition {
 	}
 	reason, message := w.reason, w.wait
 	switch {
-	case !w.machine.DeletionTimestamp.IsZero():
-		reason, message = v1beta1.ReasonDeleting, ""
+	case reason == "" && !w.machine.DeletionTimestamp.IsZero():
+		reason = v1beta1.ReasonDeleting
 	case reason == "":
 		reason, message = v1beta1.ReasonWaitingForHost, "a host is being looked for"
 	}

@@ -50,6 +50,10 @@ func (r *Beskar7MachineReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 		r.Claims.Forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	if !Owned(r.WatchFilter, m) {
+		r.Claims.Forget(req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
 	owner, cluster, err := ownersOf(ctx, r.Client, m)
 	if err != nil {
 		return ctrl.Result{}, err

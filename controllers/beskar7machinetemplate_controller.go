@@ -35,10 +35,14 @@ func (r *Beskar7MachineTemplateReconciler) Reconcile(ctx context.Context, req ct
 	if err := r.Client.Get(ctx, req.NamespacedName, t); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	if !Owned(r.WatchFilter, t) {
+		return ctrl.Result{}, nil
+	}
 	hosts := &v1beta1.PhysicalHostList{}
 	if err := r.Client.List(ctx, hosts, client.InNamespace(t.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return ctrl.Result{}, fmt.Errorf("list hosts: %w", err)
 	}
+	hosts.Items = slices.DeleteFunc(hosts.Items, func(h v1beta1.PhysicalHost) bool { return !Owned(r.WatchFilter, &h) })
 	spec := t.Spec.Template.Spec
 	selector, err := selectorOf(t)
 	if err != nil {
@@ -78,7 +82,7 @@ func (r *Beskar7MachineTemplateReconciler) wakeTemplates(ctx context.Context, q 
 	}
 	for i := range templates.Items {
 		selector, err := selectorOf(&templates.Items[i])
-		if err == nil && slices.ContainsFunc(hosts, func(h client.Object) bool { return selector.Matches(labels.Set(h.GetLabels())) }) {
+		if err == nil && Owned(r.WatchFilter, &templates.Items[i]) && slices.ContainsFunc(hosts, func(h client.Object) bool { return selector.Matches(labels.Set(h.GetLabels())) }) {
 			q.Add(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&templates.Items[i])})
 		}
 	}
@@ -88,22 +92,22 @@ func (r *Beskar7MachineTemplateReconciler) wakeTemplates(ctx context.Context, q 
 // tell something says nothing of that. Hosts of several architectures give none: one image boots on one of them, and the autoscaler
 // would take every new Node for the one that it expects.
 func capacity(hosts []v1beta1.PhysicalHost, selector labels.Selector, needs v1beta1.HardwareRequirements) (corev1.ResourceList, v1beta1.NodeInfo) {
-	var list corev1.ResourceList
+	var cpus int64
+	var memory *resource.Quantity
 	architecture := ""
 	for i := range hosts {
 		h := &hosts[i]
 		if !selector.Matches(labels.Set(h.Labels)) || !hostselection.Meets(h, needs) {
 			continue
 		}
-		for name, q := range resourcesOf(h.Status.Hardware) {
-			if list == nil {
-				list = corev1.ResourceList{}
-			}
-			if least, found := list[name]; q.Sign() > 0 && (!found || q.Cmp(least) < 0) {
-				list[name] = q
-			}
+		hw := h.Status.Hardware
+		if n := cpusOf(hw); n > 0 && (cpus == 0 || n < cpus) {
+			cpus = n
 		}
-		switch own := h.Status.Hardware.CPU.Architecture; {
+		if hw.Memory.Sign() > 0 && (memory == nil || hw.Memory.Cmp(*memory) < 0) {
+			memory = &hw.Memory
+		}
+		switch own := hw.CPU.Architecture; {
 		case own == "" || own == architecture:
 		case architecture != "":
 			return nil, v1beta1.NodeInfo{}
@@ -111,19 +115,25 @@ func capacity(hosts []v1beta1.PhysicalHost, selector labels.Selector, needs v1be
 			architecture = own
 		}
 	}
-	if len(list) == 0 {
+	if cpus == 0 && memory == nil {
 		return nil, v1beta1.NodeInfo{}
+	}
+	list := corev1.ResourceList{}
+	if cpus > 0 {
+		list[corev1.ResourceCPU] = *resource.NewQuantity(cpus, resource.DecimalSI)
+	}
+	if memory != nil {
+		list[corev1.ResourceMemory] = memory.DeepCopy()
 	}
 	return list, v1beta1.NodeInfo{OperatingSystem: "linux", Architecture: knownArchitecture(architecture)}
 }
 
-// resourcesOf are what a Node on this hardware has; what is not known is 0.
-func resourcesOf(hw *v1beta1.Hardware) corev1.ResourceList {
-	cpus := hw.CPU.Threads
-	if cpus == 0 {
-		cpus = hw.CPU.Cores
+// cpusOf is what a Node on this hardware counts as CPUs; 0: not known.
+func cpusOf(hw *v1beta1.Hardware) int64 {
+	if hw.CPU.Threads > 0 {
+		return int64(hw.CPU.Threads)
 	}
-	return corev1.ResourceList{corev1.ResourceCPU: *resource.NewQuantity(int64(cpus), resource.DecimalSI), corev1.ResourceMemory: hw.Memory.DeepCopy()}
+	return int64(hw.CPU.Cores)
 }
 
 func knownArchitecture(a string) string {

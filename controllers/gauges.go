@@ -30,7 +30,9 @@ type FleetMetrics interface {
 // hosts: a sum over the replicas is then the fleet.
 type Gauges struct {
 	Client client.Reader
-	Queue  func() bmcqueue.Stats
+	// WatchFilter is the value of the watch-filter label of the hosts that are counted; empty: all.
+	WatchFilter string
+	Queue       func() bmcqueue.Stats
 	// QueueLimit is how many operations may wait.
 	QueueLimit func() int
 	// Driving says whether this process holds the driver lease.
@@ -84,6 +86,9 @@ func (g Gauges) set(ctx context.Context) error {
 	}
 	byState, awaiting := map[string]int{}, map[string]int{}
 	for i := range hosts.Items {
+		if !Owned(g.WatchFilter, &hosts.Items[i]) {
+			continue
+		}
 		s := &hosts.Items[i].Status
 		if s.State != "" {
 			byState[string(s.State)]++

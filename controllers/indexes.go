@@ -21,8 +21,8 @@ const (
 	hostByServer       = "status.hardware.identities"
 )
 
-// indexHosts registers every index of hosts.
-func indexHosts(ctx context.Context, indexer client.FieldIndexer) error {
+// IndexHosts registers every index of hosts; SetupAll does it, too.
+func IndexHosts(ctx context.Context, indexer client.FieldIndexer) error {
 	indexes := map[string]func(*v1beta1.PhysicalHost) []string{
 		hostByCluster: func(h *v1beta1.PhysicalHost) []string {
 			if h.Spec.Claim == nil {

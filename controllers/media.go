@@ -20,6 +20,8 @@ import (
 type MediaSource struct {
 	// Client reads hosts from the cache and writes receipts.
 	Client client.Client
+	// WatchFilter is the value of the watch-filter label of the hosts that are served; empty: all.
+	WatchFilter string
 	// SecretReader reads bootstrap Secrets.
 	SecretReader client.Reader
 	Clock        clock.PassiveClock
@@ -94,7 +96,7 @@ func (s *MediaSource) hostOf(ctx context.Context, tokenHash string) (*v1beta1.Ph
 	if err := s.Client.List(ctx, hosts, client.MatchingFields{hostByToken: tokenHash}); err != nil {
 		return nil, fmt.Errorf("look up the token: %w", err)
 	}
-	if len(hosts.Items) != 1 {
+	if len(hosts.Items) != 1 || !Owned(s.WatchFilter, &hosts.Items[0]) {
 		return nil, bootmedia.ErrUnknown
 	}
 	return &hosts.Items[0], nil

@@ -7,21 +7,20 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 )
 
 // MediaDoor is where media are served and phone-homes come in.
 type MediaDoor struct {
 	// Address to listen at, host:port.
 	Address string
-	// CertDir holds tls.crt and tls.key, which are read again when they change. Without it media are served over http, for
-	// hosts that consent to it.
-	CertDir string
+	// Certificate is what is shown. Without it media are served over http, for hosts that consent to it.
+	Certificate ServingCertificate
 	// TLS sets what the settings say of versions and ciphers.
 	TLS func(*tls.Config)
+
+	// listening is told where it listens; nil: nobody is.
+	listening chan<- net.Addr
 }
 
 // maxMediaHeader is far more than what a BMC or a reporting system sends. The door is open to whoever reaches it.
@@ -33,14 +32,12 @@ func (d MediaDoor) Serve(ctx context.Context, handler http.Handler) error {
 	if err != nil {
 		return fmt.Errorf("listen for media: %w", err)
 	}
-	if d.CertDir != "" {
-		certs, err := certwatcher.New(filepath.Join(d.CertDir, "tls.crt"), filepath.Join(d.CertDir, "tls.key"))
-		if err != nil {
-			_ = listener.Close()
-			return fmt.Errorf("read the media certificate: %w", err)
-		}
-		go func() { _ = certs.Start(ctx) }()
-		options := &tls.Config{GetCertificate: certs.GetCertificate} //nolint:gosec // the setting has a least version
+	if d.listening != nil {
+		d.listening <- listener.Addr()
+	}
+	if d.Certificate != nil {
+		go func() { _ = d.Certificate.Run(ctx) }()
+		options := &tls.Config{GetCertificate: d.Certificate.GetCertificate} //nolint:gosec // the setting has a least version
 		d.TLS(options)
 		listener = tls.NewListener(listener, options)
 	}

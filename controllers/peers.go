@@ -87,25 +87,25 @@ func (p *MediaPeers) of(slice *discoveryv1.EndpointSlice) (urls []string) {
 }
 
 // PeerClient talks to the other replicas' media servers. What is sent to them opens a medium, so over https they have to show
-// the certificate that this replica has in its folder, or one of the same authority and for the same name: all replicas have
-// theirs from one Secret. The files are read at every handshake, as they are replaced while we run.
-func PeerClient(certDir string) *http.Client {
+// a certificate that this replica takes for one of theirs. nil means that media are served over http.
+func PeerClient(certificate ServingCertificate) *http.Client {
 	transport := &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   3 * time.Second,
 		ResponseHeaderTimeout: 5 * time.Second,
 		MaxIdleConnsPerHost:   16, IdleConnTimeout: time.Minute,
 	}
-	if certDir != "" {
+	if certificate != nil {
 		transport.TLSClientConfig = &tls.Config{
 			MinVersion:         tls.VersionTLS12,
 			InsecureSkipVerify: true, //nolint:gosec // addresses are no names; VerifyConnection verifies all the same
-			VerifyConnection:   func(s tls.ConnectionState) error { return verifyPeer(certDir, s.PeerCertificates) },
+			VerifyConnection:   func(s tls.ConnectionState) error { return certificate.VerifyPeer(s.PeerCertificates) },
 		}
 	}
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
+// verifyPeer reads the files at every handshake, as they are replaced while we run.
 func verifyPeer(certDir string, shown []*x509.Certificate) error {
 	own, err := os.ReadFile(filepath.Join(certDir, "tls.crt"))
 	if err != nil {

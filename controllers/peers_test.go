@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -98,6 +99,13 @@ func TestOnlyAReplicaIsTakenForOne(t *testing.T) {
 		}
 	}
 	write("tls.crt", own)
+	if err := os.WriteFile(filepath.Join(dir, "tls.key"), pemOfKey(t, own.PrivateKey.(crypto.Signer)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := NewCertificateFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for what, c := range map[string]struct {
 		shows tls.Certificate
 		ca    bool
@@ -117,7 +125,7 @@ func TestOnlyAReplicaIsTakenForOne(t *testing.T) {
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "medium") }))
 		server.TLS = &tls.Config{Certificates: []tls.Certificate{c.shows}, MinVersion: tls.VersionTLS12}
 		server.StartTLS()
-		resp, err := PeerClient(dir).Get(server.URL)
+		resp, err := PeerClient(folder).Get(server.URL)
 		if err == nil {
 			_ = resp.Body.Close()
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -78,8 +79,8 @@ func (r *PhysicalHostReconciler) stillSo(ctx context.Context, host *v1beta1.Phys
 	default:
 		return true, nil
 	}
-	fresh := &v1beta1.PhysicalHost{}
-	if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(host), fresh); err != nil {
+	fresh, err := r.live(ctx, client.ObjectKeyFromObject(host))
+	if err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
 	again, err := r.gather(ctx, r.Reader, fresh)
@@ -87,6 +88,18 @@ func (r *PhysicalHostReconciler) stillSo(ctx context.Context, host *v1beta1.Phys
 		return false, err
 	}
 	return provision.Decide(again.facts).Action == d.Action, nil
+}
+
+// live is the host as the API server has it now. One that became another manager's is not found.
+func (r *PhysicalHostReconciler) live(ctx context.Context, name client.ObjectKey) (*v1beta1.PhysicalHost, error) {
+	host := &v1beta1.PhysicalHost{}
+	if err := r.Reader.Get(ctx, name, host); err != nil {
+		return nil, err
+	}
+	if !Owned(r.WatchFilter, host) {
+		return nil, apierrors.NewNotFound(v1beta1.GroupVersion.WithResource("physicalhosts").GroupResource(), name.Name)
+	}
+	return host, nil
 }
 
 // submitted takes in the gate's answer to a wish. One that it had no room for is to be handed to it again: nobody else would.
@@ -105,13 +118,14 @@ func (r *PhysicalHostReconciler) order(host *v1beta1.PhysicalHost, g *gathered, 
 	name, bmc, all := client.ObjectKeyFromObject(host), r.BMC(host), r.BMC(&v1beta1.PhysicalHost{})
 	return actuator.Order{
 		Host: key(host), Namespace: host.Namespace, Action: d.Action, Class: classOf(g.facts), ClaimID: g.brief.ClaimID,
+		Inputs:   r.mediaBase(host),
 		Group:    config.VendorOf(vendorOf(host)),
 		Cooldown: unlike(all.Cooldown, bmc.Cooldown), Timeout: unlike(all.OperationTimeout, bmc.OperationTimeout),
 		Shutdown: shutdownTimeout(host), Settle: settleTimeout, Rest: restOf(host),
 		Brief: func(ctx context.Context) (actuator.Brief, error) {
 			// Live reads: what was decided from a cache is decided again on what the API server says now (D4).
-			fresh := &v1beta1.PhysicalHost{}
-			if err := r.Reader.Get(ctx, name, fresh); err != nil {
+			fresh, err := r.live(ctx, name)
+			if err != nil {
 				return actuator.Brief{}, fmt.Errorf("read the host again: %w", err)
 			}
 			again, err := r.gather(ctx, r.Reader, fresh)

@@ -35,17 +35,24 @@ func available(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, re
 		}
 		return condition(v1beta1.AvailableCondition, metav1.ConditionTrue, v1beta1.ReasonAvailable, "")
 	case provision.Maintenance:
-		return no(v1beta1.ReasonMaintenance, "spec.maintenance is set")
+		return no(v1beta1.ReasonMaintenance, "spec.maintenance is set. When the server may be used again: "+patchHost(host, `{"spec":{"maintenance":false}}`))
 	case provision.Duplicate, provision.OtherServer:
 		c := identityVerified(host, g)
 		return no(c.Reason, c.Message)
 	case provision.PoweredOn:
-		return no(v1beta1.ReasonPoweredOn, "the server is running and nobody claims it: power it off, or set spec.consentToErase to have it powered off and emptied (and take the consent back afterwards)")
+		return no(v1beta1.ReasonPoweredOn, "the server is running and nobody claims it: power it off, or consent to have it powered off and emptied (and take the consent back afterwards): "+consent(host))
 	case provision.NotEmpty:
-		return no(v1beta1.ReasonForeignMedia, "virtual media are inserted or a boot override is set, and nobody claims the host: remove them, or set spec.consentToErase to have it emptied (and take the consent back afterwards)")
+		reason, what := notEmpty(g)
+		return no(reason, what+", and nobody claims the host: clear it, or consent to have it emptied (and take the consent back afterwards): "+consent(host))
 	case provision.Cleaning:
+		if failing := failingOperation(host); failing != "" {
+			return no(v1beta1.ReasonOperationFailing, "being powered off and emptied with its owner's consent. "+failing)
+		}
 		return no(v1beta1.ReasonCleaning, "being powered off and emptied with its owner's consent")
 	case provision.Inspecting:
+		if failing := failingOperation(host); failing != "" {
+			return no(v1beta1.ReasonOperationFailing, failing)
+		}
 		return no(v1beta1.ReasonInspecting, "the hardware is being read")
 	default:
 		return no(v1beta1.ReasonNotObserved, "power and media were not read yet")
@@ -54,8 +61,8 @@ func available(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, re
 
 func quarantined(host *v1beta1.PhysicalHost) string {
 	if c := host.Spec.Claim; c != nil && c.Release == nil && host.Spec.Quarantine.Reason == v1beta1.ReasonOrphaned {
-		return fmt.Sprintf("%s: %s. Restore the machine and remove spec.quarantine; or power the server off and end its claim: kubectl -n %s annotate ph %s %s=%s --overwrite",
-			host.Spec.Quarantine.Reason, host.Spec.Quarantine.Message, host.Namespace, host.Name, v1beta1.ReleaseUnverifiedAnnotation, c.ID)
+		return fmt.Sprintf("%s: %s. Restore the machine and remove spec.quarantine; or power the server off and end its claim: %s",
+			host.Spec.Quarantine.Reason, host.Spec.Quarantine.Message, releaseUnverified(host))
 	}
 	return fmt.Sprintf("%s: %s. When the server is in order: kubectl -n %s patch ph %s --type json -p '[{\"op\":\"remove\",\"path\":\"/spec/quarantine\"}]'",
 		host.Spec.Quarantine.Reason, host.Spec.Quarantine.Message, host.Namespace, host.Name)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
 
@@ -27,13 +28,36 @@ func bootHints(host *v1beta1.PhysicalHost, g *gathered) string {
 	if g.streamFault != "" {
 		hints = append(hints, "the image could not be served to the BMC: "+g.streamFault)
 	}
-	switch m := g.facts.Media; {
+	switch {
 	case g.mediaExpired && !g.facts.Bound:
 		hints = append(hints, "the medium's URL has expired: the next boot gets a new one")
-	case !g.facts.Install && m != provision.MediaOurs && m != provision.MediaUnknown:
-		hints = append(hints, "the medium that the system lives on is not in the BMC's slot any more: a console session or a restart of the BMC may have taken it; it is inserted again at the next boot")
+	case mediumLost(host, g):
+		hints = append(hints, "the medium that the system lives on is not in the BMC's slot any more: a console session or a restart of the BMC may have taken it; it is inserted again at the next boot"+otherMedia(g))
 	}
 	return strings.Join(hints, "; ")
+}
+
+// mediumLost says whether the medium that a running Live system lives on was taken by somebody: not while we ourselves take it out,
+// for a release or since it came to nothing.
+func mediumLost(host *v1beta1.PhysicalHost, g *gathered) bool {
+	if g.facts.Install || g.facts.Media == provision.MediaOurs || g.facts.Media == provision.MediaUnknown {
+		return false
+	}
+	if claim := host.Spec.Claim; claim != nil && claim.Release != nil || len(g.observation.Spent) > 0 {
+		return false
+	}
+	op := host.Status.Operation
+	return op == nil || !provision.Action(op.Kind).Changes()
+}
+
+// otherMedia says what is in the slots instead, if anything is.
+func otherMedia(g *gathered) string {
+	for _, s := range g.observation.Slots {
+		if _, _, ours := bootmedia.HashFromURL(s.Image); !s.Empty() && !ours {
+			return " (" + mediumIn(s) + ")"
+		}
+	}
+	return ""
 }
 
 func hinted(hints string) string {

@@ -22,6 +22,7 @@ func hostConditions(host *v1beta1.PhysicalHost, g *gathered, d provision.Decisio
 	conditions.Set(host, pausedHost(host, g))
 	conditions.Set(host, available(host, g, d, reach))
 	conditions.Set(host, booted(host, g))
+	setAdvertised(host, g)
 	if blocked := releaseBlocked(host, g, reach); blocked.Status == metav1.ConditionTrue || conditions.Has(host, v1beta1.ReleaseBlockedCondition) {
 		conditions.Set(host, blocked)
 	}
@@ -71,8 +72,8 @@ func releaseBlocked(host *v1beta1.PhysicalHost, g *gathered, reach metav1.Condit
 		why = reach.Message
 	}
 	return condition(v1beta1.ReleaseBlockedCondition, metav1.ConditionTrue, v1beta1.ReasonReleaseOverdue, fmt.Sprintf(
-		"the release has taken longer than %s: %s. It is still being tried. If the server is certainly off, end it unverified, into quarantine: kubectl -n %s annotate ph %s %s=%s --overwrite",
-		duration(releaseTimeout(host)), why, host.Namespace, host.Name, v1beta1.ReleaseUnverifiedAnnotation, claim.ID))
+		"the release has taken longer than %s: %s. It is still being tried. If the server is certainly off, end it unverified, into quarantine: %s",
+		duration(releaseTimeout(host)), why, releaseUnverified(host)))
 }
 
 func duration(d time.Duration) string { return metav1.Duration{Duration: d}.Duration.String() }

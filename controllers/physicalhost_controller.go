@@ -29,6 +29,7 @@ import (
 // Preparer makes images ready to be inserted; see bootmedia.Server.
 type Preparer interface {
 	Prepare(ctx context.Context, imageURL, checksum string) (bootmedia.Prepared, error)
+	Again(imageURL string)
 }
 
 // PhysicalHostReconciler brings hosts from what they are to what spec says. It is the only writer of host status, the only one
@@ -55,6 +56,8 @@ type PhysicalHostReconciler struct {
 	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
 	MediaURL, PhoneHomeURL string
+	// Certificate is what the media door shows; nil: media are served over http.
+	Certificate ServingCertificate
 	// Reach says where BMCs may be; nil: anywhere.
 	Reach *endpoint.Policy
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.
@@ -78,11 +81,12 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		if client.IgnoreNotFound(err) != nil {
 			return ctrl.Result{}, err
 		}
-		r.forget(req.String())
-		r.announced.forget(req.String())
-		r.unsettled.forget(req.String())
-		r.twins.drop(req.NamespacedName)
+		r.letGo(req)
 		return ctrl.Result{}, r.unguard(ctx, req.NamespacedName)
+	}
+	if !Owned(r.WatchFilter, host) {
+		r.letGo(req) // another manager's: its BMC is that one's, too
+		return ctrl.Result{}, nil
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {
 		return ctrl.Result{}, err
@@ -135,8 +139,19 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	}
 	if v := host.Annotations[v1beta1.RetryNowAnnotation]; v != "" && v != host.Status.RetryNow {
 		r.Actuator.RetryNow(key(host))
+		if host.Spec.Boot != nil && r.Media != nil {
+			r.Media.Again(host.Spec.Boot.ImageURL)
+		}
 	}
 	return &connected, nil, nil
+}
+
+// letGo is for a host that is gone, or not this manager's any more: the gate drops what waits for its BMC.
+func (r *PhysicalHostReconciler) letGo(host ctrl.Request) {
+	r.forget(host.String())
+	r.announced.forget(host.String())
+	r.unsettled.forget(host.String())
+	r.twins.drop(host.NamespacedName)
 }
 
 func (r *PhysicalHostReconciler) forget(host string) {

@@ -46,10 +46,14 @@ type gathered struct {
 	now time.Time
 	// contentReason and contentMessage say what the boot media wait for.
 	contentReason, contentMessage string
+	// progress is how far what the host waits for has come.
+	progress string
 	// image is what Prepare said, for the grant.
 	image bootmedia.Prepared
 	// mediaExpired: the URLs of the claim's media are dead.
 	mediaExpired bool
+	// uncovered says at which of the host's URLs the media door is not trusted, and why.
+	uncovered string
 	// streamFault is what went wrong with the image since the last boot from it.
 	streamFault string
 	// bootUncertain: the boot deadline has passed, and nobody can say whether the Node is there.
@@ -94,6 +98,7 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 	if err := r.gatherDuplicate(ctx, host, g); err != nil {
 		return nil, err
 	}
+	g.uncovered = r.uncovered(host)
 	g.facts = actuator.Complete(g.brief, g.observation)
 	return g, nil
 }
@@ -276,7 +281,7 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 		return &inputError{v1beta1.ReasonMediaNotReady, "the manager knows no media URL for BMCs: set --media-advertise-url, or spec.mediaURL of this host"}, nil
 	}
 	if !endpoint.Secure(base) && !host.Spec.AllowPlainMedia {
-		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-cert-dir), or set spec.allowPlainMedia of this host"}, nil
+		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-ca-secret), or set spec.allowPlainMedia of this host"}, nil
 	}
 	secret := &corev1.Secret{}
 	err := r.SecretReader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Spec.Boot.BootstrapSecret}, secret)
@@ -305,7 +310,11 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 		return &inputError{v1beta1.ReasonImageUnusable, err.Error()}, nil
 	case !prepared.Ready:
 		g.deadlines = append(g.deadlines, r.Clock.Now().Add(imageRetry))
-		return &inputError{v1beta1.ReasonMediaNotReady, "image: " + prepared.Progress}, nil
+		g.progress = "image: " + prepared.Progress
+		if prepared.Failed != "" {
+			return &inputError{v1beta1.ReasonImageUnusable, prepared.Failed}, nil
+		}
+		return &inputError{v1beta1.ReasonMediaNotReady, "the image is being fetched and checked; how far that is: status.progress"}, nil
 	}
 	content.Looks = &prepared.Looks
 	if err := checkMedia(content, g); err != nil {

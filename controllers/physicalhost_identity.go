@@ -77,8 +77,8 @@ func identityVerified(host *v1beta1.PhysicalHost, g *gathered) metav1.Condition 
 func otherServer(host *v1beta1.PhysicalHost, g *gathered) string {
 	found := g.observation.Answering
 	what := fmt.Sprintf("another server answers at %s: expected %s, found %s. Nothing is changed there. ", host.Spec.RedfishConnection.Address, g.brief.Recorded(g.observation), found)
-	if c := host.Spec.Claim; c != nil {
-		return what + fmt.Sprintf("Bring the BMC of the claimed server back to this address. If it is gone, delete the Machine of %s and end the release unverified when it is overdue; then mend the address, or accept the server that is there", c.Machine)
+	if host.Spec.Claim != nil {
+		return what + fmt.Sprintf("Bring the BMC of the claimed server back to this address. If it is gone, delete its Machine (%s) and end the release unverified when it is overdue; then mend the address, or accept the server that is there", deleteMachine(host, g.machine))
 	}
 	return what + fmt.Sprintf("Mend spec.redfishConnection.address. If this is the host's server now, such as with a new mainboard: kubectl -n %s annotate ph %s %s=%s --overwrite",
 		host.Namespace, host.Name, v1beta1.AcceptServerAnnotation, shellWord(found.Name()))
@@ -87,10 +87,10 @@ func otherServer(host *v1beta1.PhysicalHost, g *gathered) string {
 // duplicate tells who has the better right to the server, and what a person does.
 func duplicate(host *v1beta1.PhysicalHost, g *gathered) string {
 	if host.Spec.Claim == nil {
-		return fmt.Sprintf("PhysicalHost %s is the same server: delete one of them", g.duplicateOf)
+		return fmt.Sprintf("PhysicalHost %s is the same server: delete one of them, such as this one: kubectl -n %s delete ph %s", g.duplicateOf, host.Namespace, host.Name)
 	}
-	return fmt.Sprintf("PhysicalHost %s is the same server (%s) and is claimed, too. Nothing is changed at the BMC through this one: delete the Machine of %s, end the release unverified when it is overdue, then delete this PhysicalHost",
-		g.duplicateOf, g.brief.Recorded(g.observation), host.Spec.Claim.Machine)
+	return fmt.Sprintf("PhysicalHost %s is the same server (%s) and is claimed, too. Nothing is changed at the BMC through this one: delete its Machine (%s), end the release unverified when it is overdue, then delete this PhysicalHost",
+		g.duplicateOf, g.brief.Recorded(g.observation), deleteMachine(host, g.machine))
 }
 
 // identityDoubt is the condition that says why nothing is done at the BMC for its identity, or nil.

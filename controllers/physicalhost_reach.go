@@ -74,8 +74,8 @@ func unprovenMessage(host *v1beta1.PhysicalHost, q bmcqueue.Status) string {
 	if q.State != bmcqueue.StateParked {
 		return fmt.Sprintf("the BMC at %s is tried first with the credentials of Secret %q, which this host shares: a wrong password is to lock one account, not all of them", q.HeldBy, secret)
 	}
-	return fmt.Sprintf("not tried: the BMC at %s refused the user name or password of Secret %q, which this host shares; as BMCs lock accounts, one of them tries first, once an hour, and its success opens all. Mend the Secret, or give the host whose credentials differ a Secret of its own. To try this host now: kubectl -n %s annotate ph %s %s=\"$(date +%%s)\" --overwrite",
-		q.HeldBy, secret, host.Namespace, host.Name, v1beta1.RetryNowAnnotation)
+	return fmt.Sprintf("not tried: the BMC at %s refused the user name or password of Secret %q, which this host shares; as BMCs lock accounts, one of them tries first, once an hour, and its success opens all. Mend the Secret, or give the host whose credentials differ a Secret of its own. To try this host now: %s",
+		q.HeldBy, secret, retryNow(host))
 }
 
 func failureReason(k redfish.Kind) string {

@@ -21,6 +21,10 @@ func notReady(reason, message string) readiness { return readiness{reason: reaso
 // machine, and whoever replaces machines, reads it here.
 func ready(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, reach metav1.Condition) metav1.Condition {
 	is := readinessOf(host, g, d, reach)
+	if !is.ok {
+		is.message += overdue(host, g, d.State)
+	}
+	is = is.deleting(host, g)
 	status := metav1.ConditionFalse
 	if is.ok {
 		status = metav1.ConditionTrue
@@ -79,13 +83,13 @@ func systemFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) 
 	case g.facts.Bound:
 		return readiness{}, false
 	case g.facts.Report == provision.ReportFailed:
-		return notReady(v1beta1.ReasonBootstrapFailed, "the booted system reported that its bootstrap failed: look at its console, or at spec.claim.phoneHome.detail, which is its own word"), true
+		return notReady(v1beta1.ReasonBootstrapFailed, "the booted system reported that its bootstrap failed: look at its console, or at spec.claim.phoneHome.detail, which is its own word. To have the machine replaced: "+deleteMachine(host, g.machine)), true
 	case d.State == provision.Booting && g.facts.BootOverdue:
-		return notReady(v1beta1.ReasonBootOverdue, fmt.Sprintf("no Node and no phone-home within %s of the boot: the server is booted again; look at its console%s",
-			duration(bootTimeout(host)), hinted(bootHints(host, g)))), true
+		return notReady(v1beta1.ReasonBootOverdue, fmt.Sprintf("no Node and no phone-home within %s of the boot: the server is booted again; look at its console%s. To have the machine replaced instead: %s",
+			duration(bootTimeout(host)), hinted(bootHints(host, g)), deleteMachine(host, g.machine))), true
 	case d.State == provision.Booting && g.bootUncertain:
-		return notReady(v1beta1.ReasonBootOverdue, fmt.Sprintf("no Node and no phone-home within %s of the boot, but cluster %s cannot be asked: the server is left as it is until the cluster answers; mend the cluster's API server, or delete the Machine",
-			duration(bootTimeout(host)), host.Spec.Claim.Cluster)), true
+		return notReady(v1beta1.ReasonBootOverdue, fmt.Sprintf("no Node and no phone-home within %s of the boot, but cluster %s cannot be asked: the server is left as it is until the cluster answers; mend the cluster's API server, or delete the Machine: %s",
+			duration(bootTimeout(host)), host.Spec.Claim.Cluster, deleteMachine(host, g.machine))), true
 	}
 	return readiness{}, false
 }

@@ -36,6 +36,7 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 	if g.facts.Observed {
 		s.Power = string(g.facts.Power)
 	}
+	s.Progress = g.progress
 	reportInventory(host, g.observation)
 	g.now = now.Time
 	g.queue = r.Actuator.Status(key(host))

@@ -18,7 +18,9 @@ import (
 type resync struct {
 	client client.Reader
 	// list is an empty list of the kind.
-	list   client.ObjectList
+	list client.ObjectList
+	// filter is the value of --watch-filter.
+	filter string
 	period Period
 }
 
@@ -43,7 +45,7 @@ func (s resync) round(ctx context.Context, queue requestQueue) {
 		return
 	}
 	_ = meta.EachListItem(list, func(item runtime.Object) error {
-		if o, ok := item.(client.Object); ok {
+		if o, ok := item.(client.Object); ok && Owned(s.filter, o) {
 			queue.Add(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(o)})
 		}
 		return nil

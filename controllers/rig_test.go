@@ -70,11 +70,11 @@ func newRig(t *testing.T, objects ...client.Object) *rig {
 			t.Fatal(err)
 		}
 	}
-	if err := indexHosts(t.Context(), indexes); err != nil {
+	if err := IndexHosts(t.Context(), indexes); err != nil {
 		t.Fatal(err)
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
-		WithStatusSubresource(&v1beta1.PhysicalHost{}, &v1beta1.Beskar7Machine{}, &v1beta1.Beskar7Cluster{})
+		WithStatusSubresource(&v1beta1.PhysicalHost{}, &v1beta1.Beskar7Machine{}, &v1beta1.Beskar7Cluster{}, &v1beta1.Beskar7MachineTemplate{})
 	for field, extract := range indexes {
 		builder = builder.WithIndex(&v1beta1.PhysicalHost{}, field, extract)
 	}

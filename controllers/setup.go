@@ -48,7 +48,7 @@ type SetupOptions struct {
 
 // SetupAll registers indexes, watches and controllers with the manager.
 func SetupAll(ctx context.Context, mgr ctrl.Manager, r Reconcilers, o SetupOptions) error {
-	if err := indexHosts(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := IndexHosts(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	w := wiring{Manager: mgr, controllers: controller.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles}, options: o}
@@ -69,8 +69,8 @@ type wiring struct {
 	options     SetupOptions
 }
 
-func (w wiring) resync(list client.ObjectList) source.Source {
-	return resync{client: w.GetClient(), list: list, period: w.options.SyncPeriod}.source()
+func (w wiring) resync(list client.ObjectList, filter string) source.Source {
+	return resync{client: w.GetClient(), list: list, filter: filter, period: w.options.SyncPeriod}.source()
 }
 
 func (w wiring) bounded(r reconcile.Reconciler) reconcile.Reconciler {
@@ -83,14 +83,14 @@ func (r *PhysicalHostReconciler) setup(_ context.Context, mgr wiring) error {
 	log := mgr.GetLogger().WithName("physicalhost")
 	// Not CAPI's builder: it looks at each object at most once a second, and a host takes a step as soon as its BMC allows.
 	c, err := ctrl.NewControllerManagedBy(mgr.Manager).
-		For(&v1beta1.PhysicalHost{}, builder.WithPredicates(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter), specOrMetadataChanged)).
+		For(&v1beta1.PhysicalHost{}, builder.WithPredicates(ownedEvents(r.WatchFilter), specOrMetadataChanged)).
 		WithOptions(mgr.controllers).
 		Watches(&v1beta1.PhysicalHost{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfServer), builder.WithPredicates(twinsConcerned)).
 		Watches(&v1beta1.Beskar7Machine{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMachine), builder.WithPredicates(claimantMatters)).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfCluster), builder.WithPredicates(clusterMatters)).
 		WatchesMetadata(secret, handler.EnqueueRequestsFromMapFunc(r.hostsOfSecret), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
 		WatchesRawSource(mgr.options.Wake.source()).
-		WatchesRawSource(mgr.resync(&v1beta1.PhysicalHostList{})).
+		WatchesRawSource(mgr.resync(&v1beta1.PhysicalHostList{}, r.WatchFilter)).
 		WatchesRawSource(r.ClusterCache.GetClusterSource("physicalhost", r.hostsOfCluster)).
 		Build(mgr.bounded(r))
 	if err != nil {
@@ -138,11 +138,7 @@ func (r *PhysicalHostReconciler) hostsWith(ctx context.Context, namespace, field
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to hosts", "field", field)
 		return nil
 	}
-	requests := make([]ctrl.Request, 0, len(hosts.Items))
-	for i := range hosts.Items {
-		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&hosts.Items[i])})
-	}
-	return requests
+	return requestsFor(r.WatchFilter, hosts.Items)
 }
 
 func (r *Beskar7MachineReconciler) setup(ctx context.Context, mgr wiring) error {
@@ -152,15 +148,14 @@ func (r *Beskar7MachineReconciler) setup(ctx context.Context, mgr wiring) error 
 		return err
 	}
 	c, err := capicontroller.NewControllerManagedBy(mgr.Manager, log).
-		For(&v1beta1.Beskar7Machine{}).
+		For(&v1beta1.Beskar7Machine{}, builder.WithPredicates(ownedEvents(r.WatchFilter))).
 		WithOptions(mgr.controllers).
-		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
 		Watches(&clusterv1.Machine{}, handler.EnqueueRequestsFromMapFunc(util.MachineToInfrastructureMapFunc(v1beta1.GroupVersion.WithKind("Beskar7Machine"))), ownerMatters).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(ofCluster), predicates.ClusterPausedTransitionsOrInfrastructureProvisioned(mgr.GetScheme(), log)).
 		Watches(&v1beta1.PhysicalHost{}, r.hostEvents()).
 		WatchesRawSource(r.ClusterCache.GetClusterSource("beskar7machine", ofCluster)).
 		WatchesRawSource(mgr.options.WakeMachine.source()).
-		WatchesRawSource(mgr.resync(&v1beta1.Beskar7MachineList{})).
+		WatchesRawSource(mgr.resync(&v1beta1.Beskar7MachineList{}, r.WatchFilter)).
 		Build(ctx, mgr.bounded(r))
 	if err != nil {
 		return err
@@ -198,14 +193,13 @@ func (r *Beskar7MachineReconciler) hostEvent(before, after client.Object, q requ
 func (r *Beskar7ClusterReconciler) setup(ctx context.Context, mgr wiring) error {
 	log := mgr.GetLogger().WithName("beskar7cluster")
 	return capicontroller.NewControllerManagedBy(mgr.Manager, log).
-		For(&v1beta1.Beskar7Cluster{}).
+		For(&v1beta1.Beskar7Cluster{}, builder.WithPredicates(ownedEvents(r.WatchFilter))).
 		WithOptions(mgr.controllers).
-		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(util.ClusterToInfrastructureMapFunc(ctx, v1beta1.GroupVersion.WithKind("Beskar7Cluster"), mgr.GetClient(), &v1beta1.Beskar7Cluster{})),
 			clusterMattersToInfrastructure).
 		Watches(&v1beta1.PhysicalHost{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfNamespace), domainChanged).
 		Watches(&v1beta1.Beskar7Machine{}, handler.EnqueueRequestsFromMapFunc(r.clusterOfMachine), predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}).
-		WatchesRawSource(mgr.resync(&v1beta1.Beskar7ClusterList{})).
+		WatchesRawSource(mgr.resync(&v1beta1.Beskar7ClusterList{}, r.WatchFilter)).
 		Complete(ctx, mgr.bounded(r))
 }
 
@@ -223,20 +217,15 @@ func (r *Beskar7ClusterReconciler) list(ctx context.Context, opts ...client.List
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to clusters")
 		return nil
 	}
-	requests := make([]ctrl.Request, 0, len(clusters.Items))
-	for i := range clusters.Items {
-		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&clusters.Items[i])})
-	}
-	return requests
+	return requestsFor(r.WatchFilter, clusters.Items)
 }
 
 func (r *Beskar7MachineTemplateReconciler) setup(ctx context.Context, mgr wiring) error {
 	log := mgr.GetLogger().WithName("beskar7machinetemplate")
 	return capicontroller.NewControllerManagedBy(mgr.Manager, log).
-		For(&v1beta1.Beskar7MachineTemplate{}).
+		For(&v1beta1.Beskar7MachineTemplate{}, builder.WithPredicates(ownedEvents(r.WatchFilter))).
 		WithOptions(mgr.controllers).
-		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilter)).
 		Watches(&v1beta1.PhysicalHost{}, r.hostEvents(), hardwareChanged).
-		WatchesRawSource(mgr.resync(&v1beta1.Beskar7MachineTemplateList{})).
+		WatchesRawSource(mgr.resync(&v1beta1.Beskar7MachineTemplateList{}, r.WatchFilter)).
 		Complete(ctx, mgr.bounded(r))
 }

@@ -44,9 +44,11 @@ func (r *Beskar7MachineReconciler) reportSpread(ctx context.Context, w *machineW
 	if err := r.Client.List(ctx, &list, client.InNamespace(m.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("list hosts: %w", err)
 	}
-	hosts := make([]*v1beta1.PhysicalHost, len(list.Items))
+	hosts := make([]*v1beta1.PhysicalHost, 0, len(list.Items))
 	for i := range list.Items {
-		hosts[i] = &list.Items[i]
+		if Owned(r.WatchFilter, &list.Items[i]) {
+			hosts = append(hosts, &list.Items[i])
+		}
 	}
 	placement, err := coordinator.Placement(coordinator.ClaimRequest{Machine: m, Cluster: w.cluster.Name, Owner: set}, hosts, w.host)
 	if err != nil {

@@ -113,10 +113,17 @@ func (t *twins) unlink(gone *twin) {
 }
 
 // settle says which of the others, that are one server with the host, has the better right to it; nil if none has, and then the
-// host holds the server.
-func (t *twins) settle(me *twin, host *v1beta1.PhysicalHost, others []*v1beta1.PhysicalHost) *v1beta1.PhysicalHost {
+// host holds the server. It is not settled if somebody else has got hold of the server since me was put, and was not looked at.
+func (t *twins) settle(me *twin, host *v1beta1.PhysicalHost, others []*v1beta1.PhysicalHost, looked []types.NamespacedName) (better *v1beta1.PhysicalHost, settled bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, key := range me.keys {
+		for name, other := range t.byKey[key] {
+			if name != me.host && other.holds && !slices.Contains(looked, name) {
+				return nil, false
+			}
+		}
+	}
 	now := t.hosts[me.host] // where a look at the same host overtook this one, not me
 	me.holds = now != nil && now.uid == me.uid && now.is(me) && now.holds
 	holds := func(h *v1beta1.PhysicalHost) bool {
@@ -128,7 +135,7 @@ func (t *twins) settle(me *twin, host *v1beta1.PhysicalHost, others []*v1beta1.P
 	for _, other := range others {
 		if betterRight(other, host, holds(other), me.holds) {
 			t.hold(me, false)
-			return other
+			return other, true
 		}
 	}
 	for _, other := range others {
@@ -137,7 +144,7 @@ func (t *twins) settle(me *twin, host *v1beta1.PhysicalHost, others []*v1beta1.P
 		}
 	}
 	t.hold(me, true)
-	return nil
+	return nil, true
 }
 
 // hold notes whether the host has its server, also where a look at the same host overtook this one. t.mu is held.
@@ -168,11 +175,17 @@ func betterRight(a, b *v1beta1.PhysicalHost, aHolds, bHolds bool) bool {
 // offered, cleaned or worked on passes here first, in the reconcile and again in each operation.
 func (r *PhysicalHostReconciler) gatherDuplicate(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
 	me := newTwin(host, g.observation)
-	others, err := r.twinsOf(ctx, me, r.twins.put(me))
-	if err != nil {
-		return err
+	var better *v1beta1.PhysicalHost
+	var others []*v1beta1.PhysicalHost
+	for settled := false; !settled; {
+		observed := r.twins.put(me)
+		var err error
+		if others, err = r.twinsOf(ctx, me, observed); err != nil {
+			return err
+		}
+		better, settled = r.twins.settle(me, host, others, observed)
 	}
-	if better := r.twins.settle(me, host, others); better != nil {
+	if better != nil {
 		g.duplicateOf = key(better)
 		g.brief.Facts.Duplicate = true
 		return nil
@@ -186,17 +199,11 @@ func (r *PhysicalHostReconciler) gatherDuplicate(ctx context.Context, host *v1be
 }
 
 // twinsOf are the other hosts that are one server with this one: those of the cache, and those that only this process knows yet.
-// They are the cache's own objects: nothing of them is changed.
+// Nothing of them is changed.
 func (r *PhysicalHostReconciler) twinsOf(ctx context.Context, me *twin, observed []types.NamespacedName) ([]*v1beta1.PhysicalHost, error) {
-	found := map[types.NamespacedName]*v1beta1.PhysicalHost{}
-	for _, id := range me.keys {
-		list := &v1beta1.PhysicalHostList{}
-		if err := r.Client.List(ctx, list, client.MatchingFields{hostByServer: id}, client.UnsafeDisableDeepCopy); err != nil {
-			return nil, fmt.Errorf("look for other hosts of the same server: %w", err)
-		}
-		for i := range list.Items {
-			found[client.ObjectKeyFromObject(&list.Items[i])] = &list.Items[i]
-		}
+	found, err := r.hostsUnder(ctx, me.keys)
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range observed {
 		if found[name] != nil {
@@ -214,6 +221,21 @@ func (r *PhysicalHostReconciler) twinsOf(ctx context.Context, me *twin, observed
 	}
 	delete(found, me.host)
 	return r.twins.those(me, found), nil
+}
+
+// hostsUnder are the hosts of the cache, by name, that have one of the keys. They are the cache's own objects.
+func (r *PhysicalHostReconciler) hostsUnder(ctx context.Context, keys []string) (map[types.NamespacedName]*v1beta1.PhysicalHost, error) {
+	found := map[types.NamespacedName]*v1beta1.PhysicalHost{}
+	for _, id := range keys {
+		list := &v1beta1.PhysicalHostList{}
+		if err := r.Client.List(ctx, list, client.MatchingFields{hostByServer: id}, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("look for other hosts of the same server: %w", err)
+		}
+		for i := range list.Items {
+			found[client.ObjectKeyFromObject(&list.Items[i])] = &list.Items[i]
+		}
+	}
+	return found, nil
 }
 
 // those are the hosts among the given that are one server with this one, in the order of their names.
@@ -240,17 +262,15 @@ func (r *PhysicalHostReconciler) hostsOfServer(ctx context.Context, o client.Obj
 	if !ok {
 		return nil
 	}
-	var requests []ctrl.Request
-	for _, id := range serverIdentities(host) {
-		list := &v1beta1.PhysicalHostList{}
-		if err := r.Client.List(ctx, list, client.MatchingFields{hostByServer: id}, client.UnsafeDisableDeepCopy); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to hosts", "field", hostByServer)
-			return nil
-		}
-		for i := range list.Items {
-			if name := client.ObjectKeyFromObject(&list.Items[i]); name != client.ObjectKeyFromObject(host) {
-				requests = append(requests, ctrl.Request{NamespacedName: name})
-			}
+	found, err := r.hostsUnder(ctx, serverIdentities(host))
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot map an event to hosts", "field", hostByServer)
+	}
+	delete(found, client.ObjectKeyFromObject(host))
+	requests := make([]ctrl.Request, 0, len(found))
+	for name, twin := range found {
+		if Owned(r.WatchFilter, twin) {
+			requests = append(requests, ctrl.Request{NamespacedName: name})
 		}
 	}
 	return requests

@@ -27,8 +27,10 @@ const (
 type Warmth struct {
 	// Client reads hosts from the cache.
 	Client client.Reader
-	Media  Preparer
-	Clock  clock.WithTicker
+	// WatchFilter is the value of the watch-filter label of the hosts that are served; empty: all.
+	WatchFilter string
+	Media       Preparer
+	Clock       clock.WithTicker
 
 	mu    sync.Mutex
 	begun time.Time
@@ -66,7 +68,7 @@ func (w *Warmth) sweep(ctx context.Context) error {
 	asked, lacks := map[image]bool{}, ""
 	for i := range hosts.Items {
 		h := &hosts.Items[i]
-		if !readsImage(h) {
+		if !Owned(w.WatchFilter, h) || !readsImage(h) {
 			continue
 		}
 		one := image{h.Spec.Boot.ImageURL, h.Spec.Boot.Checksum}

@@ -26,6 +26,8 @@ func (i *images) Prepare(_ context.Context, _, checksum string) (bootmedia.Prepa
 	return bootmedia.Prepared{Ready: ready, Progress: "downloading"}, nil
 }
 
+func (i *images) Again(string) {}
+
 func TestNewReplicaIsReadyOnceItHasTheImagesInUse(t *testing.T) {
 	reading := claimedHost()
 	reading.Spec.Boot.Checksum = "sha256:a"

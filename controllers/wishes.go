@@ -32,7 +32,7 @@ type Wishes struct {
 // Of says what the machine asks for; false: it must not be given a host now. Without its finalizer it would not give it back.
 func (w Wishes) Of(ctx context.Context, m *v1beta1.Beskar7Machine) (coordinator.ClaimRequest, bool) {
 	none := coordinator.ClaimRequest{}
-	if !slices.Contains(m.Finalizers, v1beta1.MachineFinalizer) || w.WatchFilter != "" && m.Labels[clusterv1.WatchLabel] != w.WatchFilter {
+	if !slices.Contains(m.Finalizers, v1beta1.MachineFinalizer) || !Owned(w.WatchFilter, m) {
 		return none, false
 	}
 	owner, cluster, err := ownersOf(ctx, w.Client, m)

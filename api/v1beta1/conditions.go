@@ -17,6 +17,9 @@ const (
 	AvailableCondition = "Available"
 	// BootedCondition is True once power On was observed after an armed boot from our medium for the present claim.
 	BootedCondition = "Booted"
+	// AdvertisedURLsTrustedCondition is False while clients that verify certificates do not trust the media server at the URLs that
+	// this host's BMC and system are given.
+	AdvertisedURLsTrustedCondition = "AdvertisedURLsTrusted"
 	// ReleaseBlockedCondition is True when a release has passed its deadline; its message has the command that ends it.
 	ReleaseBlockedCondition = "ReleaseBlocked"
 )
@@ -86,6 +89,8 @@ const (
 	ReasonMediaNotServed       = "MediaNotServed" // of an event: the image could not be streamed to the BMC
 	ReasonBootstrapDataMissing = "BootstrapDataMissing"
 	ReasonMediaNotAllowed      = "PlainMediaNotAllowed"
+	ReasonCertificateMismatch  = "CertificateMismatch"
+	ReasonCertificateCovers    = "CertificateCovers"
 	ReasonBootOverdue          = "BootOverdue"
 	ReasonBootFailed           = "BootFailed"            // booted as often as it may be, without a sign of life
 	ReasonSwitchedOff          = "SwitchedOff"           // off soon after its boot, without a sign of life; it is booted again
@@ -116,7 +121,6 @@ const (
 	ReasonWaitingForRelease       = "WaitingForRelease"
 	ReasonEndpointKnown           = "EndpointKnown"
 	ReasonEndpointMissing         = "EndpointMissing"
-	ReasonWaitingForMachines      = "WaitingForMachines"
 	ReasonDomainsListed           = "Listed"
 	ReasonDomainsFromHosts        = "FromHosts"
 	ReasonNoFailureDomains        = "NoFailureDomains"

@@ -89,6 +89,10 @@ type PhysicalHostStatus struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",message="must be a time such as 2026-01-31T12:00:00Z, from 2000 to 2999"
 	NextAttempt *metav1.Time `json:"nextAttempt,omitempty"`
+	// progress is how far what the host waits for has come, such as the download of its image. Conditions do not tell it, since
+	// they are mirrored to other objects and it changes all the time.
+	// +optional
+	Progress string `json:"progress,omitempty"`
 	// healthScore is 0 (failing) to 100 (no recent failure).
 	// +optional
 	// +kubebuilder:validation:Minimum=0

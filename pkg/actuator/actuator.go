@@ -85,6 +85,8 @@ type tracked struct {
 	changed serverid.Identity
 	// steady counts the readings of power in a row that said the same.
 	steady int
+	// inputs are those of the last order; nil before the first.
+	inputs *string
 	// looks counts how often in a row the same wish to observe found nothing settled.
 	looks struct {
 		id string
@@ -242,6 +244,9 @@ type Order struct {
 	Action          provision.Action
 	// Class of the operation at the gate.
 	Class bmcqueue.Class
+	// Inputs are what people can change of what the order is made of. When they change, what failed before says nothing: it is
+	// tried at once.
+	Inputs string
 	// ClaimID keeps the wishes of different tenancies apart.
 	ClaimID string
 	// Brief reads the facts again, from the API server itself, when the operation has its turn.
@@ -270,11 +275,19 @@ func (a *Actuator) Submit(o Order) bmcqueue.Ticket {
 		return bmcqueue.Ticket{Reason: bmcqueue.ReasonInvalid}
 	}
 	t.observation.prune(o.ClaimID)
+	changed := t.inputs != nil && *t.inputs != o.Inputs
+	if t.inputs = &o.Inputs; changed {
+		t.observation.setRefused(nil)
+	}
 	a.mu.Unlock()
 	r := &run{actuator: a, of: t, id: o.ClaimID + "/" + string(o.Action), order: o}
-	return a.gate.Submit(bmcqueue.Op{Endpoint: t.endpoint, Host: o.Host, Namespace: o.Namespace, Class: o.Class,
+	ticket := a.gate.Submit(bmcqueue.Op{Endpoint: t.endpoint, Host: o.Host, Namespace: o.Namespace, Class: o.Class,
 		Kind: string(o.Action), ID: r.id, ReadOnly: o.Action.Reads(),
 		Group: o.Group, Cooldown: o.Cooldown, Timeout: o.Timeout, Run: r.step})
+	if changed {
+		a.gate.Reset(t.endpoint)
+	}
+	return ticket
 }
 
 // update changes the stored observation under the lock and says whether the server is still the host's.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
 	"github.com/beskar7/beskar7/pkg/redfish/redfishfake"
@@ -92,6 +93,39 @@ func TestABusyInsertWaitsAsLongAsTheBMCSays(t *testing.T) {
 					t.Errorf("refused: %v", seen.Refused)
 				}
 			})
+		})
+	}
+}
+
+// What failed with what somebody has changed since is tried at once: the pause was for what was there before.
+func TestChangedInputsAreTriedAtOnce(t *testing.T) {
+	for changed, limits := range map[bool][2]time.Duration{true: {0, 10 * time.Second}, false: {5 * time.Minute, time.Hour}} {
+		bubble(t, func(ctx context.Context) {
+			busy := &redfish.Error{Kind: redfish.KindBusy, Op: "change", Status: 503, Message: "busy", After: 5 * time.Minute}
+			var at []time.Time
+			b := &tap{BMC: redfishfake.New(redfishfake.Options{Slots: []redfish.Slot{full("1", "")}}), refuse: func(what string) error {
+				if !strings.HasPrefix(what, "Insert") {
+					return nil
+				}
+				if at = append(at, time.Now()); len(at) == 1 {
+					return busy
+				}
+				return nil
+			}}
+			brief := held()
+			brief.Family = bootmedia.FamilyNone
+			r := newTapped(ctx, b, brief)
+			r.inputs = "https://wrong"
+			r.until(t, time.Hour, func(provision.Decision) bool {
+				return len(at) == 1 && r.gate.Status(hostName).State == bmcqueue.StateBackOff
+			})
+			if changed {
+				r.inputs = "https://right"
+			}
+			r.until(t, time.Hour, func(provision.Decision) bool { return len(at) == 2 })
+			if waited := at[1].Sub(at[0]); waited < limits[0] || waited > limits[1] {
+				t.Errorf("changed %v: tried again after %s", changed, waited)
+			}
 		})
 	}
 }

@@ -136,6 +136,60 @@ func TestAnotherServerProvesNoRelease(t *testing.T) {
 	})
 }
 
+// What another server shows is no effect of what was sent to the recorded one: that B runs is no boot of A.
+func TestAnotherServerShowsNoEffect(t *testing.T) {
+	bubble(t, func(ctx context.Context) {
+		bmc := twoSlots(redfishfake.Options{Power: redfish.PowerOff, Steps: 3, Identity: serverA})
+		r := newRig(ctx, bmc, heldBy(recordA))
+		poweringOn := func(provision.Decision) bool {
+			s, _ := bmc.State(ctx)
+			return s.Power == redfish.PowerPoweringOn
+		}
+		r.until(t, 10*time.Minute, poweringOn)
+		bmc.SetIdentity(serverB)
+		r.pass(t, 120)
+		if seen, _ := r.hands.Observed(hostName); seen.State.Power != redfish.PowerOn || len(seen.Boots) != 0 {
+			t.Errorf("server B is %s, and the boots of A are %v", seen.State.Power, seen.Boots)
+		}
+		bmc.SetIdentity(serverA)
+		r.until(t, 10*time.Minute, state(provision.Booting))
+		if seen, _ := r.hands.Observed(hostName); len(seen.Boots) != 1 {
+			t.Errorf("server A runs, and its boots are %v", seen.Boots)
+		}
+	})
+}
+
+// A proof ends when another server is met: what became of the first meanwhile, nobody saw.
+func TestAProofEndsWithTheServer(t *testing.T) {
+	bubble(t, func(ctx context.Context) {
+		b := heldBy(recordA)
+		b.Facts.Claim = provision.ClaimReleasing
+		bmc := twoSlots(redfishfake.Options{Power: redfish.PowerOff, Identity: serverA})
+		r := newRig(ctx, bmc, b)
+		proven := func() string {
+			seen, _ := r.hands.Observed(hostName)
+			return seen.Proven
+		}
+		for range 100 {
+			if proven() != "" {
+				break
+			}
+			r.pass(t, 1)
+		}
+		if proven() != claimID {
+			t.Fatal("the release was not proven")
+		}
+		for _, who := range []redfish.Identity{serverB, serverA} {
+			bmc.SetIdentity(who)
+			r.gate.PollNow(hostName)
+			<-time.After(2 * time.Minute)
+		}
+		if proven() != "" {
+			t.Error("still proven, after another server was met")
+		}
+	})
+}
+
 // A BMC that said who it is and does not now, as some do while they start, may be any: it is asked until it says so again.
 func TestNothingIsChangedWhileTheBMCDoesNotSayWhoItIs(t *testing.T) {
 	for name, who := range map[string]redfish.Identity{

@@ -36,6 +36,8 @@ type rig struct {
 	shutdown time.Duration
 	// rest is what the BMC is said to want after a change.
 	rest Rest
+	// inputs of the orders.
+	inputs string
 	// learned is what an earlier process left.
 	learned redfish.Learned
 
@@ -175,7 +177,7 @@ func (r *rig) reconcile(t *testing.T) provision.Decision {
 			class = bmcqueue.ClassRelease
 		}
 		r.hands.Submit(Order{Host: hostName, Namespace: "ns", Action: d.Action, Class: class, ClaimID: r.facts().ClaimID,
-			Shutdown: r.shutdown, Settle: 30 * time.Second, Rest: r.rest, Brief: func(context.Context) (Brief, error) { return r.facts(), nil }})
+			Inputs: r.inputs, Shutdown: r.shutdown, Settle: 30 * time.Second, Rest: r.rest, Brief: func(context.Context) (Brief, error) { return r.facts(), nil }})
 	case d.Action == provision.MintGrant:
 		token, err := bootmedia.NewToken()
 		if err != nil {

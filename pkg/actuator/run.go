@@ -294,7 +294,7 @@ func (r *run) look(ctx context.Context, at access, s *sent, changed bool) bmcque
 	}
 	r.blame(s)
 	return outcome(&redfish.Error{Kind: redfish.KindProtocol, Op: string(r.order.Action),
-		Message: fmt.Sprintf("the BMC took the request, but %s after it the effect was not to be seen", now.Sub(s.at).Round(time.Second))})
+		Message: fmt.Sprintf("the BMC took the request, but %s after it the effect was not to be seen", s.until.Sub(s.at).Round(time.Second))})
 }
 
 // readBack reads what the action changes, and nothing else.

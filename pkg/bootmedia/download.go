@@ -43,7 +43,23 @@ func (s *Server) ensure(imageURL string, sum checksum) (Prepared, error) {
 		e.state, e.got = fetching, 0
 	}
 	e.urls[imageURL] = struct{}{}
-	return Prepared{Progress: e.progress(imageURL)}, nil
+	prepared := Prepared{Progress: e.progress(imageURL)}
+	if e.got == 0 {
+		prepared.Failed = text(e.failures[imageURL].err)
+	}
+	return prepared, nil
+}
+
+// forgive ends the pauses after failed downloads from the URL. What is known of the file there stays.
+func (c *cache) forgive(imageURL string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.by {
+		if f, failed := e.failures[imageURL]; failed {
+			f.retryAt = time.Time{}
+			e.failures[imageURL] = f
+		}
+	}
 }
 
 func (e *entry) progress(imageURL string) string {

@@ -22,8 +22,8 @@ func loopback() *endpoint.Policy {
 	return endpoint.NewPolicy(endpoint.PolicyOptions{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 }
 
-// authority writes what signs a test server into a folder.
-func authority(t *testing.T, dir string, web *httptest.Server) {
+// trustServer writes what signs a test server into a folder.
+func trustServer(t *testing.T, dir string, web *httptest.Server) {
 	t.Helper()
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})
 	if err := os.WriteFile(filepath.Join(dir, "ours.crt"), text, 0o600); err != nil {
@@ -158,7 +158,7 @@ func TestPrivateImageServer(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "notes.txt"), []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	authority(t, dir, secure)
+	trustServer(t, dir, secure)
 	now = now.Add(caFresh)
 	r.forward(probeRetry)
 	if _, err := r.prepare(t, secure.URL+"/image.iso", ""); err != nil {

@@ -42,6 +42,12 @@ func (s *Server) Prepare(ctx context.Context, imageURL, checksum string) (Prepar
 	return s.ensure(imageURL, sum)
 }
 
+// Again forgets the pause after a failure of the image at this URL: somebody has perhaps mended what was wrong.
+func (s *Server) Again(imageURL string) {
+	s.probes.forgive(imageURL)
+	s.cache.forgive(imageURL)
+}
+
 // probes are the recent looks at images, one under way per URL.
 type probes struct {
 	now func() time.Time
@@ -54,6 +60,8 @@ type probe struct {
 	at   time.Time
 	res  Prepared
 	err  error
+	// before is how the look before this one failed, or nil.
+	before error
 }
 
 func newProbes(now func() time.Time) *probes { return &probes{now: now, by: map[string]*probe{}} }
@@ -63,17 +71,38 @@ func newProbes(now func() time.Time) *probes { return &probes{now: now, by: map[
 func (p *probes) join(imageURL string) (look *probe, fresh bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var before error
 	for k, v := range p.by {
 		if v.stale(p.now()) {
 			delete(p.by, k)
+			if k == imageURL {
+				before = v.err
+			}
 		}
 	}
 	if v, ok := p.by[imageURL]; ok {
 		return v, false
 	}
-	v := &probe{done: make(chan struct{})}
+	v := &probe{done: make(chan struct{}), before: before}
 	p.by[imageURL] = v
 	return v, true
+}
+
+// forgive lets the next look at the image be made at once, if the last one failed.
+func (p *probes) forgive(imageURL string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v := p.by[imageURL]
+	if v == nil {
+		return
+	}
+	select {
+	case <-v.done:
+		if v.err != nil {
+			v.at = time.Time{}
+		}
+	default:
+	}
 }
 
 func (v *probe) stale(now time.Time) bool {
@@ -105,8 +134,16 @@ func (s *Server) probe(ctx context.Context, imageURL string) (Prepared, error) {
 	case <-ctx.Done():
 		return Prepared{}, fmt.Errorf("look at image: %w", ctx.Err())
 	case <-timer.C:
-		return Prepared{Progress: "waiting for the answer of the image server"}, nil
+		return Prepared{Progress: "waiting for the answer of the image server", Failed: text(v.before)}, nil
 	}
+}
+
+// text of an error; empty for none.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 func (s *Server) run(v *probe, imageURL string) {

@@ -99,6 +99,23 @@ func TestPrepareRecovers(t *testing.T) {
 	}
 }
 
+// Somebody mended what was wrong, and says so: it is tried without the pause.
+func TestAgainIsAtOnce(t *testing.T) {
+	image := testImage(60_000, 1)
+	for _, sum := range []string{"", sha256Of(image)} {
+		r := newRig(t, image)
+		r.origin.change(func(o *origin) { o.status = 503 })
+		if _, err := r.prepare(t, r.origin.URL+"/image.iso", sum); err == nil {
+			t.Fatal("ready while the server is down")
+		}
+		r.origin.change(func(o *origin) { o.status = 0 })
+		r.Again(r.origin.URL + "/image.iso")
+		if p, err := r.prepare(t, r.origin.URL+"/image.iso", sum); err != nil || !p.Ready {
+			t.Errorf("checksum %q: %+v, %v", sum, p, err)
+		}
+	}
+}
+
 func TestOneDownloadForMany(t *testing.T) {
 	image := testImage(3_000_000, 1)
 	r := newRig(t, image)
@@ -314,9 +331,15 @@ func TestSilentServer(t *testing.T) {
 			if got := <-woken; got != u || time.Since(start) > limit {
 				t.Errorf("woken for %q after %v", got, time.Since(start))
 			}
-			if _, err := s.Prepare(t.Context(), u, sum); err == nil || !strings.Contains(err.Error(), "answer") && !strings.Contains(err.Error(), "silent") {
-				t.Errorf("error %v", err)
+			_, failed := s.Prepare(t.Context(), u, sum)
+			if failed == nil || !strings.Contains(failed.Error(), "answer") && !strings.Contains(failed.Error(), "silent") {
+				t.Errorf("error %v", failed)
 			}
+			s.Again(u)
+			if p, err := s.Prepare(t.Context(), u, sum); err != nil || failed == nil || p.Failed != failed.Error() {
+				t.Errorf("while it is tried again: %+v, %v; it failed with %v", p, err, failed)
+			}
+			<-woken
 		}
 	})
 }

@@ -170,6 +170,8 @@ type Prepared struct {
 	Pin Pin
 	// Progress is for people, for example "downloading 512 of 1024 MiB".
 	Progress string
+	// Failed is why the last try failed, in words for a person, while the next one has nothing to show yet; else empty.
+	Failed string
 	// Looks is set only when Ready.
 	Looks ImageLooksLike
 }

@@ -36,7 +36,7 @@ type machine struct {
 	root, script string
 }
 
-func newMachine(t *testing.T, phoneHomeURL string) machine {
+func newMachine(t *testing.T, phoneHomeURL string, authority ...byte) machine {
 	t.Helper()
 	m := machine{root: t.TempDir()}
 	for _, dir := range []string{"run/cloud-init", "run/cluster-api", "var/lib/cloud/instance/sem"} {
@@ -44,7 +44,7 @@ func newMachine(t *testing.T, phoneHomeURL string) machine {
 			t.Fatal(err)
 		}
 	}
-	script, err := reportScript(Content{PhoneHomeURL: phoneHomeURL})
+	script, err := reportScript(Content{PhoneHomeURL: phoneHomeURL, PhoneHomeCA: authority})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,9 +102,14 @@ var media = []Setting{
 		field: func(s *Settings) any { return &s.Media.PhoneHomeAdvertiseURL }},
 	{Key: "media.certDir", Flag: "media-cert-dir", Type: Text,
 		Help: "The folder with tls.crt and tls.key of the media server, and ca.crt, the authority that booted systems are told to trust; " +
-			"without ca.crt they trust none but their own. Empty means plain http.",
-		Recommendation: "Set it: bootstrap data of control planes holds the keys of the cluster.",
+			"without ca.crt they trust none but their own. It goes before media.caSecret. With neither, media are served over plain http.",
+		Recommendation: "Leave it out where media.caSecret does: a certificate of your own must be for every advertised URL.",
 		field:          func(s *Settings) any { return &s.Media.CertDir }},
+	{Key: "media.caSecret", Flag: "media-ca-secret", Type: Text,
+		Help: "The Secret in the Pod's namespace with the authority (tls.crt, tls.key) from which each replica makes, and renews, a certificate " +
+			"for all advertised URLs, those of hosts among them. It is made when it is not there.",
+		Recommendation: "beskar7-media-ca; it is what the shipped Deployment has. To use an authority of your own, put it into that Secret.",
+		field:          func(s *Settings) any { return &s.Media.CASecret }},
 	{Key: "media.imageCADir", Flag: "image-ca-dir", Type: Text,
 		Help: "A folder with certificates (PEM files) of authorities that image servers are trusted by, besides those of the system. " +
 			"It is read again when it changes, and may be missing.",
@@ -139,7 +144,7 @@ var process = []Setting{
 		Help:  "The only namespace to watch; empty means all.",
 		field: func(s *Settings) any { return &s.Scope.Namespace }},
 	{Key: "watchFilter", Flag: "watch-filter", Type: Text,
-		Help:  "The value of the label cluster.x-k8s.io/watch-filter that objects must have; empty means all objects.",
+		Help:  "The value of the label cluster.x-k8s.io/watch-filter that objects must have; empty means all objects. Two managers with different values never touch one host.",
 		field: func(s *Settings) any { return &s.Scope.WatchFilter }},
 	{Key: "tls.minVersion", Flag: "tls-min-version", Type: Choice, Default: "VersionTLS12", Options: []string{"VersionTLS12", "VersionTLS13"},
 		Help:           "The oldest version of TLS that the webhook, media and diagnostics servers accept.",

@@ -141,8 +141,10 @@ type Media struct {
 	// AdvertiseURL is the base URL that BMCs are given; PhoneHomeAdvertiseURL that of booted systems. Empty means to derive it
 	// from the Pod's address.
 	AdvertiseURL, PhoneHomeAdvertiseURL string
-	// CertDir holds tls.crt, tls.key and ca.crt; empty means plain http.
+	// CertDir holds tls.crt, tls.key and ca.crt; empty means CASecret.
 	CertDir string
+	// CASecret names the Secret with the authority that the serving certificate is issued from; empty, as CertDir, means plain http.
+	CASecret string
 	// ImageCADir holds the authorities of private image servers.
 	ImageCADir string
 	// CacheDir holds verified images.

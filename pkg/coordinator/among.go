@@ -36,7 +36,9 @@ func (p *pass) pool(ctx context.Context) (pool *hostselection.Pool, done func(),
 	}
 	pool = hostselection.NewPool(p.namespace)
 	for i := range list.Items {
-		pool.Set(&list.Items[i])
+		if host := p.own(&list.Items[i]); host != nil {
+			pool.Set(host)
+		}
 	}
 	return pool, func() {}, nil
 }

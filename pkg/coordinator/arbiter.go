@@ -181,7 +181,9 @@ func (a *Arbiter) takeOver(ctx context.Context) error {
 	defer a.mu.Unlock()
 	t := &term{Arbiter: a, ctx: ctx, view: newView(""), queue: newQueue()}
 	for i := range hosts.Items {
-		t.view.set(&hosts.Items[i])
+		if host := a.own(&hosts.Items[i]); host != nil {
+			t.view.set(host)
+		}
 	}
 	for i := range machines.Items {
 		t.setMachine(&machines.Items[i])
@@ -219,7 +221,13 @@ func (a *Arbiter) tell(news func(*term)) {
 
 // HostChanged tells of a host as the watch shows it. The host is kept and must not be changed any more.
 func (a *Arbiter) HostChanged(host *v1beta1.PhysicalHost) {
-	a.tell(func(t *term) { t.setHost(host) })
+	a.tell(func(t *term) {
+		if a.own(host) == nil {
+			t.disown(host)
+			return
+		}
+		t.setHost(host)
+	})
 }
 
 // HostDeleted tells that a host is no more.

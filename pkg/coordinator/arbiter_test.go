@@ -27,6 +27,8 @@ type court struct {
 	t       *testing.T
 	arbiter *Arbiter
 	fence   Fence
+	// owned is Options.Owned.
+	owned func(client.Object) bool
 	// wished is what Wish answers; requests are what went to the API server.
 	wished   func(*v1beta1.Beskar7Machine) (ClaimRequest, bool)
 	mu       sync.Mutex
@@ -54,7 +56,7 @@ func newCourt(t *testing.T, objects ...client.Object) *court {
 func (c *court) renew() {
 	options := (&world{}).options(courtClient{c: c})
 	options.Random, options.Observer = dice{rand.New(rand.NewPCG(1, 1))}, courtObserver{c}
-	options.Fence = func() Fence { return c.fence }
+	options.Fence, options.Owned = func() Fence { return c.fence }, c.owned
 	c.arbiter = NewArbiter(ArbiterOptions{Options: options, Clock: clock.RealClock{}, Workers: 4, Progress: c.progress,
 		Wish: func(_ context.Context, m *v1beta1.Beskar7Machine) (ClaimRequest, bool) { return c.wished(m) }})
 }

@@ -135,7 +135,7 @@ func (a *Arbiter) findOut(ctx context.Context, b *bind, cause error) (_ reply, s
 	}
 	want := b.want
 	want.Now = a.Clock.Now()
-	if hostselection.Refusal(want, live) != "" {
+	if a.own(live) == nil || hostselection.Refusal(want, live) != "" {
 		return reply{verdict: lost, host: live, reason: hostChanged}, true
 	}
 	return reply{host: live}, false

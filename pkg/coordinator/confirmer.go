@@ -38,6 +38,9 @@ func NewConfirmer(options Options, arbiter func() bool) *Confirmer {
 // HostChanged implements Claimer. It wakes nobody: the arbiter gives the host to whom it fits, and that machine is woken by the
 // claim that names it.
 func (c *Confirmer) HostChanged(before, after *v1beta1.PhysicalHost) []types.NamespacedName {
+	if before, after = c.half.own(before), c.half.own(after); before == nil && after == nil {
+		return nil
+	}
 	c.half.pools.tell(before, after)
 	c.half.room.hostChanged(before, after)
 	return nil

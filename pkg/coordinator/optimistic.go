@@ -53,6 +53,9 @@ func (silent) ClaimRetried(string)                   {}
 
 // HostChanged implements Claimer.
 func (o *Optimistic) HostChanged(before, after *v1beta1.PhysicalHost) []types.NamespacedName {
+	if before, after = o.own(before), o.own(after); before == nil && after == nil {
+		return nil
+	}
 	o.pools.tell(before, after)
 	var woken []types.NamespacedName
 	if machine, found := o.room.hostChanged(before, after); found {

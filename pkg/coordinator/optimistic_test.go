@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +40,9 @@ func TestClaimWritesBothHalvesAndConfirms(t *testing.T) {
 	if claim.Cluster != "c" || claim.LeaseHolder != "pod-1" || claim.LeaseTransitions != 7 || *host.Spec.Boot != req.Boot {
 		t.Fatalf("claim %+v, boot %+v", claim, host.Spec.Boot)
 	}
+	if claim.Server != nil {
+		t.Fatalf("the server of a host without an inventory is %+v", claim.Server)
+	}
 	// A stale caller, and another process, get the same.
 	mustClaim(t, w.claimer(), request(machine), Confirmed)
 	again := newHost("b")
@@ -47,6 +51,29 @@ func TestClaimWritesBothHalvesAndConfirms(t *testing.T) {
 	}
 	if result := mustClaim(t, w.claimer(), req, Confirmed); result.Host.Name != "a" {
 		t.Fatalf("a stale caller got %s", result.Host.Name)
+	}
+}
+
+// D13: the claim records which server it was made for, as far as the API has room for what the BMC says.
+func TestAClaimRecordsItsServer(t *testing.T) {
+	for name, c := range map[string]struct {
+		inventory v1beta1.Hardware
+		want      *v1beta1.Server
+	}{
+		"all":            {v1beta1.Hardware{SystemUUID: "u", SerialNumber: "s", Model: "R650"}, &v1beta1.Server{SystemUUID: "u", SerialNumber: "s"}},
+		"no serial":      {v1beta1.Hardware{SystemUUID: "u"}, &v1beta1.Server{SystemUUID: "u"}},
+		"nothing":        {v1beta1.Hardware{Model: "R650"}, nil},
+		"without an end": {v1beta1.Hardware{SystemUUID: "u", SerialNumber: strings.Repeat("s", 257)}, &v1beta1.Server{SystemUUID: "u"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newHost("a")
+			a.Status.Hardware = &c.inventory
+			w := newWorld(t, a, newMachine("m"))
+			mustClaim(t, w.claimer(), request(w.machine("m")), Claimed)
+			if got := w.host("a").Spec.Claim.Server; !reflect.DeepEqual(got, c.want) {
+				t.Errorf("%+v, want %+v", got, c.want)
+			}
+		})
 	}
 }
 

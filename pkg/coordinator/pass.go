@@ -281,7 +281,7 @@ func (p *pass) refusal(host *v1beta1.PhysicalHost) string {
 		return hostGone
 	case host.Spec.Claim != nil:
 		return hostTaken
-	case hostselection.Refusal(p.want, host) != "":
+	case p.own(host) == nil, hostselection.Refusal(p.want, host) != "":
 		return hostChanged
 	}
 	return ""

@@ -144,17 +144,23 @@ func (h Holding) Words(standing Standing) string {
 	case StandingOrphanExpired:
 		return fmt.Sprintf("machine %s is gone, or names another claim, and its system was never seen running; the host is released", claim.Machine)
 	case StandingOrphanBound:
-		return fmt.Sprintf("machine %s is gone, or names another claim, and its system may still run: restore the machine, or power the server off and remove spec.quarantine", claim.Machine)
+		return fmt.Sprintf("machine %s is gone, or names another claim, and its system may still run: restore the machine; or have the server powered off, emptied and given back: %s", claim.Machine, h.release())
 	case StandingNone:
 	}
 	return "not claimed"
 }
 
+// release is the command by which a person asks for what the machine did not.
+func (h Holding) release() string {
+	return fmt.Sprintf(`kubectl -n %s patch ph %s --type merge -p "{\"spec\":{\"claim\":{\"release\":{\"reason\":\"%s\",\"requestedAt\":\"$(date -u +%%FT%%TZ)\"}}}}"`,
+		h.Host.Namespace, h.Host.Name, v1beta1.ReasonOrphaned)
+}
+
 func (h Holding) orphanWords(grace string) string {
 	claim := h.Host.Spec.Claim
 	if h.expired() && h.Cluster == nil {
-		return fmt.Sprintf("machine %s and cluster %s are gone without a release; nothing is done to the host: restore them, or set spec.claim.release to release it",
-			claim.Machine, claim.Cluster)
+		return fmt.Sprintf("machine %s and cluster %s are gone without a release; nothing is done to the host: restore them; or have the server powered off, emptied and given back: %s",
+			claim.Machine, claim.Cluster, h.release())
 	}
 	then := "it is released then"
 	switch {

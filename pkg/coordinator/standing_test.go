@@ -63,7 +63,7 @@ func TestJudge(t *testing.T) {
 		{"machine and cluster gone", []func(*Holding){gone, noCluster}, StandingOrphaned, "nor after it while cluster c is gone, too"},
 		{"machine gone, expired", []func(*Holding){gone, late}, StandingOrphanExpired, "is released"},
 		{"machine gone, expired, granted", []func(*Holding){gone, late, granted}, StandingOrphanExpired, ""},
-		{"machine and cluster gone, expired", []func(*Holding){gone, late, noCluster}, StandingOrphaned, "restore them, or set spec.claim.release"},
+		{"machine and cluster gone, expired", []func(*Holding){gone, late, noCluster}, StandingOrphaned, "restore them; or have the server powered off, emptied and given back: kubectl -n ns patch ph a"},
 		{"machine gone, bound", []func(*Holding){gone, bound}, StandingOrphaned, "it is quarantined then, running"},
 		{"machine gone, expired, bound", []func(*Holding){gone, late, bound}, StandingOrphanBound, "restore the machine"},
 		{"machine and cluster gone, expired, bound", []func(*Holding){gone, late, bound, noCluster}, StandingOrphanBound, ""},

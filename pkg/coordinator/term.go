@@ -46,6 +46,13 @@ func (t *term) dropHost(key types.NamespacedName) {
 	t.reviewClaimant(before)
 }
 
+// disown forgets a host that became another manager's; what an old event shows may be so no longer.
+func (t *term) disown(host *v1beta1.PhysicalHost) {
+	if before := t.view.hosts[keyOf(host)]; before != nil && !older(host.ResourceVersion, before.ResourceVersion) {
+		t.dropHost(keyOf(host))
+	}
+}
+
 // reviewClaimant looks again at the machine that a host's claim names, or named.
 func (t *term) reviewClaimant(host *v1beta1.PhysicalHost) {
 	if host == nil || host.Spec.Claim == nil {

@@ -132,8 +132,18 @@ type Options struct {
 	// Informed says that HostChanged is called for every event of every host, also for those that are there at the start. Then
 	// hosts are chosen from what it told, and a machine that waits costs nothing until something changes.
 	Informed bool
+	// Owned says whether a host may be given to machines at all: those of another manager may not. May be nil: all may.
+	Owned func(host client.Object) bool
 	// Wake asks for a look at a machine whose turn it is, since the one before it took another host. May be nil.
 	Wake func(machine types.NamespacedName)
+}
+
+// own is the host where it may be given to machines, else nil.
+func (o *Options) own(host *v1beta1.PhysicalHost) *v1beta1.PhysicalHost {
+	if host == nil || o.Owned != nil && !o.Owned(host) {
+		return nil
+	}
+	return host
 }
 
 // HostByClaimMachine is the name of the field index of PhysicalHosts by the name of the machine in their claim.

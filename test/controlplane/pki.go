@@ -56,7 +56,7 @@ func newPKI(dir string) (*pki, error) {
 	if err != nil {
 		return nil, err
 	}
-	hooks, err := p.hooks.issue(pkix.Name{CommonName: "webhooks"}, x509.ExtKeyUsageServerAuth, loopback, "localhost")
+	hooks, err := p.hooks.issue(pkix.Name{CommonName: "webhook server"}, x509.ExtKeyUsageServerAuth, loopback, "localhost")
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +125,8 @@ func newAuthority(name string) (*authority, error) {
 	return &authority{cert: cert, key: key, certPEM: block("CERTIFICATE", der)}, nil
 }
 
+// issue signs a certificate. Its subject has to differ from the authority's: OpenSSL takes a certificate whose subject is its issuer
+// for a self-signed one, and refuses it.
 func (a *authority) issue(subject pkix.Name, use x509.ExtKeyUsage, ips []net.IP, names ...string) (keyPair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -26,6 +26,7 @@ var layers = []layer{
 	{"pkg/hostselection", []string{"api/v1beta1"}, "selection is pure: hosts in, ranking out"},
 	{"pkg/serverid", nil, "what identifies a server is pure, and the same for all who compare"},
 	{"pkg/endpoint", nil, "addresses are judged alike by all who dial them"},
+	{"pkg/authority", nil, "certificates are made of names and time, whoever they are for"},
 	{"pkg/redfish", []string{"pkg/endpoint"}, "the driver knows BMCs and nothing of Kubernetes or of ours"},
 	{"pkg/bootmedia", []string{"pkg/endpoint"}, "boot media know no Kubernetes; controllers implement their interfaces"},
 	{"pkg/coordinator/bmcqueue", nil, "the gate knows operations, not what they are for"},
@@ -37,11 +38,12 @@ var layers = []layer{
 	{"pkg/cli", []string{"api/v1beta1", "pkg/config", "pkg/endpoint", "pkg/hostselection", "pkg/metrics"},
 		"subcommands read and explain; they drive nothing"},
 	{"controllers", []string{"api/v1beta1", "pkg/actuator", "pkg/provision", "pkg/coordinator", "pkg/coordinator/bmcqueue",
-		"pkg/hostselection", "pkg/bootmedia", "pkg/redfish", "pkg/config", "pkg/endpoint", "pkg/metrics", "pkg/serverid"},
+		"pkg/hostselection", "pkg/bootmedia", "pkg/redfish", "pkg/authority", "pkg/config", "pkg/endpoint", "pkg/metrics", "pkg/serverid"},
 		"controllers are wired by main and are no subcommands"},
 	{"test/emulator", nil, "the witness shares no code with what it judges"},
 	{"test/kubeadmhost", []string{"test/emulator"}, "a booted server knows only what the boot medium gave it"},
 	{"test/controlplane", nil, "the control plane is any provider's: it runs what it is given"},
+	{"test/crash/witness", nil, "the witness shares no code with what it judges, and knows objects as JSON"},
 	{"test/house", nil, "the rules depend on nothing that they judge"},
 }
 

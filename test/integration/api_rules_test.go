@@ -114,6 +114,12 @@ func marked(h *v1beta1.PhysicalHost) {
 	h.Spec.Claim.Release = &v1beta1.Release{Reason: "MachineDeleted", RequestedAt: metav1.Now().Rfc3339Copy()}
 }
 
+// system is claimed as one system of a BMC, with its server on record.
+func system(h *v1beta1.PhysicalHost) {
+	claimed(h)
+	h.Spec.RedfishConnection.SystemID, h.Spec.Claim.Server = "1", &v1beta1.Server{SystemUUID: "u", SerialNumber: "s"}
+}
+
 func quarantine(h *v1beta1.PhysicalHost) { h.Spec.Quarantine = &v1beta1.Quarantine{Reason: "R"} }
 
 // hostRules: from a start, a change is refused with these words, or allowed.
@@ -142,6 +148,16 @@ func hostRules(t *testing.T, c client.Client) {
 		{"quarantine a claimed host", claimed, quarantine, ""},
 		{"end a quarantine", quarantine, func(h *v1beta1.PhysicalHost) { h.Spec.Quarantine = nil }, ""},
 		{"a claim id of another form", none, func(h *v1beta1.PhysicalHost) { claim(h, "short", "m") }, "spec.claim.id"},
+		{"another address under the claim", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.Address = "https://192.0.2.2" }, "address does not change while the host is claimed"},
+		{"another address of a claim that ends", marked, func(h *v1beta1.PhysicalHost) { unclaim(h); h.Spec.RedfishConnection.Address = "https://192.0.2.2" }, ""},
+		{"another address of a free host", none, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.Address = "https://192.0.2.2" }, ""},
+		{"a system under the claim", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.SystemID = "2" }, "systemID does not change while the host is claimed"},
+		{"no system under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.SystemID = "" }, "systemID does not change while the host is claimed"},
+		{"other credentials under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.CredentialsSecretRef.Name = "other" }, ""},
+		{"a server under the claim", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server = &v1beta1.Server{SerialNumber: "S"} }, "the server of a claim is recorded with the claim"},
+		{"another server under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server.SerialNumber = "S" }, "the server of a claim is recorded with the claim"},
+		{"no server under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server = nil }, "the server of a claim is recorded with the claim"},
+		{"a server with the claim", none, system, ""},
 		{"a token in place of its hash", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media = &v1beta1.MediaGrant{TokenHash: "token"} }, "tokenHash"},
 	} {
 		t.Run(r.name, func(t *testing.T) {

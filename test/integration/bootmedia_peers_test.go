@@ -134,7 +134,11 @@ func (in *installation) start(t *testing.T, address string, images http.RoundTri
 	t.Helper()
 	r := &replica{address: address, fetched: make(chan string, 10)}
 	peers := &controllers.MediaPeers{Reader: in.api, Namespace: "beskar7-system", Self: address, Scheme: "https", Clock: clock.RealClock{}}
-	peerClient := controllers.PeerClient(in.certs)
+	certificate, err := controllers.NewCertificateFolder(in.certs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peerClient := controllers.PeerClient(certificate)
 	transport, _ := peerClient.Transport.(*http.Transport)
 	transport.DialContext = func(ctx context.Context, network, to string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(to)

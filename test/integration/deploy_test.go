@@ -21,6 +21,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -28,6 +29,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers"
 	"github.com/beskar7/beskar7/test/controlplane"
 	"github.com/beskar7/beskar7/test/lab"
 )
@@ -94,6 +96,7 @@ func TestDeployment(t *testing.T) {
 	}
 	t.Run("metrics are for those who may", func(t *testing.T) { guardedMetrics(ctx, t, plane, c) })
 	t.Run("rights in one namespace", func(t *testing.T) { namespacedRights(ctx, t, plane, c) })
+	t.Run("the media authority", func(t *testing.T) { mediaAuthority(ctx, t, plane, c) })
 	t.Run("Pods are restricted", func(t *testing.T) { restrictedPods(ctx, t, c) })
 }
 
@@ -208,7 +211,7 @@ func namespacedRights(ctx context.Context, t *testing.T, plane *controlplane.Con
 		t.Fatal(err)
 	}
 	for _, namespace := range []string{"", "kube-system", ours} {
-		for _, verb := range []string{"get", "list", "watch", "patch"} {
+		for _, verb := range []string{"get", "list", "watch", "patch"} { // of one of ours it may, by its name
 			if may(namespace, "", "secrets", verb) {
 				t.Errorf("may %s Secrets in %q", verb, namespace)
 			}
@@ -221,6 +224,38 @@ func namespacedRights(ctx context.Context, t *testing.T, plane *controlplane.Con
 	}
 	if !may(ours, "coordination.k8s.io", "leases", "update") || !may("", "authentication.k8s.io", "tokenreviews", "create") {
 		t.Error("the rights that do not depend on the watched namespace are gone")
+	}
+}
+
+// mediaAuthority is made, shared and renewed with the rights of the manager's ServiceAccount, those of one namespace at that.
+func mediaAuthority(ctx context.Context, t *testing.T, plane *controlplane.ControlPlane, c client.Client) {
+	admin := plane.Config()
+	config := &rest.Config{Host: admin.Host, BearerToken: tokenOf(ctx, t, c, "beskar7-controller-manager"), TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData}}
+	own, err := client.New(config, client.Options{Scheme: c.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := clocktesting.NewFakePassiveClock(time.Now())
+	replica := func() *controllers.MediaAuthority {
+		m := &controllers.MediaAuthority{Client: own, Secret: client.ObjectKey{Namespace: ours, Name: "beskar7-media-ca"}, Name: "media", Names: []string{"192.0.2.5"}, Clock: now}
+		if err := m.Load(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	first, second := replica(), replica()
+	if made := string(first.Authority()); made == "" || made != string(second.Authority()) {
+		t.Error("replicas do not share their authority")
+	}
+	now.SetTime(now.Now().AddDate(8, 0, 0))
+	if renewed := string(replica().Authority()); renewed == string(first.Authority()) {
+		t.Error("it was not renewed")
+	}
+	if err := second.Load(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if string(second.Authority()) == string(first.Authority()) {
+		t.Error("a replica does not see what another one renewed")
 	}
 }
 

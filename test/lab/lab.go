@@ -15,6 +15,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -139,16 +140,8 @@ func Scheme() (*runtime.Scheme, error) {
 
 // startServers starts what stands for hardware, or takes over another lab's.
 func (l *Lab) startServers(context.Context) error {
-	trust := x509.NewCertPool()
-	if err := l.trustMedia(trust); err != nil {
-		return err
-	}
 	if s := l.options.Share; s != nil {
 		l.Fleet, l.World, l.images, l.Image = s.Fleet, s.World, s.images, s.Image
-		if err := s.trustMedia(trust); err != nil {
-			return err
-		}
-		l.Fleet.SetMediaTrust(trust)
 		return nil
 	}
 	consoles := filepath.Join(l.options.Dir, "consoles")
@@ -161,10 +154,10 @@ func (l *Lab) startServers(context.Context) error {
 	}
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	l.owned = append(l.owned, log)
-	if l.World, err = kubeadmhost.New(kubeadmhost.Options{Log: logger, Dir: consoles, KubernetesVersion: KubernetesVersion, Trust: trust}); err != nil {
+	if l.World, err = kubeadmhost.New(kubeadmhost.Options{Log: logger, Dir: consoles, KubernetesVersion: KubernetesVersion}); err != nil {
 		return err
 	}
-	if l.Fleet, err = emulator.New(emulator.Options{Log: logger, MediaTrust: trust, Guest: l.World.Guest}); err != nil {
+	if l.Fleet, err = emulator.New(emulator.Options{Log: logger, Guest: l.World.Guest}); err != nil {
 		return err
 	}
 	if l.images, err = serveImages(); err != nil {
@@ -175,15 +168,27 @@ func (l *Lab) startServers(context.Context) error {
 	return nil
 }
 
-// trustMedia adds the CA of the certificate with which this lab's manager serves media: the stand-in for cert-manager signs it.
-func (l *Lab) trustMedia(pool *x509.CertPool) error {
-	pem, err := os.ReadFile(filepath.Join(l.Plane.Dir(), "pki", "webhook-ca.crt"))
-	if err != nil {
-		return err
+// TrustMedia lets BMCs trust the authority that this lab's manager made for its media, and that of a lab that it shares them with.
+// Booted servers are not told: what they trust came with their medium. A manager with a certificate of a folder has made none.
+func (l *Lab) TrustMedia(ctx context.Context) error {
+	pool := x509.NewCertPool()
+	for _, from := range []*Lab{l, l.options.Share} {
+		if from == nil {
+			continue
+		}
+		secret := &corev1.Secret{}
+		err := from.Client.Get(ctx, client.ObjectKey{Namespace: "beskar7-system", Name: "beskar7-media-ca"}, secret)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read the authority of media: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(secret.Data["ca.crt"]) {
+			return errors.New("the authority of media cannot be read")
+		}
 	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return errors.New("the CA of the media certificate cannot be read")
-	}
+	l.Fleet.SetMediaTrust(pool)
 	return nil
 }
 
@@ -231,7 +236,7 @@ func (l *Lab) startManager(ctx context.Context) error {
 	if err := manager.Ready(ready); err != nil {
 		return err
 	}
-	return l.Plane.Routed(ready)
+	return errors.Join(l.TrustMedia(ready), l.Plane.Routed(ready))
 }
 
 // RunReplica makes room for one more Pod of our Deployment, which may be one of a surge; it waits while there is none. The first
@@ -241,7 +246,7 @@ func (l *Lab) RunReplica(instance int) (*controlplane.Provider, error) {
 		Binary: filepath.Join(l.options.Root, "bin", "manager"), ExtraArgs: l.options.ExtraArgs,
 		Args: func(a controlplane.Addresses) []string {
 			cache := filepath.Join(l.options.Dir, fmt.Sprintf("media-cache-%d", instance))
-			return append(controlplane.Beskar7Args(a), "--media-cert-dir="+a.CertDir, "--media-cache-dir="+cache, "--media-advertise-url=https://"+l.media)
+			return append(controlplane.Beskar7Args(a), "--media-cache-dir="+cache, "--media-advertise-url=https://"+l.media)
 		}})
 }
 

@@ -53,7 +53,7 @@ func (s *site) auditSize() (int64, error) {
 	return info.Size(), nil
 }
 
-// requestsOf counts what clients with a User-Agent asked since a place in the audit log.
+// requestsOf counts what clients with this in their User-Agent asked since a place in the audit log.
 func (s *site) requestsOf(agent string, since int64) (requests, error) {
 	file, err := os.Open(s.plane.AuditLog())
 	if err != nil {
@@ -84,7 +84,7 @@ func countRequests(log io.Reader, agent string) (requests, error) {
 		if err := json.Unmarshal(line, &e); err != nil {
 			return r, fmt.Errorf("decode a line of the audit log: %w", err)
 		}
-		if e.Stage == "ResponseComplete" && e.UserAgent == agent {
+		if e.Stage == "ResponseComplete" && strings.Contains(e.UserAgent, agent) {
 			r.count(e)
 		}
 	}
@@ -179,7 +179,7 @@ func (s *site) settle(ctx context.Context) error {
 // tick is the unit of times in /proc on Linux.
 const tick = 10 * time.Millisecond
 
-// processCost reads the CPU time and the largest resident set of a running process.
+// processCost reads the CPU time and the resident set, largest and present, of a running process.
 func processCost(pid int) (cost, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -201,12 +201,14 @@ func processCost(pid int) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
-	if _, rest, found := strings.Cut(string(status), "VmHWM:"); found {
-		kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-		if err != nil {
-			return cost{}, err
+	for label, bytes := range map[string]*int64{"VmHWM:": &c.Memory, "VmRSS:": &c.Resident} {
+		if _, rest, found := strings.Cut(string(status), label); found {
+			kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			if err != nil {
+				return cost{}, err
+			}
+			*bytes = kilobytes << 10
 		}
-		c.Memory = kilobytes << 10
 	}
 	return c, nil
 }

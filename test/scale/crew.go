@@ -29,6 +29,8 @@ type cost struct {
 	CPU time.Duration
 	// Memory is the largest resident set of any one of them, in bytes.
 	Memory int64
+	// Resident is the present one, of a process that runs.
+	Resident int64
 }
 
 func (c *cost) add(o cost) {

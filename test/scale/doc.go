@@ -5,8 +5,9 @@
 //	go run ./scale managers --machines 60 --kills 6 --mode leader
 //	go run ./scale managers --machines 30 --limited
 //	go run ./scale claims
+//	go run ./scale fleet --hosts 1000 --idle 10m
 //
-// claims is all of it, in the sizes of the budgets. Every run adds to out/scale/claims.json and redraws out/scale/claims.svg; the
+// claims is all of the storms of claims, in the sizes of the budgets. Every run adds to out/scale/claims.json and redraws out/scale/claims.svg; the
 // command ends with 1 when a budget is broken and prints a line for each that is.
 //
 // # What claims in a storm
@@ -28,6 +29,9 @@
 // observed, and the machine controller claims. It is the proof under SIGKILL and under the client limit of the guide, not a
 // measurement of claims: what it writes for a machine is more than a claim.
 //
+// fleet runs one manager as it is shipped, with hosts that share one CA and one credentials Secret: all are registered at once, then the
+// manager rests, and is measured in the second half of that time: CPU, resident set, requests to the API server and to the BMCs.
+//
 // # Who judges
 //
 // Ownership is judged from the history of the API server: every version of every host and machine, taken by a watch and put in
@@ -37,7 +41,7 @@
 // It guarantees: every process that it starts ends with it; a seed, printed first, repeats the order of kills (not their
 // interleaving, which is the machine's).
 //
-// Non-goals: BMC traffic, provisioning, workload clusters.
+// Non-goals: provisioning, workload clusters.
 //
 // Locking: history has one mutex, for what its watches add; a crew's members are used by one goroutine.
 package main

@@ -36,15 +36,15 @@ func command(ctx context.Context, args []string) error {
 	}
 	ctrl.SetLogger(logr.Discard())
 	if len(args) == 0 {
-		return errors.New("say what to run: claim-storm, managers or claims (each with --help)")
+		return errors.New("say what to run: claim-storm, managers, claims or fleet (each with --help)")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	var c commands
 	plan, known := map[string]func(*flag.FlagSet) func(context.Context) error{
-		"claim-storm": c.stormFlags, "managers": c.managersFlags, "claims": c.claimsFlags,
+		"claim-storm": c.stormFlags, "managers": c.managersFlags, "claims": c.claimsFlags, "fleet": c.fleetFlags,
 	}[args[0]]
 	if !known {
-		return fmt.Errorf("there is no %q: claim-storm, managers or claims", args[0])
+		return fmt.Errorf("there is no %q: claim-storm, managers, claims or fleet", args[0])
 	}
 	flags.StringVar(&c.out, "out", "", "where claims.json and claims.svg go (default: out/scale of the repository)")
 	flags.StringVar(&c.dir, "dir", "", "where logs and data go (default: a new folder under the out folder, removed after a success)")
@@ -127,6 +127,24 @@ func (c *commands) claimsFlags(flags *flag.FlagSet) func(context.Context) error 
 				}
 			}
 			return runs, nil
+		})
+	}
+}
+
+// fleetFlags: a fleet that is registered at once, and then rests.
+func (c *commands) fleetFlags(flags *flag.FlagSet) func(context.Context) error {
+	var o fleetOptions
+	flags.IntVar(&o.Hosts, "hosts", 1000, "servers with emulated BMCs, which share one CA and one credentials Secret")
+	flags.DurationVar(&o.Idle, "idle", 10*time.Minute, "how long the manager rests; it is measured in the second half")
+	flags.DurationVar(&o.Limit, "limit", 15*time.Minute, "after which the enrolment has failed")
+	flags.StringVar(&o.Profiles, "profiles", "", "a folder for the manager's profiles of CPU, heap and goroutines while it rests")
+	return func(ctx context.Context) error {
+		return c.at(ctx, func(ctx context.Context, s *site) ([]run, error) {
+			r, err := s.register(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			return []run{r}, nil
 		})
 	}
 }

@@ -138,13 +138,14 @@ func (s *site) startManagers(ctx context.Context, o managersOptions, namespace s
 		m.metrics = freeAddress()
 		list := []string{"--kubeconfig=" + s.plane.Kubeconfig(), "--namespace=" + namespace, "--metrics-bind-address=" + m.metrics, "--health-probe-bind-address=" + freeAddress(),
 			"--media-bind-address=" + freeAddress(), "--media-cache-dir=" + s.output(m.name+"-media"), "--log-level=info", "--log-format=console",
+			"--allow-addresses=127.0.0.0/8", // where the emulated BMCs are
 			"--leader-elect=true", "--leader-elect-lease-duration=5s", "--leader-elect-renew-deadline=4s", "--leader-elect-retry-period=1s",
 			"--kube-api-qps=" + strconv.Itoa(qps), "--kube-api-burst=" + strconv.Itoa(burst)}
 		if o.Mode == leaderMode {
 			list = append(list, "--enable-claim-coordinator-leader-election=true", "--claim-coordinator-lease-duration=5s",
 				"--claim-coordinator-renew-deadline=4s", "--claim-coordinator-retry-period=1s")
 		}
-		return list
+		return append(list, o.Extra...)
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	all := &managers{stop: cancel, errs: make(chan error, o.Replicas)}

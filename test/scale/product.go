@@ -24,6 +24,8 @@ type managersOptions struct {
 	// Limited runs with the guide's default limit of the client, 20 requests a second, and reads its metric.
 	Limited bool
 	Limit   time.Duration
+	// Extra flags of the managers.
+	Extra []string
 }
 
 // Limits of the managers' clients: the guide's default, and its largest.

@@ -10,7 +10,7 @@ import (
 type run struct {
 	// Name is what was run, such as "optimistic 2000 x 2000"; it is unique in a report.
 	Name     string    `json:"name"`
-	Kind     string    `json:"kind"` // storm, kills, managers or limited
+	Kind     string    `json:"kind"` // storm, kills, managers, limited or fleet
 	Mode     string    `json:"mode"`
 	Machines int       `json:"machines"`
 	Hosts    int       `json:"hosts"`
@@ -61,6 +61,13 @@ var measures = map[string]string{
 	"exits":               "managers that ended by themselves, such as after a lost Lease, and were started again",
 	"kills":               "processes that were killed and started again",
 	"limitedWaitSeconds":  "seconds that requests waited for the client's own limit, as the manager's metric says",
+	"hostsPerMinute":      "hosts registered at once, by the minutes until the last of them was available",
+	"requestsPerHost":     "requests of the manager for each host until it was available, without watches and Leases",
+	"idleCores":           "CPU seconds of the manager for each second in which nothing changed, polls of BMCs included",
+	"idleMemoryMiB":       "resident set of the manager after it has rested",
+	"idleWrites":          "write requests of the manager while it rested",
+	"idleRequests":        "requests of the manager while it rested, without watches and Leases",
+	"pollsPerHostMinute":  "requests that a BMC got in a minute while the manager rested",
 	"limitedWaitShare":    "limitedWaitSeconds by the time that all requests took in the client, as the metrics say",
 }
 

@@ -1,0 +1,11 @@
+// Package crash cuts the life of a machine at every request: real reconcilers, claims, gate and actuator live against an API server
+// and BMCs in memory, under a clock of their own, from a registered host to one that is back in the pool. In one life one thing
+// goes wrong, at one request: it fails or its answer is lost, the process ends, another client was faster, a person deletes, pauses,
+// moves or quarantines something, mains fail. Every life must come to the end that such a life has, and the package witness, which
+// shares no code with the product, judges everything that was stored and asked of the BMCs on the way.
+//
+//	go test ./crash                                  a sample: the same lives every time, about three minutes of one processor
+//	go test ./crash -timeout 60m -args -lives=all    every cut of every life ("make crash")
+//	go test ./crash -args -seed=3 -lives=4000        another sample
+//	go test ./crash -args -only='optimistic/Live/.*crash after at 57$' -v    one life again, with its history
+package crash
