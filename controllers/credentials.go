@@ -71,7 +71,7 @@ func connect(ctx context.Context, reader secretReader, host *v1beta1.PhysicalHos
 		Learned:  learnedOf(host),
 		Address:  rc.Address,
 		Username: username, Password: redfish.Password(password),
-		CertificateFingerprint: rc.CertificateFingerprint, InsecureSkipVerify: rc.InsecureSkipVerify, AllowPlain: rc.AllowPlainHTTP,
+		CertificateFingerprint: rc.CertificateFingerprint, InsecureSkipVerify: rc.InsecureSkipVerify, AllowOldTLS: rc.AllowOldTLS, AllowPlain: rc.AllowPlainHTTP,
 		SystemID: rc.SystemID, Vendor: rc.Vendor, Timeouts: redfish.Timeouts{Connection: tuning.ConnectionTimeout, Request: tuning.RequestTimeout, MaxRetries: tuning.MaxRetries, RetryDelay: tuning.RetryDelay},
 	}
 	if ref := rc.CABundleSecretRef; ref != nil {

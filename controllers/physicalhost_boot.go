@@ -19,7 +19,7 @@ func bootHints(host *v1beta1.PhysicalHost, g *gathered) string {
 	if b := host.Status.Booted; b != nil && b.Count > 1 && !g.facts.Bound {
 		hints = append(hints, fmt.Sprintf("this is boot %d for the claim, and no sign of life came of those before", b.Count))
 	}
-	if g.facts.ArmedOurs && !g.facts.Bound {
+	if g.facts.ArmedOurs && !g.facts.Lasting && !g.facts.Bound {
 		hints = append(hints, "the boot override was not used yet: the firmware is still in its self-test, or ignores it")
 	}
 	if strings.EqualFold(g.observation.State.Boot.Mode, "Legacy") && !g.facts.Bound {

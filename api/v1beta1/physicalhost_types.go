@@ -136,6 +136,11 @@ type RedfishConnection struct {
 	// +optional
 	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
 
+	// allowOldTLS accepts TLS 1.0 and 1.1 and key exchange without forward secrecy, for a BMC that knows nothing better. Whoever
+	// records the traffic can read the password once the BMC's key is known: update the firmware if that helps.
+	// +optional
+	AllowOldTLS bool `json:"allowOldTLS,omitempty"`
+
 	// allowPlainHTTP consents to a BMC whose address is http://: user name and password of the BMC then cross the network in
 	// clear, for everybody on the way to read. Without it such a BMC is not contacted.
 	// +optional

@@ -90,7 +90,8 @@ func Complete(b Brief, o Observation) provision.Facts {
 	f.Inventoried = !o.Stale && (f.Inventoried && !other || o.Hardware != nil && o.Inspected().Compare(o.Answering) != serverid.Other)
 	f.Power, f.Steady = power(o.State.Power), o.Steady
 	f.Armed = o.State.Boot.Armed()
-	f.ArmedOurs = o.State.Boot.OnceFrom(redfish.BootCD)
+	f.ArmedOurs = o.State.Boot.ArmedFrom(redfish.BootCD)
+	f.Lasting = o.State.Boot.Lasting()
 	f.Media = media(b, o)
 	if b.ClaimID != "" {
 		_, booted := o.Boots[b.ClaimID]

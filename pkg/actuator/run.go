@@ -105,7 +105,7 @@ func (r *run) act(ctx context.Context, at access, brief Brief, o Observation) bm
 	if err != nil {
 		return outcome(err)
 	}
-	if !a.sending(r, s, brief.Facts.Bound || o.State.Boot.OnceFrom(redfish.BootCD)) {
+	if !a.sending(r, s, brief.Facts.Bound || o.State.Boot.ArmedFrom(redfish.BootCD)) {
 		return bmcqueue.Result{}
 	}
 	// A conflict often means that it is so already: what counts is what is read back.
@@ -311,7 +311,7 @@ func (r *run) seen(o Observation, slot string) bool {
 	case provision.PowerOn, provision.ForceOff, provision.ShutDown:
 		return powered(r.order.Action, o.State.Power)
 	case provision.Arm:
-		return o.State.Boot.OnceFrom(redfish.BootCD)
+		return o.State.Boot.ArmedFrom(redfish.BootCD)
 	case provision.Disarm:
 		return !o.State.Boot.Armed()
 	case provision.Eject, provision.Insert:

@@ -22,12 +22,12 @@ var (
 	reports  = []Report{ReportNone, ReportSucceeded, ReportFailed}
 	inert    = []Claim{ClaimUnconfirmed, ClaimExpired, ClaimOrphaned, ClaimOrphanExpired, ClaimOrphanBound}
 
-	// observed is what a BMC says. An override is none, a stranger's, or ours.
+	// observed is what a BMC says. An override is none, a stranger's, ours for the next boot, or ours for all.
 	observed = []axis{
 		yesNo(func(f *Facts) *bool { return &f.Observed }),
 		{len(powers), func(f *Facts, n int) { f.Power = powers[n] }},
 		{len(medias), func(f *Facts, n int) { f.Media = medias[n] }},
-		{3, func(f *Facts, n int) { f.Armed, f.ArmedOurs = n > 0, n == 2 }},
+		{4, func(f *Facts, n int) { f.Armed, f.ArmedOurs, f.Lasting = n > 0, n >= 2, n == 3 }},
 	}
 	// policy is Observe, KeepOn or AlwaysOn.
 	policy = axis{3, func(f *Facts, n int) { f.KeepOn, f.AlwaysOn = n > 0, n == 2 }}
@@ -191,6 +191,8 @@ func forbidden(f Facts, a Action) string {
 		return "a quarantined host is left alone until a person acts; deleting its machine is such an act"
 	case f.Claim == ClaimHeld && f.Bound && f.Install && a == Disarm && !f.Quarantined:
 		// D9a: Install disarms once bound.
+	case f.Claim == ClaimHeld && f.Bound && a == Disarm && f.ArmedOurs && f.Lasting && f.Power == PowerStateOn && !f.DataOpen && !f.Quarantined:
+		// D9a: an override that would hold for ever is set back once bound.
 	case f.Claim == ClaimHeld && f.Bound && a.Changes() && f.Power != PowerStateOff:
 		return "I5: a bound, running system is never touched"
 	case f.Claim == ClaimHeld && f.Bound && (a == ForceOff || a == ShutDown):
@@ -207,11 +209,7 @@ func forbidden(f Facts, a Action) string {
 		return "nothing is started or cut in maintenance, nor on what is being deleted"
 	case f.Claim == ClaimHeld && f.Power == PowerStateOn && (f.NodeSeen || f.NodeNamed || f.Report != ReportNone) && a.Changes():
 		return "a running system that showed a sign of life is never touched, bound or not"
-<<<<<<< HEAD
-	case f.Claim == ClaimHeld && !f.Bound && (f.NodeSeen || f.NodeNamed || f.Report != ReportNone || f.Booted && f.NodeUnknown && off(f)) && a.Changes() && !(f.AlwaysOn && !f.Install):
-=======
 	case f.Claim == ClaimHeld && !f.Bound && a.Changes() && mayHaveUsedItsData(f) && !(f.AlwaysOn && !f.Install):
->>>>>>> main
 		return "D14: what may have used its bootstrap data is not booted again"
 	case f.Claim == ClaimHeld && a.Changes() && (f.BootsSpent || f.BootResting && f.Power == PowerStateOff):
 		return "D8: boots back off, and end"
@@ -359,6 +357,7 @@ func randomFacts(r *rand.Rand) Facts {
 		BootOverdue: b(), ReleaseOverdue: b(), ShutdownOverdue: b(), Proven: b(),
 	}
 	f.ArmedOurs = f.Armed && b()
+	f.Lasting = f.ArmedOurs && b()
 	policy.set(&f, r.IntN(3))
 	f.Steady = b()
 	node.set(&f, max(0, r.IntN(6)-2))
@@ -366,4 +365,28 @@ func randomFacts(r *rand.Rand) Facts {
 	held.set(&f, max(0, r.IntN(12)-9))
 	f.Duplicate = f.Duplicate && !f.OtherServer
 	return f
+}
+
+// Some BMCs know no override but a lasting one: the system is left alone while it boots, for its firmware reads the override when
+// it pleases, and the order of before is restored once it is bound.
+func TestALastingOverrideIsSetBackOnceBound(t *testing.T) {
+	f := Facts{Claim: ClaimHeld, Observed: true, Inventoried: true, Granted: true, Booted: true, Steady: true, KeepOn: true, Power: PowerStateOn, Media: MediaOurs,
+		Armed: true, ArmedOurs: true, Lasting: true, DataOpen: true, Content: ContentReady, Report: ReportNone}
+	for _, c := range []struct {
+		name   string
+		change func(*Facts)
+		want   Action
+	}{
+		{"booting", func(*Facts) {}, None},
+		{"seen", func(f *Facts) { f.NodeSeen = true }, MarkBound},
+		{"bound", func(f *Facts) { f.Bound, f.DataOpen = true, false }, Disarm},
+		{"bound, and booted once more on its owner's word", func(f *Facts) { f.Bound, f.AlwaysOn = true, true }, None},
+		{"bound and quarantined", func(f *Facts) { f.Bound, f.DataOpen, f.Quarantined = true, false, true }, None},
+	} {
+		facts := f
+		c.change(&facts)
+		if got := Decide(facts); got.Action != c.want {
+			t.Errorf("%s: %s (%s), want %s", c.name, got.Action, got.Rule, c.want)
+		}
+	}
 }

@@ -103,6 +103,7 @@ var boundRules = []rule{
 	{"revoke", func(f Facts) bool { return f.Install && f.Granted }, Provisioned, RevokeGrant, "installed: its media URLs end"},
 	{"bound-unobserved", func(f Facts) bool { return !f.Observed || f.Power == PowerStateUnknown }, Provisioned, Observe, "the BMC was not read yet"},
 	{"bound-disarm", func(f Facts) bool { return f.Install && f.Armed && !f.Quarantined && !moving(f) }, Provisioned, Disarm, "installed: it boots from its disk from now on, and the system that runs does not notice"},
+	{"bound-rest-override", func(f Facts) bool { return f.ArmedOurs && f.Lasting && on(f) && !f.DataOpen && !f.Quarantined }, Provisioned, Disarm, "running, and the BMC would boot our medium for ever: its override is set back to rest"},
 	{"bound-leave", func(f Facts) bool { return f.Quarantined || !off(f) }, Provisioned, None, "running, or left to a person"},
 	{"bound-confirm", func(f Facts) bool { return !f.Steady }, Provisioned, Observe, "off: read once more before that is believed"},
 	{"live-lost", func(f Facts) bool { return !f.Install && !f.AlwaysOn }, Lost, None, "off: a Live system lost itself with its power; its machine is to be deleted"},

@@ -108,7 +108,8 @@ type Facts struct {
 	// Steady: power was read the same at least twice in a row. Some BMCs say now this, now that.
 	Steady    bool
 	Armed     bool // the next boot takes another device than usual
-	ArmedOurs bool // once, from the virtual CD
+	ArmedOurs bool // from the virtual CD
+	Lasting   bool // for all boots to come, as some BMCs know no other override
 
 	// Of the present claim.
 	Content Content

@@ -26,6 +26,9 @@ type authState struct {
 	// basicUntil: use basic auth until then; basicAlways: no session service.
 	basicUntil  time.Time
 	basicAlways bool
+	// basicFinal: nothing but a wrong password explains a refusal of basic auth. basicOff:
+	// it was refused although the password may be right, so it is not tried again.
+	basicFinal, basicOff bool
 	// refused is the failed login. It is final for this conn: only another
 	// Target, or Forget, makes another one.
 	refused *Error
@@ -97,6 +100,7 @@ func (c *conn) credential(ctx context.Context) (credential, *Error) {
 		if err := c.startSession(ctx); err != nil {
 			return credential{}, err
 		}
+		c.endFormer(ctx)
 		if cred, ok, err = c.known(); err != nil {
 			return cred, err
 		}
@@ -169,18 +173,56 @@ func (c *conn) loginFailed(e *Error) *Error {
 	switch {
 	case loginRefused(e):
 		return c.refuse(e)
-	case sessionsFull(e):
-		c.useBasic(false)
-		return nil
+	case sessionsFull(e), e.Status == http.StatusInternalServerError:
+		return c.settleForBasic(e)
 	case e.Status == http.StatusNotFound, e.Status == http.StatusMethodNotAllowed, e.Status == http.StatusNotImplemented:
 		c.useBasic(true)
 		return nil
-	case e.Status == http.StatusBadRequest, e.Status == http.StatusInternalServerError:
-		// What older BMCs answer when their session table is full.
+	case e.Status == http.StatusBadRequest:
+		// What some older BMCs answer when their session table is full, and others to a wrong password.
+		c.mu.Lock()
+		c.auth.basicFinal = true
+		c.mu.Unlock()
 		c.useBasic(false)
 		return nil
 	}
 	return e
+}
+
+// settleForBasic goes on with basic auth where no session is to be had for now, unless the BMC is known to refuse that.
+func (c *conn) settleForBasic(e *Error) *Error {
+	c.mu.Lock()
+	off := c.auth.basicOff
+	c.auth.basicFinal = false
+	c.mu.Unlock()
+	if off {
+		return c.noWayIn(e)
+	}
+	c.useBasic(false)
+	return nil
+}
+
+// basicRefused is what a refusal of basic auth means. Where no session was to be had,
+// or the BMC had just given one, it says nothing of the password: iDRAC, iLO and bmcweb
+// can have basic auth switched off.
+func (c *conn) basicRefused(e *Error) *Error {
+	c.mu.Lock()
+	final := c.auth.basicAlways || c.auth.basicFinal
+	if !final {
+		c.auth.basicOff, c.auth.basicUntil = true, time.Time{}
+	}
+	c.mu.Unlock()
+	if final {
+		return c.refuse(e)
+	}
+	return c.noWayIn(e)
+}
+
+// noWayIn: the BMC has no session for us and takes no basic auth. It is asked seldom, in
+// case it counts what it refuses.
+func (c *conn) noWayIn(e *Error) *Error {
+	return &Error{Kind: KindBusy, Status: e.Status, refusal: e.refusal, After: basicFor,
+		Message: "the BMC has no session left and takes no basic auth: end sessions at the BMC, or allow basic auth; it is asked again in a few minutes"}
 }
 
 // keepSession stores token and session. A 201 without a token would leave every
@@ -306,6 +348,31 @@ func (c *conn) retire(ctx context.Context) {
 		c.endSession(ctx, session, credential{token: token})
 	}
 	c.transport.CloseIdleConnections()
+	for _, former := range c.takeFormer() {
+		former.retire(ctx)
+	}
+}
+
+// follow takes over from a connection that is shut.
+func (c *conn) follow(former *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.former = append(c.former, former)
+}
+
+// endFormer ends what the connections before this one left. Called under the login slot.
+func (c *conn) endFormer(ctx context.Context) {
+	for _, former := range c.takeFormer() {
+		former.retire(ctx)
+	}
+}
+
+func (c *conn) takeFormer() []*conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	former := c.former
+	c.former = nil
+	return former
 }
 
 // endSession deletes one of our sessions, as best it can.

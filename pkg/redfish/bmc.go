@@ -112,20 +112,29 @@ type BootOverride struct {
 	Downgraded bool
 }
 
-// Armed tells whether the next boot would take another device than usual.
+// Armed tells whether the next boot would take another device than usual. Some BMCs
+// know no override but a lasting one, and rest with it at the disk (sushy-tools shows
+// Continuous whatever was asked; bmcweb on GB200).
 func (b BootOverride) Armed() bool {
-	if b.Enabled != OverrideOnce && b.Enabled != OverrideContinuous {
+	switch {
+	case b.Target == "" || strings.EqualFold(b.Target, "None"):
 		return false
+	case b.Enabled == OverrideContinuous:
+		return !strings.EqualFold(b.Target, "Hdd")
 	}
-	return b.Target != "" && !strings.EqualFold(b.Target, "None")
+	return b.Enabled == OverrideOnce
 }
 
-// OnceFrom tells whether the next boot, and only that one, takes the device.
-func (b BootOverride) OnceFrom(device BootDevice) bool {
-	return b.Enabled == OverrideOnce && !b.Downgraded && device == BootCD && slices.ContainsFunc(cdTargets, func(t string) bool {
+// ArmedFrom tells whether the next boot takes the device; Lasting, whether so would
+// all after it.
+func (b BootOverride) ArmedFrom(device BootDevice) bool {
+	return b.Armed() && !b.Downgraded && device == BootCD && slices.ContainsFunc(cdTargets, func(t string) bool {
 		return strings.EqualFold(b.Target, t)
 	})
 }
+
+// Lasting tells whether the override holds for more than the next boot.
+func (b BootOverride) Lasting() bool { return b.Armed() && b.Enabled == OverrideContinuous }
 
 // State is one reading of the system resource.
 type State struct {
@@ -157,9 +166,10 @@ type Slot struct {
 	Problem  string
 }
 
-// Bootable tells whether a server can boot an ISO from the slot: CD or DVD.
+// Bootable tells whether a server can boot an ISO from the slot: CD or DVD. A slot
+// that names no types takes them until it refuses (MegaRAC: gigabyte-h262).
 func (s Slot) Bootable() bool {
-	return slices.ContainsFunc(s.Types, func(t string) bool {
+	return len(s.Types) == 0 || slices.ContainsFunc(s.Types, func(t string) bool {
 		return strings.EqualFold(t, "CD") || strings.EqualFold(t, "DVD")
 	})
 }

@@ -38,10 +38,14 @@ type bootMemory struct {
 	settingsHold *bool
 	// attributes is the path of a Dell manager's attributes.
 	attributes string
+	// shown is how the override was last read to be enabled.
+	shown OverrideEnabled
+	// byTarget: this BMC refuses to disable an override, and takes the disk as its target.
+	byTarget bool
 }
 
 func (d bootDoc) override() BootOverride {
-	return BootOverride{Enabled: overrideEnabled(string(d.Enabled)), Target: string(d.Target), Mode: string(d.Mode)}
+	return BootOverride{Enabled: overrideEnabled(string(d.Enabled)), Target: string(d.Target.text), Mode: string(d.Mode.text)}
 }
 
 // SetBootOnce writes the override where this BMC wants it. A form that was
@@ -66,6 +70,10 @@ func (c *client) SetBootOnce(ctx context.Context, device BootDevice) error {
 		}
 		next, ok := c.otherForm(form, err)
 		if !ok {
+			if e := refusalOf(err); e != nil && e.Status == http.StatusBadRequest && e.refusal.saysNothing() {
+				// It does not say what is wrong: the next call begins with the next form.
+				c.learn(func(l *learned) { l.boot.ineffective = append(l.boot.ineffective, form) })
+			}
 			return err
 		}
 		form = next
@@ -73,7 +81,8 @@ func (c *client) SetBootOnce(ctx context.Context, device BootDevice) error {
 	return err
 }
 
-// ClearBoot disables the override where it was seen.
+// ClearBoot disables the override where it was seen. A BMC that knows no other
+// override than a lasting one may refuse that: its next boot is then of the disk.
 func (c *client) ClearBoot(ctx context.Context) error {
 	const op = "clear boot override"
 	form, err := c.bootForm(ctx, op)
@@ -84,18 +93,55 @@ func (c *client) ClearBoot(ctx context.Context) error {
 	if form.place == placeDell && !c.know().boot.elsewhere {
 		form.place = placeSystem // two places that do not know of each other: clear the one that is armed
 	}
+	cleared := func(l *learned) { l.boot.asked, l.boot.settled = nil, false }
+	if c.know().boot.byTarget {
+		if err = c.bootFromDisk(ctx, op); err == nil {
+			c.learn(cleared)
+			return nil
+		}
+		c.learn(func(l *learned) { l.boot.byTarget = false })
+	}
 	for range maxBootTries {
 		if err = c.writeBoot(ctx, op, form, schemas.DisabledBootSourceOverrideEnabled); err == nil {
-			c.learn(func(l *learned) { l.boot.asked, l.boot.settled = nil, false })
+			c.learn(cleared)
 			return nil
 		}
 		next, ok := c.otherForm(form, err)
 		if !ok {
-			return err
+			break
 		}
 		form = next
 		form.target = string(schemas.NoneBootSource)
 	}
+	if c.mayRest(err) && c.bootFromDisk(ctx, op) == nil {
+		c.learn(func(l *learned) {
+			cleared(l)
+			l.boot.byTarget = true
+		})
+		return nil
+	}
+	return err
+}
+
+// mayRest tells whether a BMC that did not disable its override may rest with it at the
+// disk. sushy-tools answers 400 or, with libvirt, 500, and has changed nothing.
+func (c *client) mayRest(err error) bool {
+	e, ok := asError(err)
+	return ok && c.know().boot.shown == OverrideContinuous && (refusalOf(err) != nil || e.Status == http.StatusInternalServerError)
+}
+
+// bootFromDisk makes the disk the lasting target.
+func (c *client) bootFromDisk(ctx context.Context, op string) error {
+	facts, path, err := c.systemFacts(ctx, op)
+	if err != nil {
+		return err
+	}
+	word, ok := pick([]schemas.BootSource{schemas.HddBootSource}, facts.bootTargets)
+	if !ok {
+		return c.conn.fail(op, &Error{Kind: KindUnsupported, Message: "the BMC offers no boot from disk, only " + named(facts.bootTargets)})
+	}
+	_, err = c.patch(ctx, op, path, map[string]any{"Boot": map[string]string{
+		"BootSourceOverrideEnabled": string(schemas.ContinuousBootSourceOverrideEnabled), "BootSourceOverrideTarget": word}})
 	return err
 }
 
@@ -120,7 +166,7 @@ func (c *client) bootForm(ctx context.Context, op string) (bootForm, error) {
 		}
 	})
 	l := c.know()
-	forms := bootForms(row, l.Learned, place, facts.bootTargets, l.mode)
+	forms := bootForms(row, l.Learned, place, facts, l.mode)
 	if len(forms) == 0 {
 		return bootForm{place: place}, c.conn.fail(op, &Error{Kind: KindUnsupported, Message: "the BMC offers no boot from CD, only " + named(facts.bootTargets)})
 	}
@@ -135,10 +181,17 @@ func (c *client) bootForm(ctx context.Context, op string) (bootForm, error) {
 
 // bootForms are the forms worth a try, the likeliest first: each word for the CD
 // with the row's mode, then with the other one. A learned word goes first, a
-// learned mode is the only one.
-func bootForms(row *vendor, l Learned, place bootPlace, allowed []string, published string) []bootForm {
+// learned mode is the only one. Without facts the row alone is asked.
+//
+// A mode is only sent to a BMC that publishes one: boards without it refuse the
+// whole request (X10SDV; metal-operator redfish_supermicro.go).
+func bootForms(row *vendor, l Learned, place bootPlace, facts *systemFacts, published string) []bootForm {
 	if place == placeDell {
 		return []bootForm{{target: cdTargets[0], place: place}, {target: cdTargets[0], place: placeSystem}}
+	}
+	var allowed []string
+	if facts != nil {
+		allowed = facts.bootTargets
 	}
 	var words []string
 	for _, word := range append([]string{l.BootTarget}, row.targets()...) {
@@ -153,10 +206,10 @@ func bootForms(row *vendor, l Learned, place bootPlace, allowed []string, publis
 	if row.bootMode == modeUEFI || row.bootMode == modeUnlessUEFI && published != "" && !strings.EqualFold(published, wordUEFI) {
 		modes = []string{wordUEFI, ""}
 	}
-	switch l.BootMode {
-	case wordUEFI:
+	switch {
+	case l.BootMode == wordUEFI:
 		modes = []string{wordUEFI}
-	case wordOmitted:
+	case l.BootMode == wordOmitted, facts != nil && !facts.hasMode:
 		modes = []string{""}
 	}
 	var out []bootForm
@@ -190,7 +243,7 @@ func (c *client) writeBoot(ctx context.Context, op string, form bootForm, enable
 	}
 	if form.mode != "" {
 		boot["BootSourceOverrideMode"] = form.mode
-	} else if full && !once {
+	} else if full && !once && facts.hasMode {
 		boot["BootSourceOverrideMode"] = wordUEFI
 	}
 	_, err = c.patch(ctx, op, link, map[string]any{"Boot": boot})
@@ -211,6 +264,11 @@ func (c *client) otherForm(form bootForm, err error) (bootForm, bool) {
 	}
 	if !form.full && e.refusal.has(missed...) && e.refusal.names("bootsourceoverridetarget") {
 		form.full = true
+		return form, true
+	}
+	if form.place == placeSettings && e.refusal.has("propertyunknown") && e.refusal.names("bootsourceoverride") {
+		form.place = placeSystem // the settings hold a Boot, but no override
+		c.learn(func(l *learned) { l.BootPlace = placeWords[placeSystem] })
 		return form, true
 	}
 	if mode, ok := otherMode(form.mode, e.refusal); ok {
@@ -273,14 +331,14 @@ func (l *learned) confirm(row *vendor, read BootOverride) (downgraded bool) {
 	if asked == nil {
 		return false
 	}
-	if !read.OnceFrom(BootCD) {
+	if !read.ArmedFrom(BootCD) {
 		return false
 	}
 	if asked.mode == wordUEFI && strings.EqualFold(read.Mode, "Legacy") {
 		return true
 	}
 	l.boot.asked, l.boot.ineffective = nil, nil
-	first := bootForms(row, Learned{}, asked.place, nil, "")[0]
+	first := bootForms(row, Learned{}, asked.place, l.facts, "")[0]
 	if asked.target != first.target {
 		l.BootTarget = asked.target
 	}

@@ -63,18 +63,20 @@ func (c *client) readPending(ctx context.Context, op string, place bootPlace) (o
 		return o, false, err
 	}
 	c.learn(func(l *learned) { l.tag(path, resp, doc.Tag) })
-	if doc.Boot == nil {
-		return o, false, nil
+	if doc.Boot == nil || !doc.Boot.v.Target.there && len(doc.Boot.v.Targets) == 0 {
+		return o, false, nil // an iDRAC 9 from 7.10 on keeps the boot order here, and no override
 	}
-	if targets := strs(doc.Boot.v.Targets); len(targets) > 0 {
-		c.learn(func(l *learned) {
-			if l.facts != nil {
-				next := *l.facts
-				next.bootTargets = targets
-				l.facts = &next
-			}
-		})
-	}
+	targets, hasMode := strs(doc.Boot.v.Targets), doc.Boot.v.Mode.there
+	c.learn(func(l *learned) {
+		if l.facts == nil {
+			return
+		}
+		next := *l.facts
+		if next.hasMode = next.hasMode || hasMode; len(targets) > 0 {
+			next.bootTargets = targets
+		}
+		l.facts = &next
+	})
 	return doc.Boot.v.override(), true, nil
 }
 
@@ -104,7 +106,7 @@ func (c *client) readBoot(ctx context.Context, op string, shown BootOverride) (B
 		if place != placeSystem && !shown.Armed() && l.boot.asked == nil {
 			l.boot.settled = true
 		}
-		l.mode = shown.Mode
+		l.mode, l.boot.shown = shown.Mode, shown.Enabled
 		shown.Downgraded = l.confirm(row, shown)
 	})
 	return shown, nil

@@ -36,7 +36,7 @@ func TestPendingBoot(t *testing.T) {
 	must(t, b.SetBootOnce(t.Context(), BootCD))
 	state, err := b.State(t.Context())
 	must(t, err)
-	if !state.Boot.OnceFrom(BootCD) {
+	if !state.Boot.ArmedFrom(BootCD) {
 		t.Fatalf("%+v", state.Boot)
 	}
 	must(t, b.ClearBoot(t.Context()))
@@ -108,7 +108,7 @@ func TestDellVirtualCD(t *testing.T) {
 	must(t, b.SetBootOnce(t.Context(), BootCD))
 	state, err := b.State(t.Context())
 	must(t, err)
-	if s.count(systemPatch) != 0 || !state.Boot.OnceFrom(BootCD) {
+	if s.count(systemPatch) != 0 || !state.Boot.ArmedFrom(BootCD) {
 		t.Fatalf("%+v", state.Boot)
 	}
 	must(t, b.ClearBoot(t.Context()))
@@ -141,7 +141,7 @@ func TestDellWithoutAttributes(t *testing.T) {
 
 func TestFullBootBody(t *testing.T) {
 	s := newServer(t, plainHTTP)
-	s.json("/redfish/v1/Systems/1/SD", doc{"Boot": doc{}})
+	s.json("/redfish/v1/Systems/1/SD", doc{"Boot": doc{"BootSourceOverrideTarget": "None"}})
 	s.on("PATCH /redfish/v1/Systems/1/SD", accept)
 	target := testTarget(s)
 	target.Vendor = "asrockrack"
@@ -204,7 +204,7 @@ func TestSilentNoOp(t *testing.T) {
 		}
 		accept(w, r)
 	})
-	s.json("/redfish/v1/Systems/1", with(systemBody(), doc{"Boot": doc{"BootSourceOverrideEnabled": "Disabled"}}))
+	s.json("/redfish/v1/Systems/1", with(systemBody(), doc{"Boot": doc{"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideMode": "UEFI"}}))
 	target := testTarget(s)
 	target.Vendor = "supermicro"
 	b, _ := connect(t, target)
@@ -212,7 +212,7 @@ func TestSilentNoOp(t *testing.T) {
 		must(t, b.SetBootOnce(t.Context(), BootCD))
 		state, err := b.State(t.Context())
 		must(t, err)
-		if state.Boot.OnceFrom(BootCD) {
+		if state.Boot.ArmedFrom(BootCD) {
 			break
 		}
 		if try > 5 {
@@ -242,7 +242,7 @@ func TestSilentDowngrade(t *testing.T) {
 	for range 2 {
 		state, err := b.State(t.Context())
 		must(t, err)
-		if !state.Boot.Downgraded || state.Boot.OnceFrom(BootCD) || !state.Boot.Armed() {
+		if !state.Boot.Downgraded || state.Boot.ArmedFrom(BootCD) || !state.Boot.Armed() {
 			t.Fatalf("%+v", state.Boot)
 		}
 	}
@@ -252,7 +252,7 @@ func TestSilentDowngrade(t *testing.T) {
 		modes = append(modes, strings.Contains(s.lastBody(), "UEFI"))
 		state, err := b.State(t.Context())
 		must(t, err)
-		if state.Boot.OnceFrom(BootCD) {
+		if state.Boot.ArmedFrom(BootCD) {
 			if modes[len(modes)-1] {
 				t.Fatal("a downgrade was taken for what was asked")
 			}

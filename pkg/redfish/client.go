@@ -41,6 +41,8 @@ type systemFacts struct {
 	managers    []link
 	media       link
 	settings    string
+	// hasMode: the system, or its pending settings, publish a boot mode.
+	hasMode bool
 }
 
 func newClient(c *conn, settings connKey, t Target) *client {
@@ -188,6 +190,7 @@ func (c *client) readSystem(ctx context.Context, op string) (*systemDoc, error) 
 		if l.facts != nil && len(facts.bootTargets) == 0 {
 			facts.bootTargets = l.facts.bootTargets // from the settings resource
 		}
+		facts.hasMode = facts.hasMode || l.facts != nil && l.facts.hasMode // it, too
 		l.facts, l.power = facts, powerState(string(doc.PowerState))
 		l.tag(path, resp, doc.Tag)
 		l.hearSystem(&doc)
@@ -202,10 +205,10 @@ func (d *systemDoc) facts() *systemFacts {
 	reset := d.Actions.v.Reset.v
 	return &systemFacts{
 		resetTarget: string(reset.Target), resetTypes: strs(reset.Types), resetInfo: string(reset.Info),
-		bootTargets: strs(d.Boot.v.Targets),
-		managers:    d.Links.v.ManagedBy,
-		media:       d.VirtualMedia,
-		settings:    string(d.Settings.v.Object),
+		bootTargets: strs(d.Boot.v.Targets), hasMode: d.Boot.v.Mode.there,
+		managers: d.Links.v.ManagedBy,
+		media:    d.VirtualMedia,
+		settings: string(d.Settings.v.Object),
 	}
 }
 

@@ -179,7 +179,7 @@ func TestBootBodies(t *testing.T) {
 	} {
 		s := newServer(t, plainHTTP)
 		s.on("PATCH /redfish/v1/Systems/1", accept)
-		s.json("/redfish/v1/Systems/1", with(systemBody(), doc{"Boot": doc{"BootSourceOverrideTarget@Redfish.AllowableValues": c.targets}}))
+		s.json("/redfish/v1/Systems/1", with(systemBody(), doc{"Boot": doc{"BootSourceOverrideMode": "UEFI", "BootSourceOverrideTarget@Redfish.AllowableValues": c.targets}}))
 		target := testTarget(s)
 		target.Vendor = c.vendor
 		b, _ := connect(t, target)

@@ -42,6 +42,9 @@ type conn struct {
 	mu   sync.Mutex
 	auth authState
 	root *rootDoc
+	// former are the connections that this one took the place of. Their sessions are
+	// ended once this one is logged in, one request after the other.
+	former []*conn
 }
 
 // request is one Redfish request. Changing ones are sent once, unless again.
@@ -113,7 +116,7 @@ func (c *conn) do(ctx context.Context, req request) (*response, error) {
 			return nil, c.fail(req.op, sendErr)
 		}
 		if cred.token == "" {
-			return nil, c.fail(req.op, c.refuse(sendErr))
+			return nil, c.fail(req.op, c.basicRefused(sendErr))
 		}
 		c.drop(ctx, cred)
 		last = sendErr

@@ -32,6 +32,19 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// member is a text of which it matters whether the document has it at all, be it
+// null.
+type member struct {
+	text  text
+	there bool
+}
+
+// UnmarshalJSON never fails.
+func (m *member) UnmarshalJSON(b []byte) error {
+	m.there = true
+	return m.text.UnmarshalJSON(b)
+}
+
 // number is a finite number, also when it was written as a string.
 type number float64
 
@@ -88,13 +101,17 @@ func (l *list[T]) UnmarshalJSON(b []byte) error {
 }
 
 // object holds a T where the document has an object, a zero T elsewhere.
-type object[T any] struct{ v T }
+type object[T any] struct {
+	v T
+	// there: the document has the object, perhaps an empty one.
+	there bool
+}
 
 // UnmarshalJSON never fails.
 func (o *object[T]) UnmarshalJSON(b []byte) error {
 	var v T
 	if b[0] == '{' && json.Unmarshal(b, &v) == nil {
-		o.v = v
+		o.v, o.there = v, true
 	}
 	return nil
 }

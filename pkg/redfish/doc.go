@@ -10,6 +10,11 @@
 //     steps: an IsoConfig is written, which does nothing, and then mounted.
 //   - Only idempotent reads are retried. A changing request is never repeated
 //     after a transport error, because it may have taken effect.
+//   - Where media are switched, what the override may be, and which mode is taken are
+//     read from the resource's latest answer; the vendor table only says what to try
+//     first.
+//   - One BMC gets one request at a time: a session that is not needed any more is
+//     ended by the next call, or after the last one.
 //   - No request leaves for a host other than the BMC's, whatever links or
 //     redirects the BMC answers with, and no answer costs more memory than the
 //     body cap.

@@ -33,7 +33,7 @@ type systemDoc struct {
 	Status             object[struct{ Health, HealthRollup text }]
 	Boot               object[bootDoc]
 	Actions            object[systemActionsDoc]
-	Links              object[struct{ ManagedBy list[link] }]
+	Links              object[struct{ ManagedBy, Chassis list[link] }]
 	VirtualMedia       link
 	Processors         link
 	Memory             link
@@ -72,9 +72,9 @@ type attributesDoc struct {
 }
 
 type bootDoc struct {
-	Target  text       `json:"BootSourceOverrideTarget"`
+	Target  member     `json:"BootSourceOverrideTarget"`
 	Enabled text       `json:"BootSourceOverrideEnabled"`
-	Mode    text       `json:"BootSourceOverrideMode"`
+	Mode    member     `json:"BootSourceOverrideMode"`
 	Targets list[text] `json:"BootSourceOverrideTarget@Redfish.AllowableValues"`
 }
 
@@ -136,6 +136,34 @@ type mediaOemDoc struct {
 	// RedirectionStatus: MegaRAC mounts in the background and tells here.
 	RedirectionStatus text
 }
+
+// ethernetDoc is a network interface of the system.
+type ethernetDoc struct {
+	ID                              text `json:"Id"`
+	Name                            text
+	MACAddress, PermanentMACAddress text
+	Kind                            text `json:"EthernetInterfaceType"`
+	LinkStatus                      text
+	SpeedMbps                       number
+	Status                          object[struct{ State text }]
+	Links                           object[struct{ HostInterface link }]
+}
+
+// portDoc is a port of a network adapter, in the words of Port and of the older NetworkPort.
+type portDoc struct {
+	ID                       text `json:"Id"`
+	LinkStatus               text
+	LinkNetworkTechnology    text
+	ActiveLinkTechnology     text
+	CurrentSpeedGbps         number
+	CurrentLinkSpeedMbps     number
+	AssociatedNetworkAddress list[text] `json:"AssociatedNetworkAddresses"`
+	Status                   object[struct{ State text }]
+	Ethernet                 object[struct{ AssociatedMACAddresses list[text] }]
+}
+
+// adapterDoc is a network adapter of a chassis.
+type adapterDoc struct{ Ports, NetworkPorts link }
 
 // isoConfigDoc is the IsoConfig resource of older Supermicro boards.
 type isoConfigDoc struct {

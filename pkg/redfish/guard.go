@@ -114,6 +114,14 @@ func newHTTPClient(endpoint string, transport http.RoundTripper) *http.Client {
 // unless verification is switched off.
 func (t Target) tlsConfig(minVersion uint16) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: minVersion} // no session cache: a resumed session would hide a certificate that was changed
+	if t.AllowOldTLS {
+		config.MinVersion = tls.VersionTLS10
+		for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+			if !strings.Contains(suite.Name, "_RC4_") {
+				config.CipherSuites = append(config.CipherSuites, suite.ID)
+			}
+		}
+	}
 	pinned, err := t.fingerprint()
 	if err != nil {
 		return nil, err
@@ -230,8 +238,8 @@ func transportError(ctx context.Context, err error, limit time.Duration) *Error 
 		e.Message = fmt.Sprintf("the certificate's SHA-256 is %s, not the pinned one: verify it, then change certificateFingerprint", pin.got)
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
 		e.Kind, e.Message = KindProtocol, "no TLS at this port: check the address (http:// or another port?)"
-	case errors.As(err, &alert):
-		e.Kind, e.Message = KindProtocol, "the BMC refused the TLS handshake: its TLS version may be too old"
+	case errors.As(err, &alert), remoteAlert(err):
+		e.Kind, e.Message = KindCertificate, "the BMC and we have no TLS version or cipher in common: it may only know TLS 1.1, or key exchange with RSA; update its firmware, or set allowOldTLS of the connection"
 	case errors.As(err, &forbidden):
 		e.Message = "the address is not used: " + forbidden.Error()
 	case errors.As(err, &dns):
@@ -246,6 +254,16 @@ func transportError(ctx context.Context, err error, limit time.Duration) *Error 
 		e.Message = "the connection failed: check address and network"
 	}
 	return e
+}
+
+// remoteAlert tells whether the other side ended the handshake with a TLS alert. Go gives such an alert no type that can be asked for;
+// its net.OpError says so in its operation. The local side of a version that is not supported is an alert, too.
+func remoteAlert(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		return true
+	}
+	return err != nil && strings.Contains(err.Error(), "tls: server selected unsupported protocol version")
 }
 
 func isTimeout(err error) bool {

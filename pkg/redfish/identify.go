@@ -53,7 +53,7 @@ func (c *client) Identify(ctx context.Context) (Identity, error) {
 	}
 	id.Capabilities = c.capabilities(facts, resetTypes, slots, refs)
 	id.Problems = c.problems(&id)
-	if strings.EqualFold(string(system.Boot.v.Mode), "Legacy") && c.row().bootMode == modeOmitted {
+	if strings.EqualFold(string(system.Boot.v.Mode.text), "Legacy") && c.row().bootMode == modeOmitted {
 		id.Problems = append(id.Problems, "the firmware boots in Legacy mode: images that boot by UEFI only will not start; switch the server to UEFI")
 	}
 	return id, nil

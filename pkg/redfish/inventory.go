@@ -2,7 +2,6 @@ package redfish
 
 import (
 	"context"
-	"net"
 	"strings"
 
 	"github.com/stmcginnis/gofish/schemas"
@@ -34,7 +33,7 @@ func (c *client) readProcessors(ctx context.Context, op string, system *systemDo
 	if sum := system.ProcessorSummary.v; sum.Count > 0 && sum.CoreCount > 0 && sum.LogicalProcessorCount > 0 && architectureOfModel(string(sum.Model)) != "" {
 		collection = "" // the summary says it all
 	}
-	processors, err := parts[schemas.Processor](ctx, c, op, collection, processorShape)
+	processors, err := parts(ctx, c, op, collection, typed[schemas.Processor](processorShape))
 	for _, p := range processors {
 		if absent(p.Status) || p.ProcessorType != "" && p.ProcessorType != schemas.CPUProcessorType {
 			continue
@@ -46,7 +45,7 @@ func (c *client) readProcessors(ctx context.Context, op string, system *systemDo
 			hw.CPU.Model = p.Model
 		}
 		if hw.CPU.Architecture == "" {
-			hw.CPU.Architecture = architecture(p.InstructionSet, p.ProcessorArchitecture)
+			hw.CPU.Architecture = orText(architecture(p.InstructionSet, p.ProcessorArchitecture), architectureOfModel(p.Model))
 		}
 	}
 	sum := system.ProcessorSummary.v
@@ -62,27 +61,44 @@ func (c *client) readProcessors(ctx context.Context, op string, system *systemDo
 	return err
 }
 
-// readMemory adds up the modules where the system gives no sum.
+// readMemory adds up the modules where the system gives no sum, or one that no modules
+// have: some count in units of ten (PowerEdge: 59.6 for 64 GiB), some leave out what the
+// firmware keeps (gigabyte-h262: 244 for 256).
 func (c *client) readMemory(ctx context.Context, op string, system *systemDoc, hw *Hardware) error {
-	if hw.MemoryBytes > 0 {
+	if hw.MemoryBytes > 0 && hw.MemoryBytes%moduleUnit == 0 {
 		return nil
 	}
-	hw.MemoryBytes = 0
-	modules, err := parts[schemas.Memory](ctx, c, op, system.Memory, memoryShape)
+	hw.MemoryBytes = max(hw.MemoryBytes, 0)
+	modules, err := parts(ctx, c, op, system.Memory, typed[schemas.Memory](memoryShape))
+	var sum int64
 	for _, m := range modules {
 		if !absent(m.Status) {
-			hw.MemoryBytes += int64(size(m.CapacityMiB)) << 20
+			sum += int64(size(m.CapacityMiB)) << 20
 		}
 	}
+	hw.MemoryBytes = max(hw.MemoryBytes, sum)
 	return err
 }
 
+// moduleUnit: servers have modules of 8 GiB and more.
+const moduleUnit = 8 << 30
+
 // readDisks reads the drives of every storage controller, and the devices of
-// SimpleStorage where there is no Storage.
+// SimpleStorage where Storage is missing or says nothing (nvidia-dgx-h100; HPE servers
+// that are off).
 func (c *client) readDisks(ctx context.Context, op string, system *systemDoc, hw *Hardware) error {
-	if system.Storage == "" {
-		return c.readSimpleDisks(ctx, op, system, hw)
+	if system.Storage != "" {
+		if err := c.readDrives(ctx, op, system, hw); err != nil && !leftOut(err) {
+			return err
+		}
 	}
+	if len(hw.Disks) > 0 {
+		return nil
+	}
+	return c.readSimpleDisks(ctx, op, system, hw)
+}
+
+func (c *client) readDrives(ctx context.Context, op string, system *systemDoc, hw *Hardware) error {
 	controllers, err := c.listed(ctx, op, string(system.Storage))
 	if err != nil {
 		return err
@@ -105,30 +121,42 @@ func (c *client) readDisks(ctx context.Context, op string, system *systemDoc, hw
 				continue
 			}
 			seen[string(drive)] = true
-			d, err := part[schemas.Drive](ctx, c, op, string(drive), driveShape)
+			d, err := part(ctx, c, op, string(drive), typed[schemas.Drive](driveShape))
 			if err != nil {
 				if leftOut(err) {
 					continue
 				}
 				return err
 			}
-			if !absent(d.Status) {
-				hw.Disks = append(hw.Disks, disk(d))
+			if !deadBay(d) {
+				hw.Disks = append(hw.Disks, disk(string(drive), d))
 			}
 		}
 	}
 	return nil
 }
 
-func disk(d *schemas.Drive) Disk {
-	kind := string(d.MediaType)
-	if d.Protocol == schemas.NVMeProtocol {
-		kind = "NVMe"
-	}
+func disk(path string, d *schemas.Drive) Disk {
 	return Disk{
 		Name: orText(d.Name, d.ID), Model: strings.TrimSpace(d.Model), Serial: strings.TrimSpace(d.SerialNumber),
-		Type: kind, Bytes: int64(size(d.CapacityBytes)),
+		Type: diskType(path, d), Bytes: int64(size(d.CapacityBytes)),
 	}
+}
+
+// diskType: BMCs call NVMe by its bus (dell-idrac9-7: PCIe), by the name of the bay
+// (supermicro-x13), or not at all.
+func diskType(path string, d *schemas.Drive) string {
+	switch {
+	case d.Protocol == schemas.NVMeProtocol, d.Protocol == schemas.PCIeProtocol,
+		strings.Contains(strings.ToLower(d.Model+d.Name+path), "nvme"):
+		return "NVMe"
+	}
+	return string(d.MediaType)
+}
+
+// deadBay: a slot without a drive that is listed all the same.
+func deadBay(d *schemas.Drive) bool {
+	return absent(d.Status) || size(d.CapacityBytes) == 0 && d.Model == "" && d.SerialNumber == "" && d.MediaType == ""
 }
 
 func (c *client) readSimpleDisks(ctx context.Context, op string, system *systemDoc, hw *Hardware) error {
@@ -157,23 +185,6 @@ func (c *client) readSimpleDisks(ctx context.Context, op string, system *systemD
 		}
 	}
 	return nil
-}
-
-func (c *client) readNICs(ctx context.Context, op string, system *systemDoc, hw *Hardware) error {
-	ports, err := parts[schemas.EthernetInterface](ctx, c, op, system.EthernetInterfaces, nicShape)
-	for _, p := range ports {
-		mac, macErr := net.ParseMAC(orText(p.PermanentMACAddress, p.MACAddress))
-		if macErr != nil || absent(p.Status) {
-			continue // VLANs and disabled ports carry no address
-		}
-		nic := NIC{Name: orText(p.ID, p.Name), MAC: mac.String(), SpeedMbps: size(p.SpeedMbps)}
-		if p.LinkStatus != "" {
-			up := p.LinkStatus == schemas.LinkUpLinkStatus
-			nic.LinkUp = &up
-		}
-		hw.NICs = append(hw.NICs, nic)
-	}
-	return err
 }
 
 func absent(s schemas.Status) bool { return s.State == schemas.AbsentState }
@@ -220,6 +231,7 @@ func architectureOfModel(model string) string {
 	for word, arch := range map[string]string{
 		"intel": "amd64", "xeon": "amd64", "amd": "amd64", "epyc": "amd64",
 		"ampere": "arm64", "altra": "arm64", "neoverse": "arm64", "grace": "arm64", "kunpeng": "arm64",
+		"armv8": "arm64", "armv9": "arm64", "aarch64": "arm64", // nvidia-gb200 says ARMv9
 	} {
 		if strings.Contains(model, word) {
 			return arch

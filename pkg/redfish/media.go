@@ -11,7 +11,9 @@ import (
 	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
-// slotRef is how to reach one slot; fixed until the firmware changes.
+// slotRef is how to reach one slot, as of its latest reading: some BMCs offer an
+// action only while it can be used (Supermicro X13: EjectMedia while a medium is in,
+// InsertMedia while none is). What a reading leaves out stays as it was known.
 type slotRef struct {
 	id, path string
 	form     insertForm
@@ -182,8 +184,11 @@ func (c *client) slotsAt(ctx context.Context, op string, paths []string) ([]Slot
 			return nil, nil, c.conn.fail(op, &Error{Kind: KindProtocol, Message: "the BMC says nothing of its media slot " + lastSegment(path)})
 		}
 		ref := doc.ref(path, resp.header, row)
+		c.learn(func(l *learned) {
+			l.tag(path, resp, doc.Tag)
+			ref = l.refine(ref)
+		})
 		slot := doc.slot(ref, row)
-		c.learn(func(l *learned) { l.tag(path, resp, doc.Tag) })
 		if err := c.followMount(ctx, &slot); err != nil {
 			return nil, nil, err
 		}
@@ -191,6 +196,24 @@ func (c *client) slotsAt(ctx context.Context, op string, paths []string) ([]Slot
 		slots = append(slots, slot)
 	}
 	return slots, refs, nil
+}
+
+// refine completes what was read of a slot with what is known of it, and keeps
+// the outcome. Needs c.mu.
+func (l *learned) refine(read slotRef) slotRef {
+	i := slices.IndexFunc(l.slots, func(r slotRef) bool { return r.path == read.path })
+	if i < 0 {
+		return read
+	}
+	known := l.slots[i]
+	if read.form == insertNone {
+		read.form, read.insert = known.form, known.insert
+	}
+	read.eject = orText(read.eject, known.eject)
+	slots := slices.Clone(l.slots)
+	slots[i] = read
+	l.slots = slots
+	return read
 }
 
 // mute: nothing is said, as by a BMC that starts. An empty slot says what it is; nobody is to take this for one.
@@ -202,7 +225,7 @@ func (d *mediaDoc) mute() bool {
 // ref finds the way into the slot: the standard action, a vendor's, or a PATCH
 // where the row or the BMC says so.
 func (d *mediaDoc) ref(path string, h http.Header, row *vendor) slotRef {
-	r := slotRef{id: lastSegment(path), path: path, form: insertNone, insert: string(d.Actions.v.Insert.v.Target), eject: string(d.Actions.v.Eject.v.Target)}
+	r := slotRef{id: lastSegment(path), path: path, form: insertNone, insert: targetOf(d.Actions.v.Insert, path, insertName), eject: targetOf(d.Actions.v.Eject, path, ejectName)}
 	oem := func(suffix string) string {
 		if t := actionNamed(d.Actions.v.Oem.v, suffix); t != "" {
 			return t
@@ -223,9 +246,30 @@ func (d *mediaDoc) ref(path string, h http.Header, row *vendor) slotRef {
 		r.form, r.insert, r.eject = insertHP, oem("InsertVirtualMedia"), orText(r.eject, oem("EjectVirtualMedia"))
 	case patchable:
 		r.form = insertPatch
+	case r.eject != "" && !d.empty():
+		// A medium is in that the BMC would take out: the next one goes in where the specification has it.
+		r.form, r.insert = insertAction, standardTarget(path, insertName)
 	}
 	return r
 }
+
+// The standard actions of a slot.
+const (
+	insertName = "VirtualMedia.InsertMedia"
+	ejectName  = "VirtualMedia.EjectMedia"
+)
+
+// targetOf is where an action is posted to: where it says, else where the
+// specification has it (kubevirtbmc names actions without a target); "" where the
+// resource has no such action.
+func targetOf(a object[actionDoc], path, name string) string {
+	if a.there && a.v.Target == "" {
+		return standardTarget(path, name)
+	}
+	return string(a.v.Target)
+}
+
+func standardTarget(path, name string) string { return trimSlash(path) + "/Actions/" + name }
 
 // actionNamed is the target of the action whose name ends so.
 func actionNamed(actions map[string]object[actionDoc], suffix string) string {
@@ -240,7 +284,7 @@ func actionNamed(actions map[string]object[actionDoc], suffix string) string {
 func (d *mediaDoc) slot(r slotRef, row *vendor) Slot {
 	s := Slot{
 		ID: r.id, Types: strs(d.MediaTypes), Inserted: bool(d.Inserted),
-		Image: string(d.Image), ImageName: string(d.ImageName), ConnectedVia: string(d.ConnectedVia),
+		Image: unlessNone(d.Image), ImageName: unlessNone(d.ImageName), ConnectedVia: string(d.ConnectedVia),
 		CanInsert: r.usable(),
 	}
 	if row.imageStays && !s.Inserted && strings.EqualFold(s.ConnectedVia, "NotConnected") {
@@ -253,6 +297,21 @@ func (d *mediaDoc) slot(r slotRef, row *vendor) Slot {
 		}
 	}
 	return s
+}
+
+// empty tells whether the document shows no medium.
+func (d *mediaDoc) empty() bool {
+	return !bool(d.Inserted) && unlessNone(d.Image) == "" && unlessNone(d.ImageName) == ""
+}
+
+// unlessNone is the value, but for the words that BMCs write where they mean that
+// there is none ("None": MegaRAC, gigabyte-h262 and nvidia-dgx-h100).
+func unlessNone(value text) string {
+	switch strings.ToLower(string(value)) {
+	case "none", "null", "n/a", "na", "-", "empty":
+		return ""
+	}
+	return string(value)
 }
 
 // slot finds a slot by its id, among the known or by reading them.
@@ -280,6 +339,15 @@ func (c *client) Eject(ctx context.Context, slotID string) error {
 		return err
 	}
 	c.forgetMount(slotID)
+	if slot.eject == "" && slot.form == insertAction {
+		// The action may have come with the medium, after the slot was last read.
+		if _, err := c.Slot(ctx, slotID); err != nil {
+			return err
+		}
+		if slot, err = c.slot(ctx, op, slotID); err != nil {
+			return err
+		}
+	}
 	if slot.eject == "" {
 		_, err = c.patch(ctx, op, slot.path, ejectBody(c.row()))
 		return c.slotChanged(err)

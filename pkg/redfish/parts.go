@@ -26,10 +26,6 @@ var (
 		texts:   []string{"Id", "Name", "Model", "SerialNumber", "MediaType", "Protocol"},
 		numbers: []string{"CapacityBytes"}, objects: []string{"Status"},
 	}
-	nicShape = shape{
-		texts:   []string{"Id", "Name", "MACAddress", "PermanentMACAddress", "LinkStatus"},
-		numbers: []string{"SpeedMbps"}, objects: []string{"Status"},
-	}
 )
 
 // repair keeps the properties of the shape and brings them to their type, so
@@ -82,14 +78,28 @@ func decodePart[T any, P schemas.GenericSchemaObjectPointer[T]](body []byte, s s
 	return v, nil
 }
 
+// decoder turns the body of a part into what is read of it.
+type decoder[T any] func(body []byte) (*T, error)
+
+// typed decodes with gofish's type.
+func typed[T any, P schemas.GenericSchemaObjectPointer[T]](s shape) decoder[T] {
+	return func(body []byte) (*T, error) { return decodePart[T, P](body, s) }
+}
+
+// own decodes with a document of this package.
+func own[T any](body []byte) (*T, error) {
+	v := new(T)
+	return v, decode(body, v)
+}
+
 // part reads one resource.
-func part[T any, P schemas.GenericSchemaObjectPointer[T]](ctx context.Context, c *client, op, path string, s shape) (*T, error) {
+func part[T any](ctx context.Context, c *client, op, path string, read decoder[T]) (*T, error) {
 	return remembered(c, path, func() (*T, error) {
 		resp, err := c.conn.do(ctx, request{op: op, method: http.MethodGet, link: path})
 		if err != nil {
 			return nil, err
 		}
-		v, err := decodePart[T, P](resp.body, s)
+		v, err := read(resp.body)
 		if err != nil {
 			return nil, c.conn.fail(op, &Error{Kind: KindProtocol, Message: err.Error()})
 		}
@@ -98,11 +108,11 @@ func part[T any, P schemas.GenericSchemaObjectPointer[T]](ctx context.Context, c
 }
 
 // parts reads every member of a collection; unreadable ones are left out.
-func parts[T any, P schemas.GenericSchemaObjectPointer[T]](ctx context.Context, c *client, op string, collection link, s shape) ([]*T, error) {
+func parts[T any](ctx context.Context, c *client, op string, collection link, read decoder[T]) ([]*T, error) {
 	if collection == "" {
 		return nil, nil
 	}
-	if out, ok, err := expanded[T, P](ctx, c, op, string(collection), s); ok || err != nil {
+	if out, ok, err := expanded(ctx, c, op, string(collection), read); ok || err != nil {
 		return out, err
 	}
 	paths, err := c.listed(ctx, op, string(collection))
@@ -111,7 +121,7 @@ func parts[T any, P schemas.GenericSchemaObjectPointer[T]](ctx context.Context, 
 	}
 	var out []*T
 	for _, path := range paths {
-		v, err := part[T, P](ctx, c, op, path, s)
+		v, err := part(ctx, c, op, path, read)
 		if err != nil {
 			if leftOut(err) {
 				continue
@@ -125,7 +135,7 @@ func parts[T any, P schemas.GenericSchemaObjectPointer[T]](ctx context.Context, 
 
 // expanded reads a collection with its members in one request where the BMC says
 // that it can. ok is false where it has to be read one by one after all.
-func expanded[T any, P schemas.GenericSchemaObjectPointer[T]](ctx context.Context, c *client, op, collection string, s shape) (out []*T, ok bool, err error) {
+func expanded[T any](ctx context.Context, c *client, op, collection string, read decoder[T]) (out []*T, ok bool, err error) {
 	root, rootErr := c.conn.serviceRoot(ctx)
 	if rootErr != nil {
 		return nil, false, c.conn.fail(op, rootErr)
@@ -153,7 +163,7 @@ func expanded[T any, P schemas.GenericSchemaObjectPointer[T]](ctx context.Contex
 		for _, raw := range doc.Members {
 			var names keys
 			_ = names.UnmarshalJSON(raw) // never fails
-			v, err := decodePart[T, P](raw, s)
+			v, err := read(raw)
 			if err != nil || len(names) < 2 {
 				return result{}, nil //nolint:nilerr // a bare link: it was not expanded
 			}

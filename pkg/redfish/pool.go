@@ -37,6 +37,8 @@ type Options struct {
 	Installation string
 	// LogoutTimeout bounds a log-out in the background: 10 s.
 	LogoutTimeout time.Duration
+	// MaxLogouts is how many of these run at a time, at most one to a BMC: 10.
+	MaxLogouts int
 	// Reach judges each address before a connection is made to it; nil judges none.
 	Reach *endpoint.Policy
 
@@ -60,6 +62,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.LogoutTimeout <= 0 {
 		o.LogoutTimeout = 10 * time.Second
+	}
+	if o.MaxLogouts <= 0 {
+		o.MaxLogouts = 10
 	}
 	return o
 }
@@ -87,8 +92,9 @@ type Pool struct {
 	opts Options
 	// key makes fingerprints of targets that say nothing about the password.
 	key []byte
-	// logouts counts connections being retired in the background.
-	logouts sync.WaitGroup
+	// logouts counts connections being retired in the background, logoutSlots bounds them.
+	logouts     sync.WaitGroup
+	logoutSlots chan struct{}
 
 	mu      sync.Mutex
 	closed  bool
@@ -108,8 +114,9 @@ func NewPool(opts Options) *Pool {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails, by its contract
 	opts.process = rand.Text()
+	opts = opts.withDefaults()
 	return &Pool{
-		opts: opts.withDefaults(), key: key,
+		opts: opts, key: key, logoutSlots: make(chan struct{}, opts.MaxLogouts),
 		clients: map[clientKey]*client{}, conns: map[connKey]*conn{},
 	}
 }
@@ -117,7 +124,8 @@ func NewPool(opts Options) *Pool {
 // BMC gives the client of the target, without any I/O. The same target gives
 // the same client. Where credentials, trust, timeouts or vendor differ from the
 // last target of that endpoint and system, the old client is retired: its calls
-// end with KindCanceled and its session is logged out in the background.
+// end with KindCanceled, and its session is ended with the first call of the new
+// one, so that there is one request to the BMC at a time.
 func (p *Pool) BMC(t Target) (BMC, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
@@ -148,7 +156,13 @@ func (p *Pool) BMC(t Target) (BMC, error) {
 	}
 	made := newClient(shared, settings, t)
 	p.clients[key] = made
-	p.retireUnused()
+	for _, former := range p.unused() {
+		if former.endpoint == endpoint {
+			shared.follow(former)
+			continue
+		}
+		p.logout(former)
+	}
 	return made, nil
 }
 
@@ -166,7 +180,7 @@ func (p *Pool) inHand(endpoint, record string) bool {
 func (p *Pool) settings(t Target) [sha256.Size]byte {
 	mac := hmac.New(sha256.New, p.key)
 	_ = json.NewEncoder(mac).Encode([]any{
-		t.Username, string(t.Password), t.CABundle, t.CertificateFingerprint, t.InsecureSkipVerify, t.AllowPlain, t.Timeouts,
+		t.Username, string(t.Password), t.CABundle, t.CertificateFingerprint, t.InsecureSkipVerify, t.AllowOldTLS, t.AllowPlain, t.Timeouts,
 	}) // a hash does not fail to write
 	return [sha256.Size]byte(mac.Sum(nil))
 }
@@ -185,36 +199,54 @@ func (p *Pool) Forget(address string) {
 			delete(p.clients, key)
 		}
 	}
-	p.retireUnused()
+	for _, c := range p.unused() {
+		p.logout(c)
+	}
 }
 
-// retireUnused ends connections that no client uses any more. Needs p.mu.
-func (p *Pool) retireUnused() {
+// unused takes out and shuts the connections that no client uses any more. Needs p.mu.
+func (p *Pool) unused() []*conn {
 	used := map[connKey]bool{}
 	for _, c := range p.clients {
 		used[c.settings] = true
 	}
+	var out []*conn
 	for key, c := range p.conns {
-		if used[key] {
-			continue
+		if !used[key] {
+			delete(p.conns, key)
+			c.shut()
+			out = append(out, c)
 		}
-		delete(p.conns, key)
-		c.shut()
-		p.logouts.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), p.opts.LogoutTimeout)
-			defer cancel()
-			c.retire(ctx)
-		})
 	}
+	return out
 }
 
-// Close logs out everywhere, all at once, and returns when that is done or ctx
-// ends; then with its error, because sessions may be left.
+// logout ends the sessions of connections to one BMC in the background, one after the other.
+func (p *Pool) logout(conns ...*conn) {
+	p.logouts.Go(func() {
+		p.logoutSlots <- struct{}{}
+		defer func() { <-p.logoutSlots }()
+		for _, c := range conns {
+			ctx, cancel := context.WithTimeout(context.Background(), p.opts.LogoutTimeout)
+			c.retire(ctx)
+			cancel()
+		}
+	})
+}
+
+// Close logs out everywhere, MaxLogouts at a time, and returns when that is done or
+// ctx ends; then with its error, because sessions may be left.
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
 	clear(p.clients)
-	p.retireUnused()
+	byBMC := map[string][]*conn{}
+	for _, c := range p.unused() {
+		byBMC[c.endpoint] = append(byBMC[c.endpoint], c)
+	}
+	for _, conns := range byBMC {
+		p.logout(conns...)
+	}
 	p.mu.Unlock()
 	done := make(chan struct{})
 	go func() { p.logouts.Wait(); close(done) }()

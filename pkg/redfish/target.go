@@ -68,6 +68,9 @@ type Target struct {
 	CertificateFingerprint string
 	// InsecureSkipVerify switches verification off; it goes with neither of the above.
 	InsecureSkipVerify bool
+	// AllowOldTLS accepts TLS 1.0 and 1.1, and key exchange without forward secrecy:
+	// for BMCs that can do nothing better (iLO 3 and 4, iDRAC 7 and 8, X10, H3C HDM).
+	AllowOldTLS bool
 	// AllowPlain is the owner's consent to an http address: the password crosses in clear.
 	AllowPlain bool
 	// SystemID chooses the system where the BMC has several.

@@ -16,9 +16,14 @@ const (
 // last row of a family is the one for what cannot be told apart.
 var vendors = []vendor{
 	{
-		name: "nvidia", family: "nvidia", products: "NVIDIA DGX, GB200", software: []string{"nvidia"}, maker: []string{"nvidia"},
-		fields: []string{"UserName"}, bootMode: modeUnlessUEFI,
+		name: "nvidia", family: "nvidia", products: "NVIDIA GB200, GH200, BlueField (bmcweb)", software: []string{"nvidia"}, maker: []string{"nvidia"},
+		fields: []string{"UserName"}, bootMode: modeUnlessUEFI, httpsOnly: true,
 		notes: "credentials of the image server must not be empty, \"none\" will do; PowerCycle may leave the server off and is not used", source: "sushy, launchpad 2071945; infra-controller #5589",
+	},
+	{
+		name: "openbmc", family: "openbmc", products: "OpenBMC (bmcweb)", software: []string{"openbmc", "bmcweb"},
+		media: mediaManager, bootMode: modeUnlessUEFI, httpsOnly: true,
+		notes: "Proxy slots are for browsers; compares If-Match strictly", source: "bmcweb virtual_media.hpp, systems.hpp, query.hpp",
 	},
 	{
 		name: "huawei-openubmc", family: "huawei", products: "openUBMC, Huawei iBMC", software: []string{"openubmc", "ibmc", "huawei"}, maker: []string{"huawei", "xfusion"},
@@ -44,7 +49,7 @@ var vendors = []vendor{
 	lenovo("lenovo", "Lenovo XClarity Controller of unknown generation"),
 	{
 		name: "supermicro-x10", family: "supermicro", products: "Supermicro X10 and X11 with old firmware", software: []string{"supermicro"}, maker: []string{"supermicro"},
-		models: []string{"x10", "h10"}, media: mediaManager, insert: insertIsoConfig, cdTargets: []string{"UsbCd", "Cd"}, imageStays: true, hidden: insertIsoConfig,
+		models: []string{"x10", "h10", "super server"}, media: mediaManager, insert: insertIsoConfig, cdTargets: []string{"UsbCd", "Cd"}, imageStays: true, hidden: insertIsoConfig,
 		licence: licenceSupermicro, notes: "rejects a boot mode; one medium", source: "bmclib supermicro provider and fixtures; metal-operator redfish_supermicro",
 	},
 	{
@@ -58,7 +63,12 @@ var vendors = []vendor{
 		licence: licenceSupermicro, notes: "refuses ? and = in the image's URL", source: "sushy fix-insert-media-payload; ironic remove-filename-param-from-vmedia-url",
 	},
 	{
-		name: "supermicro", family: "supermicro", products: "Supermicro X13, X14, H13, ARS", software: []string{"supermicro"}, maker: []string{"supermicro", "super micro"},
+		name: "supermicro-ars", family: "supermicro", products: "Supermicro ARS (Arm)", software: []string{"supermicro"}, maker: []string{"supermicro", "super micro"},
+		models: []string{"ars-"}, media: mediaManager, cdTargets: []string{"Cd", "UsbCd"}, bootMode: modeUEFI, imageStays: true, hidden: insertIsoConfig,
+		licence: licenceSupermicro, notes: "offers UsbCd and boots from Cd only (ARS-111GL-NHR)", source: "sushy system.py, models that want Cd for virtual media",
+	},
+	{
+		name: "supermicro", family: "supermicro", products: "Supermicro X13, X14, H13", software: []string{"supermicro"}, maker: []string{"supermicro", "super micro"},
 		media: mediaManager, cdTargets: []string{"UsbCd", "Cd"}, bootMode: modeUEFI, imageStays: true, hidden: insertIsoConfig,
 		licence: licenceSupermicro, notes: "may report success and fall back to Legacy, disabled: read back, then the other target and no mode", source: "bmclib fixtures/supermicro; sushy supermicro-vmedia-dev-workaround",
 	},
@@ -96,14 +106,14 @@ var vendors = []vendor{
 		tuning: Tuning{AfterInsert: time.Minute}, source: "ironic redfish-full-boot-payload-asrockrack; bmclib asrockrack; launchpad 2073518",
 	},
 	{
+		name: "ami-dgx", family: "ami", products: "NVIDIA DGX on MegaRAC", software: []string{"american megatrends", "ami redfish", "megarac", "\nami\n"}, maker: []string{"nvidia"}, models: []string{"dgx"},
+		media: mediaManager, insert: insertEnable, hidden: insertEnable, fields: []string{"TransferProtocolType", "UserName"}, bootMode: modeUEFI, bootBody: bodyFull, bootPlace: placeSettings, patchTag: tagAny,
+		tuning: Tuning{AfterInsert: time.Minute}, notes: "credentials of the image server must not be empty, \"none\" will do; two systems: systemID DGX is the server", source: "capture nvidia-dgx-h100; sushy, launchpad 2071945",
+	},
+	{
 		name: "ami", family: "ami", products: "AMI MegaRAC", software: []string{"american megatrends", "ami redfish", "megarac", "\nami\n"}, maker: []string{"american megatrends"},
 		media: mediaManager, insert: insertEnable, hidden: insertEnable, fields: []string{"TransferProtocolType"}, bootMode: modeUEFI, bootBody: bodyFull, bootPlace: placeSettings, patchTag: tagAny,
 		tuning: Tuning{AfterInsert: time.Minute}, notes: "mounts in the background; remote media may have to be switched on first", source: "bmclib AMI; omni redfish; sushy check-for-boot-attrs-in-settingsuri; launchpad 2073518",
-	},
-	{
-		name: "openbmc", family: "openbmc", products: "OpenBMC (bmcweb)", software: []string{"openbmc", "bmcweb"},
-		media: mediaManager, bootMode: modeUnlessUEFI, httpsOnly: true,
-		notes: "Proxy slots are for browsers; compares If-Match strictly", source: "bmcweb virtual_media.hpp, systems.hpp, query.hpp",
 	},
 	{name: genericVendor, family: genericVendor, products: "every other BMC", source: "DMTF Redfish; sushy and ironic"},
 }

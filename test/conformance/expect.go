@@ -112,7 +112,7 @@ var (
 var expected = map[string]expectation{
 	// No connection, or none that is trusted.
 	"refused": always("Unreachable"), "half-open": always("Unreachable"), "reset": always("Unreachable"), "drop-reply": always("Unreachable"),
-	"hang": always("Unreachable"), "drip": always("Unreachable"), "tls-old": always("Unreachable"), "truncated": always("Unreachable"),
+	"hang": always("Unreachable"), "drip": always("Unreachable"), "tls-old": always("Certificate"), "truncated": always("Unreachable"),
 	"reboot-on-change": always("Unreachable"), "cert-changed": always("Certificate"), "cert-expired": always("Certificate"),
 	// A change over a connection that the BMC just closed may have been carried out: it is not sent again blindly.
 	"idle-drop": {operations: []string{done, "done/Unreachable", "done/Unreachable", "done/Unreachable", "done/Unreachable", "done/Unreachable", "done/Unreachable", "done/Unreachable"}},
@@ -162,7 +162,6 @@ var expected = map[string]expectation{
 	"insert-patch": {except: others(refused, "", "supermicro-x10", "supermicro-x11", "supermicro-x12", "supermicro-x13", "supermicro-x14", "supermicro-ars",
 		"supermicro-h13", "hpe-ilo4")},
 	"insert-minimal": {except: others(refused, "", "lenovo-xcc", "lenovo-xcc2", "lenovo-xcc3")},
-	"errors-bare":    {except: others(refused, "", "supermicro-x10")},
 
 	// The override.
 	"override-ignored": {provision: noSign, except: others("", "", byAttribute...)},

@@ -116,7 +116,7 @@ func turn(ctx context.Context, pool *redfish.Pool, target redfish.Target, asked 
 	if err := bmcqueue.CheckFence(ctx); err != nil {
 		return bmcqueue.Result{Failure: bmcqueue.Other, Err: err}
 	}
-	if state.Boot.OnceFrom(redfish.BootCD) {
+	if state.Boot.ArmedFrom(redfish.BootCD) {
 		err = bmc.ClearBoot(ctx)
 	} else {
 		err = bmc.SetBootOnce(ctx, redfish.BootCD)

@@ -214,7 +214,7 @@ func (b *BMC) finish() {
 		b.power, b.osUp, b.booted = redfish.PowerOff, false, ""
 	case redfish.PowerPoweringOn:
 		b.power, b.booted = redfish.PowerOn, "disk"
-		if b.boot.OnceFrom(redfish.BootCD) {
+		if b.boot.ArmedFrom(redfish.BootCD) {
 			if i := slices.IndexFunc(b.slots, func(s redfish.Slot) bool { return s.Bootable() && s.Inserted }); i >= 0 {
 				b.booted = b.slots[i].Image
 			}

@@ -73,7 +73,7 @@ func unknownResetType(t *testing.T, w world) {
 
 func bootOnce(t *testing.T, w world) {
 	must(t, w.SetBootOnce(t.Context(), redfish.BootCD))
-	if s := w.state(t); !s.Boot.OnceFrom(redfish.BootCD) || !s.Boot.Armed() || s.Power != redfish.PowerOff {
+	if s := w.state(t); !s.Boot.ArmedFrom(redfish.BootCD) || !s.Boot.Armed() || s.Power != redfish.PowerOff {
 		t.Fatalf("state %+v, want once from CD and off", s)
 	}
 }

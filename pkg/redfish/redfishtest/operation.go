@@ -277,7 +277,7 @@ func bootFromCD(ctx context.Context, w *bench) (string, error) {
 	}
 	err := w.effect(ctx, "boot once from CD",
 		func(ctx context.Context) error { return w.SetBootOnce(ctx, redfish.BootCD) },
-		func(s redfish.State) bool { return s.Boot.OnceFrom(redfish.BootCD) })
+		func(s redfish.State) bool { return s.Boot.ArmedFrom(redfish.BootCD) })
 	if err != nil {
 		return "", err
 	}
