@@ -189,10 +189,7 @@ func forbidden(f Facts, a Action) string {
 		return "nothing is booted on nobody's host"
 	case a.Changes() && f.Quarantined && f.Claim != ClaimReleasing:
 		return "a quarantined host is left alone until a person acts; deleting its machine is such an act"
-	case f.Claim == ClaimHeld && f.Bound && f.Install && a == Disarm && !f.Quarantined:
-		// D9a: Install disarms once bound.
-	case f.Claim == ClaimHeld && f.Bound && a == Disarm && f.ArmedOurs && f.Lasting && f.Power == PowerStateOn && !f.DataOpen && !f.Quarantined:
-		// D9a: an override that would hold for ever is set back once bound.
+	case a == Disarm && mayDisarm(f):
 	case f.Claim == ClaimHeld && f.Bound && a.Changes() && f.Power != PowerStateOff:
 		return "I5: a bound, running system is never touched"
 	case f.Claim == ClaimHeld && f.Bound && (a == ForceOff || a == ShutDown):
@@ -233,6 +230,12 @@ func forbidden(f Facts, a Action) string {
 		return "nothing is done unseen"
 	}
 	return forbiddenWrite(f, a)
+}
+
+// mayDisarm: an installed host is disarmed once bound, as is an override that would hold for ever (D9a).
+func mayDisarm(f Facts) bool {
+	lasting := f.ArmedOurs && f.Lasting && f.Power == PowerStateOn && !f.DataOpen
+	return f.Claim == ClaimHeld && f.Bound && !f.Quarantined && (f.Install || lasting)
 }
 
 func mayHaveUsedItsData(f Facts) bool {
