@@ -122,6 +122,7 @@ var effects = map[string]func(*running) any{
 	"provisioning.retryAttempts":      func(r *running) any { return r.parts.live.Gate().RetryAttempts },
 	"provisioning.exponentialBackoff": func(r *running) any { return r.parts.live.Gate().ExponentialBackoff },
 	"provisioning.maxRetryDelay":      func(r *running) any { return r.parts.live.Gate().MaxRetryDelay },
+	"provisioning.maxBoots":           func(r *running) any { return r.parts.reconcilers(nil, nil, nil, nil).Host.MaxBoots() },
 
 	"hostSelection.algorithm":         func(r *running) any { return r.parts.live.Selection().Algorithm },
 	"hostSelection.retryLimit":        func(r *running) any { return r.parts.live.Selection().RetryLimit },

@@ -47,7 +47,7 @@ func (r *Beskar7MachineReconciler) watchOwnNode(ctx context.Context, w *machineW
 
 // watchNewNodes maps a Node without a provider id to the machine of its name in the cluster's namespace.
 func (r *Beskar7MachineReconciler) watchNewNodes(ctx context.Context, cluster client.ObjectKey) error {
-	return watchNodesFor(ctx, r.ClusterCache, cluster, "beskar7machine-nodes", r.watcher, func(node *corev1.Node) []ctrl.Request {
+	return watchNodesFor(ctx, r.ClusterCache, cluster, "beskar7machine-nodes", r.watcher, func(_ context.Context, node *corev1.Node) []ctrl.Request {
 		if node.Spec.ProviderID != "" {
 			return nil
 		}

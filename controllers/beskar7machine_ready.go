@@ -14,7 +14,8 @@ import (
 // systemFaults are the reasons of a host's Ready that say that the system of its machine is not there, or is of no use. The
 // machine is not ready then, which Cluster API shows as InfrastructureReady of the Machine, where a MachineHealthCheck can act on
 // it. Everything else that a host may lack, above all a BMC that answers, does not take a running system from its machine.
-var systemFaults = []string{v1beta1.ReasonBootstrapFailed, v1beta1.ReasonBootOverdue, v1beta1.ReasonPowerLost}
+var systemFaults = []string{v1beta1.ReasonBootstrapFailed, v1beta1.ReasonBootOverdue, v1beta1.ReasonPowerLost,
+	v1beta1.ReasonSystemLost, v1beta1.ReasonBootFailed, v1beta1.ReasonSwitchedOff, v1beta1.ReasonPoweredOff, v1beta1.ReasonNodeUnknown}
 
 // systemRuns says whether a machine that was provisioned still has its system, as far as its host knows.
 func systemRuns(host *v1beta1.PhysicalHost) bool {

@@ -3,9 +3,11 @@ package controllers
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -15,17 +17,19 @@ import (
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/coordinator"
 )
 
 // nodeSight says what is known of a claim's Node.
 type nodeSight struct {
-	node *corev1.Node
+	// node has the claim's provider id; named, if there is none, has its host name and any other id, or none.
+	node, named *corev1.Node
 	// known is false while the workload cluster cannot be asked: then an absent Node proves nothing.
 	known bool
 }
 
-// findNode looks for the Node with a provider id in a workload cluster, from ClusterCache's own watch.
-func findNode(ctx context.Context, cache clustercache.ClusterCache, cluster client.ObjectKey, providerID string) (nodeSight, error) {
+// findNode looks for the Node with a provider id in a workload cluster, from ClusterCache's own watch, and for that of a name.
+func findNode(ctx context.Context, cache clustercache.ClusterCache, cluster client.ObjectKey, providerID, name string) (nodeSight, error) {
 	remote, err := cache.GetClient(ctx, cluster)
 	if errors.Is(err, clustercache.ErrClusterNotConnected) {
 		return nodeSight{}, nil
@@ -37,32 +41,44 @@ func findNode(ctx context.Context, cache clustercache.ClusterCache, cluster clie
 	if err := remote.List(ctx, nodes, client.MatchingFields{clustercache.NodeProviderIDIndex.Field: providerID}); err != nil {
 		return nodeSight{}, nil //nolint:nilerr // a workload cluster that cannot be asked is a fact, not a failure of ours
 	}
-	sight := nodeSight{known: true}
 	if len(nodes.Items) > 0 {
-		sight.node = &nodes.Items[0]
+		return nodeSight{known: true, node: &nodes.Items[0]}, nil
 	}
-	return sight, nil
+	named := &corev1.Node{}
+	switch err := remote.Get(ctx, client.ObjectKey{Name: name}, named); {
+	case apierrors.IsNotFound(err):
+		return nodeSight{known: true}, nil
+	case err != nil:
+		return nodeSight{}, nil //nolint:nilerr // as above
+	}
+	return nodeSight{known: true, named: named}, nil
 }
 
-// watchNodes wakes the host of a Node that appears or changes its provider id.
-func watchNodes(ctx context.Context, cache clustercache.ClusterCache, cluster client.ObjectKey, name string,
-	watcher clustercache.SourceWatcher[ctrl.Request], toRequest func(namespace, host string) []ctrl.Request) error {
-	return watchNodesFor(ctx, cache, cluster, name, watcher, func(node *corev1.Node) []ctrl.Request {
-		namespace, host, _, ok := parseProviderID(node.Spec.ProviderID)
-		if !ok {
-			return nil
-		}
-		return toRequest(namespace, host)
+// nodeReady says whether a Node's kubelet says that it is ready.
+func nodeReady(node *corev1.Node) bool {
+	return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	})
+}
+
+// hostsOfNode are the hosts that a Node of a cluster may run on: that of its provider id or, without one of ours, those that are
+// claimed for a machine of its name.
+func (r *PhysicalHostReconciler) hostsOfNode(cluster client.ObjectKey) func(context.Context, *corev1.Node) []ctrl.Request {
+	return func(ctx context.Context, node *corev1.Node) []ctrl.Request {
+		if namespace, host, _, ok := parseProviderID(node.Spec.ProviderID); ok {
+			return []ctrl.Request{{NamespacedName: client.ObjectKey{Namespace: namespace, Name: host}}}
+		}
+		return r.hostsWith(ctx, cluster.Namespace, coordinator.HostByClaimMachine, node.Name)
+	}
 }
 
 // watchNodesFor watches the Nodes of a workload cluster. Watching twice is free.
 func watchNodesFor(ctx context.Context, cache clustercache.ClusterCache, cluster client.ObjectKey, name string,
-	watcher clustercache.SourceWatcher[ctrl.Request], toRequest func(*corev1.Node) []ctrl.Request) error {
+	watcher clustercache.SourceWatcher[ctrl.Request], toRequest func(context.Context, *corev1.Node) []ctrl.Request) error {
 	err := cache.Watch(ctx, cluster, clustercache.NewWatcher(clustercache.WatcherOptions{
 		Name: name, Watcher: watcher, Kind: &corev1.Node{},
-		EventHandler: handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []ctrl.Request {
-			return toRequest(o.(*corev1.Node))
+		EventHandler: handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []ctrl.Request {
+			return toRequest(ctx, o.(*corev1.Node))
 		}),
 		Predicates: []predicate.TypedPredicate[client.Object]{nodeAppeared},
 	}))
@@ -75,7 +91,8 @@ func watchNodesFor(ctx context.Context, cache clustercache.ClusterCache, cluster
 // nodeAppeared lets through what matters to us: not the kubelet's heartbeats.
 var nodeAppeared = predicate.Funcs{
 	UpdateFunc: func(e event.UpdateEvent) bool {
-		return e.ObjectOld.(*corev1.Node).Spec.ProviderID != e.ObjectNew.(*corev1.Node).Spec.ProviderID
+		before, after := e.ObjectOld.(*corev1.Node), e.ObjectNew.(*corev1.Node)
+		return before.Spec.ProviderID != after.Spec.ProviderID || nodeReady(before) != nodeReady(after)
 	},
 	DeleteFunc:  func(event.DeleteEvent) bool { return false },
 	GenericFunc: func(event.GenericEvent) bool { return false },

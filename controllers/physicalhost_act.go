@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -40,6 +41,8 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 		return true, r.removeFinalizer(ctx, host)
 	case provision.ClearClaim:
 		return true, r.clearClaim(ctx, host, nil)
+	case provision.YieldClaim:
+		return true, r.yieldClaim(ctx, host)
 	case provision.GiveUpClaim:
 		return true, r.clearClaim(ctx, host, &v1beta1.Quarantine{Reason: "ReleasedUnverified", Since: metav1.NewTime(r.Clock.Now()),
 			Message: fmt.Sprintf("the claim of machine %s was ended by a person before the server was proven off: check the server, then remove spec.quarantine", host.Spec.Claim.Machine)})
@@ -73,7 +76,7 @@ func (r *PhysicalHostReconciler) act(ctx context.Context, host *v1beta1.Physical
 // cost a machine its host. All else is guarded by the resource version of the host alone.
 func (r *PhysicalHostReconciler) stillSo(ctx context.Context, host *v1beta1.PhysicalHost, d provision.Decision) (bool, error) {
 	switch d.Action {
-	case provision.ClearClaim, provision.QuarantineOrphan, provision.ReleaseOrphan:
+	case provision.ClearClaim, provision.YieldClaim, provision.QuarantineOrphan, provision.ReleaseOrphan:
 	default:
 		return true, nil
 	}
@@ -180,6 +183,18 @@ func (r *PhysicalHostReconciler) clearClaim(ctx context.Context, host *v1beta1.P
 		return err
 	}
 	r.event(host, "Normal", "Released", "Release", fmt.Sprintf("claim %s of machine %s is cleared", claim.ID, claim.Machine))
+	return nil
+}
+
+// yieldClaim gives a host up that its owner powered on before anything of ours reached it (D12): the host stays out of the pool
+// while it runs, and its machine, whose hostRef leads nowhere then, looks for another one.
+func (r *PhysicalHostReconciler) yieldClaim(ctx context.Context, host *v1beta1.PhysicalHost) error {
+	claim := host.Spec.Claim
+	if err := r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim, h.Spec.Boot = nil, nil }); err != nil {
+		return err
+	}
+	r.event(host, corev1.EventTypeWarning, v1beta1.ReasonPoweredOn, "Yield",
+		fmt.Sprintf("somebody powered the server on before it was prepared for machine %s: the claim is given up, and the machine looks for another host", claim.Machine))
 	return nil
 }
 

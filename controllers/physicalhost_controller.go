@@ -56,6 +56,8 @@ type PhysicalHostReconciler struct {
 	BMC func(*v1beta1.PhysicalHost) config.Tuning
 	// MediaURL is the base URL that BMCs are given, and PhoneHomeURL that of booted systems; a host can override both.
 	MediaURL, PhoneHomeURL string
+	// MaxBoots is how many boots in a row, without a sign of life, a claim may have; nil: defaultMaxBoots.
+	MaxBoots func() int
 	// PhoneHomeCA gives the authority that booted systems need to trust for it; nil: none but their own.
 	PhoneHomeCA func() []byte
 	// Certificate is what the media door shows; nil: media are served over http.
@@ -139,7 +141,7 @@ func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.Physic
 	if err := r.Actuator.Track(tracking); err != nil {
 		return nil, &inputError{v1beta1.ReasonConnectionInvalid, "spec.redfishConnection cannot be used: " + err.Error()}, nil
 	}
-	if v := host.Annotations[v1beta1.RetryNowAnnotation]; v != "" && v != host.Status.RetryNow {
+	if retryAsked(host) {
 		r.Actuator.RetryNow(key(host))
 		if host.Spec.Boot != nil && r.Media != nil {
 			r.Media.Again(host.Spec.Boot.ImageURL)
@@ -199,10 +201,8 @@ func (r *PhysicalHostReconciler) watchCluster(ctx context.Context, g *gathered) 
 	if g.cluster == nil || g.facts.Bound || r.watcher == nil {
 		return nil
 	}
-	return watchNodes(ctx, r.ClusterCache, client.ObjectKeyFromObject(g.cluster), "physicalhost-nodes", r.watcher,
-		func(namespace, host string) []ctrl.Request {
-			return []ctrl.Request{{NamespacedName: client.ObjectKey{Namespace: namespace, Name: host}}}
-		})
+	cluster := client.ObjectKeyFromObject(g.cluster)
+	return watchNodesFor(ctx, r.ClusterCache, cluster, "physicalhost-nodes", r.watcher, r.hostsOfNode(cluster))
 }
 
 // next is when time alone changes something.

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
-	"sigs.k8s.io/cluster-api/util"
 	"sigs.k8s.io/cluster-api/util/annotations"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -56,6 +56,12 @@ type gathered struct {
 	uncovered string
 	// streamFault is what went wrong with the image since the last boot from it.
 	streamFault string
+	// boots are those in a row without a sign of life, nextBoot when the next is due, rowOverdue that the first one is overdue.
+	boots      int32
+	nextBoot   time.Time
+	rowOverdue bool
+	// nodeNamed is the Node of provision.Facts.NodeNamed.
+	nodeNamed *corev1.Node
 	// bootUncertain: the boot deadline has passed, and nobody can say whether the Node is there.
 	bootUncertain bool
 	// duplicateOf is the PhysicalHost of the same server that has the better right to it.
@@ -82,12 +88,14 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 	f.Maintenance = host.Spec.Maintenance
 	f.Consent = host.Spec.ConsentToErase
 	f.KeepOn = host.Spec.PowerPolicy != v1beta1.PowerPolicyObserve
+	f.AlwaysOn = host.Spec.PowerPolicy == v1beta1.PowerPolicyAlwaysOn
 	f.Deleting = !host.DeletionTimestamp.IsZero()
 	f.Inventoried = host.Status.Hardware != nil && host.Status.BMC != nil
 	g.brief.Server, g.brief.Accepted = recordedServer(host), acceptedServer(host)
 	g.brief.ClaimID = ""
 	if claim := host.Spec.Claim; claim != nil {
 		r.gatherTenancy(host, claim, g)
+		r.gatherBoots(host, g)
 		if err := r.gatherLife(ctx, host, g); err != nil {
 			return nil, err
 		}
@@ -183,7 +191,7 @@ const clusterctlDeleteForMove = "clusterctl.cluster.x-k8s.io/delete-for-move"
 func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim *v1beta1.Claim, g *gathered) {
 	f, now := &g.brief.Facts, r.Clock.Now()
 	g.brief.ClaimID = claim.ID
-	f.Bound = claim.Bound
+	f.Bound, f.DataOpen = claim.Bound, !claim.Bound
 	f.GiveUp = host.Annotations[v1beta1.ReleaseUnverifiedAnnotation] == claim.ID
 	if boot := host.Spec.Boot; boot != nil {
 		f.Install = boot.BootMode == v1beta1.BootModeInstall
@@ -191,6 +199,10 @@ func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim
 	}
 	if m := claim.Media; m != nil {
 		f.Granted = true
+		if m.DataUntil != nil && claim.Bound {
+			f.DataOpen = now.Before(m.DataUntil.Time)
+			g.deadlines = append(g.deadlines, m.DataUntil.Time)
+		}
 		g.mediaExpired = m.Expires != nil && !m.Expires.After(now)
 		if !g.mediaExpired {
 			g.brief.Hash = m.TokenHash
@@ -215,35 +227,6 @@ func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim
 	}
 }
 
-// gatherLife looks for a sign of life of what was booted.
-func (r *PhysicalHostReconciler) gatherLife(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
-	f, claim := &g.brief.Facts, host.Spec.Claim
-	if claim.Bound || g.machine == nil || g.cluster == nil {
-		return nil
-	}
-	providerID := v1beta1.ProviderID(host.Namespace, host.Name, claim.ID)
-	sight, err := findNode(ctx, r.ClusterCache, client.ObjectKeyFromObject(g.cluster), providerID)
-	if err != nil {
-		return err
-	}
-	owner, err := util.GetOwnerMachine(ctx, r.Client, g.machine.ObjectMeta)
-	if client.IgnoreNotFound(err) != nil {
-		return err
-	}
-	f.NodeSeen = sight.node != nil || (owner != nil && owner.Spec.ProviderID == providerID && owner.Status.NodeRef.IsDefined())
-	booted := bootedAt(host, g.observation)
-	if booted.IsZero() || f.NodeSeen {
-		return nil
-	}
-	due := booted.Add(bootTimeout(host))
-	// A Node that cannot be looked for is not a missing Node: once the control plane was up, only its answer counts.
-	certain := sight.known || !ptr.Deref(g.cluster.Status.Initialization.ControlPlaneInitialized, false)
-	overdue := !r.Clock.Now().Before(due)
-	f.BootOverdue, g.bootUncertain = certain && overdue, !certain && overdue
-	g.deadlines = append(g.deadlines, due)
-	return nil
-}
-
 func bootedAt(host *v1beta1.PhysicalHost, o actuator.Observation) time.Time {
 	id := host.Spec.Claim.ID
 	if at, ok := o.Boots[id]; ok {
@@ -259,7 +242,7 @@ func bootedAt(host *v1beta1.PhysicalHost, o actuator.Observation) time.Time {
 func (r *PhysicalHostReconciler) gatherContent(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHost, g *gathered) error {
 	f := &g.brief.Facts
 	f.Content = provision.ContentWaiting
-	if g.standing != coordinator.StandingConfirmed || host.Spec.Boot == nil || f.Install && f.Bound {
+	if g.standing != coordinator.StandingConfirmed || host.Spec.Boot == nil || f.Bound && (f.Install || !f.AlwaysOn) {
 		return nil
 	}
 	if f.Bound && g.observation.State.Power != redfish.PowerOff {

@@ -49,7 +49,7 @@ func readinessOf(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, 
 		return notReady(v1beta1.ReasonWaitingForConfirm, g.holding.Words(g.standing))
 	case provision.Releasing:
 		return readyReleasing(host, g, reach)
-	case provision.Provisioned, provision.Booting, provision.Provisioning:
+	case provision.Provisioned, provision.Booting, provision.Provisioning, provision.BootFailed, provision.Lost:
 		return readyHeld(host, g, d, reach)
 	case provision.Available, provision.PoweredOn, provision.NotEmpty, provision.Cleaning, provision.Maintenance,
 		provision.Enrolling, provision.Inspecting, provision.Deleting:
@@ -77,9 +77,12 @@ func readyHeld(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, re
 // systemFault is what is wrong with the system that was booted: its machine is not ready while it lasts, see systemFaults. It is
 // judged by what was seen and told of the system, whether its BMC answers at the moment or not.
 func systemFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (readiness, bool) {
+	if fault, broken := lifeFault(host, g, d); broken {
+		return fault, true
+	}
 	switch {
-	case g.facts.Bound && provision.Power(host.Status.Power) == provision.PowerStateOff:
-		return notReady(v1beta1.ReasonPowerLost, "the server is off, and its system with it: it is started again, unless spec.powerPolicy says otherwise"), true
+	case g.facts.Bound && provision.Power(host.Status.Power) == provision.PowerStateOff && (g.facts.Steady || !g.facts.Observed):
+		return notReady(v1beta1.ReasonPowerLost, "the server is off, and its system with it: it is powered on again"), true
 	case g.facts.Bound:
 		return readiness{}, false
 	case g.facts.Report == provision.ReportFailed:

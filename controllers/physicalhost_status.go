@@ -30,8 +30,9 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 		s.State, s.StateSince = state, now
 	}
 	s.ObservedGeneration = host.Generation
-	if v := host.Annotations[v1beta1.RetryNowAnnotation]; v != "" {
-		s.RetryNow = v
+	retry := retryAsked(host)
+	if retry {
+		s.RetryNow = host.Annotations[v1beta1.RetryNowAnnotation]
 	}
 	if g.facts.Observed {
 		s.Power = string(g.facts.Power)
@@ -41,7 +42,8 @@ func (r *PhysicalHostReconciler) report(ctx context.Context, host *v1beta1.Physi
 	g.now = now.Time
 	g.queue = r.Actuator.Status(key(host))
 	reportOperation(s, g.queue, g)
-	r.reportTenancy(host, g, now)
+	reportBoots(host, g, d, retry, now)
+	reportPause(s, host, g, d)
 	reportHealth(host, g, d, now)
 	reportParked(s, g, now)
 	hostConditions(host, g, d)
@@ -189,31 +191,6 @@ func phase(s bmcqueue.State) string {
 	return ""
 }
 
-// reportTenancy keeps what was observed for the present claim.
-func (r *PhysicalHostReconciler) reportTenancy(host *v1beta1.PhysicalHost, g *gathered, now metav1.Time) {
-	s, claim := &host.Status, host.Spec.Claim
-	if claim == nil {
-		s.Booted = nil
-		return
-	}
-	at, ok := g.observation.Boots[claim.ID]
-	if !ok {
-		if g.facts.Media == provision.MediaOurs && g.facts.Power == provision.PowerStateOn && !g.facts.Armed && s.Booted == nil {
-			s.Booted = &v1beta1.BootRecord{ClaimID: claim.ID, At: now, Count: 1}
-			s.LastUsed = ptr.To(now)
-		}
-		return
-	}
-	seen := metav1.NewTime(at.Truncate(time.Second))
-	switch b := s.Booted; {
-	case b == nil || b.ClaimID != claim.ID:
-		s.Booted = &v1beta1.BootRecord{ClaimID: claim.ID, At: seen, Count: 1}
-		s.LastUsed = ptr.To(now)
-	case seen.After(b.At.Time):
-		s.Booted = &v1beta1.BootRecord{ClaimID: claim.ID, At: seen, Count: b.Count + 1}
-	}
-}
-
 // Health: a boot that ends without a sign of life, or with a failed bootstrap, halves the score; one that ends well gives ten
 // points back. Host selection lets a host with a low score cool off.
 const (
@@ -225,7 +202,8 @@ const (
 func reportHealth(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, now metav1.Time) {
 	s, b := &host.Status, host.Status.Booted
 	score := ptr.Deref(s.HealthScore, fullHealth)
-	failed := d.State == provision.Booting && (g.facts.BootOverdue || g.facts.Report == provision.ReportFailed)
+	dark := g.facts.Claim == provision.ClaimHeld && !g.facts.Bound && b != nil && b.OffAt != nil && d.Action != provision.MarkBound
+	failed := dark || (d.State == provision.Booting || d.State == provision.BootFailed) && (g.facts.BootOverdue || g.facts.Report == provision.ReportFailed)
 	switch {
 	case d.Action == provision.MarkBound && score < fullHealth:
 		s.HealthScore = ptr.To(min(score+healthRegains, fullHealth))

@@ -162,12 +162,12 @@ func TestWhatAPersonMustMendIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// The system of a bound host that is off is lost, whether its BMC answers at the moment or not.
+// A bound host that is off takes its system with it, whether its BMC answers at the moment or not.
 func TestABoundHostThatIsOffTakesReadyFromItsMachine(t *testing.T) {
 	for _, failure := range []*actuator.Failure{nil, {Kind: redfish.KindUnreachable, Message: "no answer", Count: 9}} {
 		h := boundHost()
 		h.Status.Power, h.Status.State = string(provision.PowerStateOff), v1beta1.StateProvisioned
-		g := &gathered{facts: provision.Facts{Observed: true, Claim: provision.ClaimHeld, Bound: true, Power: provision.PowerStateOff}, observation: actuator.Observation{Failure: failure}}
+		g := &gathered{facts: provision.Facts{Observed: true, Claim: provision.ClaimHeld, Bound: true, Install: true, KeepOn: true, Steady: true, Power: provision.PowerStateOff}, observation: actuator.Observation{Failure: failure}}
 		hostConditions(h, g, provision.Decision{State: provision.Provisioned})
 		if m := machineOf(h); conditions.IsTrue(m, v1beta1.ReadyCondition) || conditions.GetReason(m, v1beta1.ReadyCondition) != v1beta1.ReasonPowerLost {
 			t.Errorf("failure %v: the machine's Ready is %s", failure, conditions.GetReason(m, v1beta1.ReadyCondition))

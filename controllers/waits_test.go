@@ -87,7 +87,8 @@ func waitingHosts() map[provision.State][]waiting {
 			{true, func(_ *v1beta1.PhysicalHost, g *gathered) { g.bootUncertain = true }, give},
 			{true, func(_ *v1beta1.PhysicalHost, g *gathered) { g.facts.Report = provision.ReportFailed }, give}},
 		provision.Provisioned: {{true, func(h *v1beta1.PhysicalHost, g *gathered) {
-			g.facts.Bound, h.Status.Power = true, string(provision.PowerStateOff)
+			g.facts.Bound, g.facts.Install, g.facts.KeepOn, g.facts.Steady = true, true, true, true
+			h.Status.Power = string(provision.PowerStateOff)
 		}, give}},
 		provision.Releasing:      {{true, marked, "status.nextAttempt"}},
 		provision.ReleaseBlocked: {{true, marked, unverified}},
@@ -102,7 +103,7 @@ func waitingHosts() map[provision.State][]waiting {
 				g.machine.Annotations = map[string]string{clusterv1.PausedAnnotation: ""}
 			}, "annotate beskar7machine m cluster.x-k8s.io/paused-"},
 			{false, func(h *v1beta1.PhysicalHost, _ *gathered) { h.Spec.Paused = true }, `"paused":false`}},
-		provision.State(v1beta1.StateBootFailed): {}, // no rule leads there yet
+		provision.State(v1beta1.StateBootFailed): {}, // left as they are: their own messages say what to do
 		provision.State(v1beta1.StateLost):       {},
 		provision.Available:                      {}, // nothing is waited for
 		provision.Deleting:                       {}, // gone with the next write

@@ -68,7 +68,8 @@ type tracked struct {
 	firmware string
 	// sent are the changing requests whose effect is still to come, by the id of their wish.
 	sent map[string]*sent
-	// poweredOn is the claim for which an armed PowerOn was sent and power On was not seen yet. Whoever sees it records the boot.
+	// poweredOn is the claim for which a PowerOn that boots its system was sent and power On was not seen yet. Whoever
+	// sees it records the boot.
 	poweredOn string
 	// shutdown is when the first graceful shutdown for a claim was sent, over all tries.
 	shutdown struct {

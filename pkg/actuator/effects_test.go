@@ -307,8 +307,8 @@ func TestAnOrderIsForItsClaim(t *testing.T) {
 	}
 }
 
-// A boot that was not armed, such as that of an installed system that lost power, is no boot from our medium.
-func TestOnlyAnArmedBootIsRecorded(t *testing.T) {
+// A bound system that was installed boots from its disk, unarmed: that is counted, too, as its boots back off.
+func TestABoundSystemsBootFromItsDiskIsRecorded(t *testing.T) {
 	bubble(t, func(ctx context.Context) {
 		bmc := twoSlots(redfishfake.Options{Power: redfish.PowerOff})
 		b := held()
@@ -318,7 +318,7 @@ func TestOnlyAnArmedBootIsRecorded(t *testing.T) {
 			seen, _ := r.hands.Observed(hostName)
 			return seen.State.Power == redfish.PowerOn
 		})
-		if seen, _ := r.hands.Observed(hostName); len(seen.Boots) != 0 || bmc.Booted() != "disk" {
+		if seen, _ := r.hands.Observed(hostName); seen.Boots[claimID].IsZero() || bmc.Booted() != "disk" {
 			t.Errorf("boots %v, booted from %q", seen.Boots, bmc.Booted())
 		}
 	})

@@ -20,6 +20,8 @@ type Observation struct {
 	// Answering is the server that answered last, as far as it says: BMCs leave identities out at times, such as while they start,
 	// and then this is who it was before.
 	Answering serverid.Identity
+	// Steady: power was the same in the readings before, so that one slip of a BMC is not believed.
+	Steady bool
 	// Learned is what the driver found out of the BMC's ways.
 	Learned redfish.Learned
 	// Slots are nil until they were read.
@@ -38,7 +40,7 @@ type Observation struct {
 	InspectedAt time.Time
 	// Stale: what is known of the hardware, also from before this process, is to be read again.
 	Stale bool
-	// Boots maps claim ids to the last time power On was observed after an armed boot for that claim.
+	// Boots maps claim ids to the last time power On was observed after a boot of ours for that claim: armed, or of a bound system.
 	Boots map[string]time.Time
 	// DeafSince maps claim ids to when a graceful shutdown for them was given up.
 	DeafSince map[string]time.Time
@@ -86,7 +88,7 @@ func Complete(b Brief, o Observation) provision.Facts {
 	f.OtherServer = other && !o.Answering.IsNamed(b.Accepted)
 	f.Duplicate = f.Duplicate && !f.OtherServer
 	f.Inventoried = !o.Stale && (f.Inventoried && !other || o.Hardware != nil && o.Inspected().Compare(o.Answering) != serverid.Other)
-	f.Power = power(o.State.Power)
+	f.Power, f.Steady = power(o.State.Power), o.Steady
 	f.Armed = o.State.Boot.Armed()
 	f.ArmedOurs = o.State.Boot.OnceFrom(redfish.BootCD)
 	f.Media = media(b, o)

@@ -40,7 +40,7 @@ func TestPOSTInProgress(t *testing.T) {
 }
 
 // A medium that the BMC lost before the boot is inserted again; one that was lost while the system runs is left alone (I5),
-// until power is lost.
+// until power is lost, and its owner says that its image bears another boot.
 func TestALostMedium(t *testing.T) {
 	bubble(t, func(ctx context.Context) {
 		fake := redfishfake.New(redfishfake.Options{Slots: []redfish.Slot{full("1", "")}})
@@ -60,7 +60,7 @@ func TestALostMedium(t *testing.T) {
 		if got := b.asked(); !slices.Equal(got, []string{"Insert 1", "Arm", "Insert 1", "On"}) || fake.Booted() == "disk" {
 			t.Errorf("asked %v, booted from %q", got, fake.Booted())
 		}
-		r.change(func(b *Brief) { b.Facts.Bound = true })
+		r.change(func(b *Brief) { b.Facts.Bound, b.Facts.DataOpen = true, false })
 		fake.SetSlot(full("1", ""))
 		<-time.After(time.Hour)
 		r.until(t, time.Minute, state(provision.Provisioned))
@@ -68,9 +68,15 @@ func TestALostMedium(t *testing.T) {
 			t.Errorf("media %s, asked %v", Complete(r.facts(), seen).Media, b.asked())
 		}
 		fake.CutPower()
+		r.until(t, 10*time.Minute, state(provision.Lost))
+		if len(b.asked()) != 4 {
+			t.Errorf("a Live system that lost its power: asked %v", b.asked())
+		}
+		granted := r.facts().Hash
+		r.change(func(b *Brief) { b.Facts.AlwaysOn = true })
 		r.until(t, 10*time.Minute, func(provision.Decision) bool { return fake.Booted() != "" })
-		if got := b.asked()[4:]; !slices.Equal(got, []string{"Insert 1", "Arm", "On"}) || fake.Booted() == "disk" {
-			t.Errorf("asked %v, booted from %q", got, fake.Booted())
+		if got := b.asked()[4:]; !slices.Equal(got, []string{"Insert 1", "Arm", "On"}) || fake.Booted() == "disk" || r.facts().Hash == granted {
+			t.Errorf("asked %v, booted from %q, with the grant of the first boot: %v", got, fake.Booted(), r.facts().Hash == granted)
 		}
 	})
 }

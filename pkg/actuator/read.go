@@ -108,7 +108,7 @@ func (a *Actuator) observeState(ctx context.Context, at access) (Observation, er
 	return a.store(at, &state, nil, "")
 }
 
-// proofReadings is how many readings of power in a row have to agree before a release is proven.
+// proofReadings is how many readings of power in a row have to agree before a release is proven, or a bound system is off.
 const proofReadings = 2
 
 // known tells slots that were read, and are none, from slots that were not read.
@@ -173,7 +173,7 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot, 
 				at.of.steady = 1
 				o.SlotsAt = time.Time{} // firmware lets media go, and people change them, when power changes
 			}
-			o.At, o.State = now, *state
+			o.At, o.State, o.Steady = now, *state, at.of.steady >= proofReadings
 			if told := identityOf(*state); told.Known() {
 				o.Answering = told
 			}

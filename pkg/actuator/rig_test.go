@@ -184,14 +184,14 @@ func (r *rig) reconcile(t *testing.T) provision.Decision {
 			t.Fatal(err)
 		}
 		r.change(func(b *Brief) {
-			b.Hash, b.Facts.Content = token.Hash(), provision.ContentReady
+			b.Hash, b.Facts.Content, b.Facts.Granted, b.Facts.DataOpen = token.Hash(), provision.ContentReady, true, true
 			b.URLs = map[bootmedia.Medium]string{bootmedia.Boot: bootmedia.BootURL("https://m", token), bootmedia.Config: bootmedia.ConfigURL("https://m", token), bootmedia.Composed: bootmedia.ComposedURL("https://m", token)}
 		})
 	case d.Action == provision.MarkBound:
 		r.change(func(b *Brief) { b.Facts.Bound = true })
 	case d.Action == provision.ClearClaim:
 		r.change(func(b *Brief) {
-			b.Facts.Claim, b.Facts.Bound, b.ClaimID, b.Hash, b.URLs = provision.ClaimNone, false, "", "", nil
+			b.Facts.Claim, b.Facts.Bound, b.Facts.Granted, b.ClaimID, b.Hash, b.URLs = provision.ClaimNone, false, false, "", "", nil
 		})
 	default:
 		r.hands.Withdraw(hostName)

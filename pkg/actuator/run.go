@@ -105,7 +105,7 @@ func (r *run) act(ctx context.Context, at access, brief Brief, o Observation) bm
 	if err != nil {
 		return outcome(err)
 	}
-	if !a.sending(r, s, o.State.Boot.OnceFrom(redfish.BootCD)) {
+	if !a.sending(r, s, brief.Facts.Bound || o.State.Boot.OnceFrom(redfish.BootCD)) {
 		return bmcqueue.Result{}
 	}
 	// A conflict often means that it is so already: what counts is what is read back.
@@ -201,7 +201,7 @@ func (r *run) request(at access, brief Brief, o Observation, s *sent) (func(cont
 		return func(ctx context.Context) error { return at.Eject(ctx, s.slot) }, nil
 	case provision.Insert:
 		return r.insert(at, brief, o, s)
-	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
+	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.YieldClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
 		provision.MarkBound, provision.MintGrant, provision.RevokeGrant, provision.Observe, provision.Inspect:
 	}
 	return nil, fmt.Errorf("%s is not a hardware action", r.order.Action)
@@ -324,7 +324,7 @@ func (r *run) seen(o Observation, slot string) bool {
 			}
 		}
 		return false
-	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
+	case provision.None, provision.RemoveFinalizer, provision.ClearClaim, provision.YieldClaim, provision.GiveUpClaim, provision.QuarantineOrphan, provision.ReleaseOrphan,
 		provision.MarkBound, provision.MintGrant, provision.RevokeGrant, provision.Observe, provision.Inspect:
 	}
 	return true

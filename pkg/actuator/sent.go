@@ -35,8 +35,9 @@ func (t *tracked) outstanding(now time.Time) bool {
 	return false
 }
 
-// sending notes a request that is about to leave. It is false if the server is not the host's any more.
-func (a *Actuator) sending(r *run, s *sent, armed bool) bool {
+// sending notes a request that is about to leave. It is false if the server is not the host's any more. boot says that a PowerOn
+// boots what the claim is for: our medium, or what was installed from it and is bound.
+func (a *Actuator) sending(r *run, s *sent, boot bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t := r.of
@@ -54,7 +55,7 @@ func (a *Actuator) sending(r *run, s *sent, armed bool) bool {
 		}
 		s.until = t.shutdown.at.Add(r.order.Shutdown)
 	case provision.PowerOn:
-		if armed {
+		if boot {
 			t.poweredOn = r.order.ClaimID
 		}
 	default:

@@ -75,6 +75,11 @@ var provisioning = []Setting{
 		Help:           "The longest wait between tries.",
 		Recommendation: "60s.",
 		field:          func(s *Settings) any { return &s.Provisioning.MaxRetryDelay }},
+	{Key: "provisioning.maxBoots", Type: Integer, Default: "5", Min: "1", Max: "50", Unit: "boots", Live: true,
+		Help: "The most boots of a host in a row, for one claim, without a sign of life. They come ever less often; after the last one the host " +
+			"is left as it is and reported. A change of its spec, or the retry-now annotation, begins anew.",
+		Recommendation: "3 to 5; 1 to have a person look at the first failure.",
+		field:          func(s *Settings) any { return &s.Provisioning.MaxBoots }},
 }
 
 var hostSelection = []Setting{

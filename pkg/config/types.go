@@ -43,6 +43,8 @@ type Provisioning struct {
 	ExponentialBackoff bool
 	// MaxRetryDelay caps those waits.
 	MaxRetryDelay time.Duration
+	// MaxBoots is how many boots in a row, without a sign of life, a claim may have.
+	MaxBoots int
 }
 
 // HostSelection shapes the choice of hosts. All of it is live.

@@ -12,6 +12,8 @@ const (
 	RemoveFinalizer Action = "RemoveFinalizer"
 	// ClearClaim removes claim and boot in one write.
 	ClearClaim Action = "ClearClaim"
+	// YieldClaim removes claim and boot of a host that its owner uses: nothing of ours was ever in it.
+	YieldClaim Action = "YieldClaim"
 	// GiveUpClaim removes claim and boot and quarantines the host, in one write.
 	GiveUpClaim Action = "GiveUpClaim"
 	// QuarantineOrphan quarantines a bound orphan and leaves it running, its claim in place.
@@ -47,7 +49,7 @@ const (
 
 // Actions are all actions, in the order of their definition.
 func Actions() []Action {
-	return []Action{None, RemoveFinalizer, ClearClaim, GiveUpClaim, QuarantineOrphan, ReleaseOrphan, MarkBound, MintGrant, RevokeGrant,
+	return []Action{None, RemoveFinalizer, ClearClaim, YieldClaim, GiveUpClaim, QuarantineOrphan, ReleaseOrphan, MarkBound, MintGrant, RevokeGrant,
 		Observe, Inspect, ShutDown, ForceOff, Eject, Insert, Arm, Disarm, PowerOn}
 }
 
@@ -59,7 +61,7 @@ func (a Action) Changes() bool {
 	switch a {
 	case ShutDown, ForceOff, Eject, Insert, Arm, Disarm, PowerOn:
 		return true
-	case None, RemoveFinalizer, ClearClaim, GiveUpClaim, QuarantineOrphan, ReleaseOrphan, MarkBound, MintGrant, RevokeGrant, Observe, Inspect:
+	case None, RemoveFinalizer, ClearClaim, YieldClaim, GiveUpClaim, QuarantineOrphan, ReleaseOrphan, MarkBound, MintGrant, RevokeGrant, Observe, Inspect:
 		return false
 	}
 	return false
@@ -78,6 +80,9 @@ type Decision struct {
 	Rule string
 }
 
+// Resting says that the host is off, and waits for the time of its next boot alone.
+func (d Decision) Resting() bool { return d.Rule == "boot-rest" || d.Rule == "bound-rest" }
+
 // State is a label for people. Its values are those of the API's HostState.
 type State string
 
@@ -95,7 +100,9 @@ const (
 	Claimed        State = "Claimed"
 	Provisioning   State = "Provisioning"
 	Booting        State = "Booting"
+	BootFailed     State = "BootFailed"
 	Provisioned    State = "Provisioned"
+	Lost           State = "Lost"
 	Releasing      State = "Releasing"
 	ReleaseBlocked State = "ReleaseBlocked"
 	Orphaned       State = "Orphaned"

@@ -85,12 +85,15 @@ type Facts struct {
 	Quarantined bool
 	Maintenance bool
 	Consent     bool // the owner consents to erase an unclaimed host
-	KeepOn      bool // a bound host that is found off is powered on
+	KeepOn      bool // a bound host whose system is on its disk is powered on when it is found off
+	AlwaysOn    bool // its owner's word that a Live image bears another boot with the bootstrap data of its first
 	Deleting    bool
 	// GiveUp is a person's command to end this claim's release unverified.
 	GiveUp bool
-	// Granted: a media capability is recorded on the claim.
+	// Granted: a media capability is recorded on the claim: without one, nothing of ours was ever in the server.
 	Granted bool
+	// DataOpen: the bootstrap data are served: the claim is not bound, or they were opened once more for another boot.
+	DataOpen bool
 
 	// Observed at the BMC.
 	Observed    bool // power and override were read
@@ -102,17 +105,29 @@ type Facts struct {
 	Duplicate bool
 	Power     Power
 	Media     Media
+	// Steady: power was read the same at least twice in a row. Some BMCs say now this, now that.
+	Steady    bool
 	Armed     bool // the next boot takes another device than usual
 	ArmedOurs bool // once, from the virtual CD
 
 	// Of the present claim.
 	Content Content
 	// Booted: power On was observed after an armed boot for this claim.
-	Booted   bool
+	Booted bool
+	// NodeSeen: a Node with the claim's provider id is, or was, there.
 	NodeSeen bool
-	Report   Report
-	// BootOverdue: the boot deadline has passed without a sign of life, and the absence is known, not guessed.
-	BootOverdue    bool
+	// NodeNamed: a Node of the claim's host name is there that cannot be a former tenant's, but its provider id is not ours. It
+	// counts as alive and binds nothing.
+	NodeNamed bool
+	// NodeUnknown: nobody can say whether a Node is there: the workload cluster was up once, and cannot be asked.
+	NodeUnknown bool
+	Report      Report
+	// BootOverdue: the deadline of the last boot has passed without a sign of life, and the absence is known, not guessed.
+	BootOverdue bool
+	// BootsSpent: no sign of life came of as many boots as there may be in a row; BootResting: the next one is not due yet.
+	BootsSpent  bool
+	BootResting bool
+
 	ReleaseOverdue bool
 	// Proven: power, override and slots were read after the release was asked for. Older readings prove nothing: an operation
 	// of the ended tenancy may have been under way.

@@ -11,7 +11,7 @@ import (
 //nolint:gocyclo // one case for each action
 func carryOut(f Facts, a Action) Facts {
 	switch a {
-	case ClearClaim, GiveUpClaim:
+	case ClearClaim, YieldClaim, GiveUpClaim:
 		quarantined := f.Quarantined || a == GiveUpClaim
 		f.Claim, f.Bound, f.Granted, f.Booted, f.NodeSeen, f.GiveUp, f.Proven = ClaimNone, false, false, false, false, false, false
 		f.Quarantined = quarantined
@@ -23,9 +23,9 @@ func carryOut(f Facts, a Action) Facts {
 	case ReleaseOrphan:
 		f.Claim = ClaimReleasing
 	case MarkBound:
-		f.Bound = true
+		f.Bound, f.DataOpen = true, false
 	case MintGrant:
-		f.Granted, f.Content = true, ContentReady
+		f.Granted, f.Content, f.DataOpen = true, ContentReady, true
 		if f.Media == MediaOurs || f.Media == MediaPartial {
 			f.Media = MediaOther
 		}
@@ -35,7 +35,7 @@ func carryOut(f Facts, a Action) Facts {
 			f.Media = MediaOther
 		}
 	case Observe:
-		f.Observed, f.Proven = true, f.Claim == ClaimReleasing
+		f.Observed, f.Proven, f.Steady = true, f.Claim == ClaimReleasing, true
 		f.Power = map[Power]Power{PowerStateUnknown: PowerStateOff, PowerStatePoweringOn: PowerStateOn, PowerStatePoweringOff: PowerStateOff}[f.Power] + orSame(f.Power)
 		if f.Media == MediaUnknown {
 			f.Media = MediaOther
@@ -43,7 +43,7 @@ func carryOut(f Facts, a Action) Facts {
 	case Inspect:
 		f.Inventoried = true
 	case ShutDown, ForceOff:
-		f.Power, f.NodeSeen, f.BootOverdue, f.Report = PowerStateOff, false, false, ReportNone
+		f.Power, f.BootOverdue = PowerStateOff, false
 	case Eject:
 		f.Media = MediaNone
 	case Insert:
@@ -53,7 +53,7 @@ func carryOut(f Facts, a Action) Facts {
 	case Disarm:
 		f.Armed, f.ArmedOurs = false, false
 	case PowerOn:
-		f.Power, f.Booted, f.Armed, f.ArmedOurs, f.BootOverdue = PowerStateOn, true, false, false, false
+		f.Power, f.Booted, f.Armed, f.ArmedOurs, f.BootOverdue, f.BootResting = PowerStateOn, true, false, false, false, true
 	case None, RemoveFinalizer:
 	}
 	return f
@@ -67,9 +67,12 @@ func orSame(p Power) Power {
 	return ""
 }
 
+// waits are the rules that time alone ends.
+var waits = map[string]bool{"wait-for-boot": true, "boot-rest": true, "bound-rest": true, "boot-unknown": true}
+
 // atRest says that nothing is left to do but wait for others.
-func atRest(f Facts, a Action) bool {
-	return a == RemoveFinalizer || a == None && (f.Paused || f.Quarantined || f.Claim != ClaimHeld || f.Bound || f.Power != PowerStateOn)
+func atRest(d Decision) bool {
+	return d.Action == RemoveFinalizer || d.Action == None && !waits[d.Rule]
 }
 
 // awaitsPerson says that nothing is done for a claimed host until somebody mends its address, or ends the other claim.
@@ -77,11 +80,12 @@ func awaitsPerson(f Facts, a Action) bool {
 	return a == None && (f.OtherServer || f.Duplicate) && !f.Paused && (f.Claim == ClaimHeld || f.Claim == ClaimReleasing)
 }
 
-// press is somebody at the power button, or a breaker. A server that is switched on while armed uses the override up.
+// press is somebody at the power button, or a breaker. A server that is switched on while armed uses the override up. What its
+// system said, and its Node, are there also when it is off.
 func press(f Facts) Facts {
 	switch f.Power {
 	case PowerStateOn, PowerStatePoweringOn:
-		f.Power, f.NodeSeen, f.Report = PowerStateOff, false, ReportNone
+		f.Power = PowerStateOff
 	case PowerStateOff, PowerStatePoweringOff:
 		f.Power = PowerStateOn
 		if f.ArmedOurs {
@@ -113,7 +117,7 @@ func (w *world) settle(t *testing.T, start Facts) (f Facts, steps int) {
 			f.OtherServer, f.Duplicate = false, false
 			continue
 		}
-		if atRest(f, d.Action) {
+		if atRest(d) {
 			return f, steps
 		}
 		if steps > 500 {
@@ -124,23 +128,46 @@ func (w *world) settle(t *testing.T, start Facts) (f Facts, steps int) {
 			if w.presses--; w.r.IntN(100) >= w.loss {
 				f = press(f)
 			}
-		case d.Action == None: // running, unbound: it comes up, or its time is over
-			f.NodeSeen = w.r.IntN(3) == 0
-			f.BootOverdue = !f.NodeSeen && w.r.IntN(5) == 0
+		case d.Action == None:
+			f = w.pass(f)
+		case d.Action == PowerOn && w.r.IntN(6) == 0:
+			f = carryOut(f, PowerOn)
+			f.BootsSpent, f.BootResting = true, false
 		case !d.Action.Hardware() || w.r.IntN(100) >= w.loss:
 			f = carryOut(f, d.Action)
 		}
 	}
 }
 
-// TestConverges starts in every corner, with a BMC that loses nothing, some or most of what it is told.
+// pass lets time go by: a pause ends, the cluster answers, what runs comes up, or not, or switches itself off.
+func (w *world) pass(f Facts) Facts {
+	if f.Power != PowerStateOn {
+		f.BootResting, f.NodeUnknown = false, false
+		return f
+	}
+	switch w.r.IntN(12) {
+	case 0, 1, 2, 3:
+		node.set(&f, 1)
+	case 4:
+		node.set(&f, 2)
+	case 5:
+		f.Report = ReportFailed
+	case 6, 7:
+		f.BootOverdue = true
+	case 8:
+		f.Power = PowerStateOff
+	}
+	return f
+}
+
+// TestConverges starts in many corners, with a BMC that loses nothing, some or most of what it is told.
 func TestConverges(t *testing.T) {
 	for _, loss := range []int{0, 30, 70} {
 		t.Run(fmt.Sprintf("%d%% lost", loss), func(t *testing.T) {
 			t.Parallel()
 			w := &world{r: rand.New(rand.NewPCG(uint64(loss), 7)), loss: loss}
 			worst := 0
-			runs := everyCorner(func(start Facts) {
+			runs := fewCorners(func(start Facts) {
 				w.presses = w.r.IntN(4)
 				f, steps := w.settle(t, start)
 				if why := wrongEnd(start, f); why != "" {
@@ -163,8 +190,8 @@ func wrongEnd(start, f Facts) string { //nolint:gocyclo // a list of sentences
 		return "a release did not end"
 	case start.Claim == ClaimReleasing && start.GiveUp && !f.Quarantined:
 		return "a claim that was given up unverified went back into the pool"
-	case start.Claim == ClaimHeld && !start.Quarantined && f.Bound && f.KeepOn && f.Power == PowerStateOff && f.Content != ContentWaiting:
-		return "a bound host stays off against its owner's wish"
+	case f.Claim == ClaimHeld && f.Power == PowerStateOff && mayBoot(f) && !(f.Bound && f.Install && !f.KeepOn):
+		return "a host that may be booted stays off"
 	case start.Claim == ClaimOrphanBound && (f.Claim != ClaimNone || !start.GiveUp) && !f.Quarantined:
 		return "D7: a bound orphan is not quarantined"
 	case start.Claim == ClaimOrphanExpired && !start.Quarantined && f.Claim != ClaimNone:
@@ -175,13 +202,20 @@ func wrongEnd(start, f Facts) string { //nolint:gocyclo // a list of sentences
 	return ""
 }
 
+// mayBoot: nothing but our own work is between a host that is off and its next boot.
+func mayBoot(f Facts) bool {
+	used := f.Bound || f.NodeNamed || f.Report != ReportNone
+	bears := f.AlwaysOn && !f.Install || f.Bound && f.Install
+	return !f.Quarantined && !f.Maintenance && !f.Deleting && !f.BootsSpent && f.Content != ContentWaiting && (!used || bears)
+}
+
 // TestReleaseEndsClean is every release again, but nobody presses a button once the host was proven: it ends off, empty, disarmed
 // and nobody's.
 func TestReleaseEndsClean(t *testing.T) {
 	for _, loss := range []int{0, 30, 70} {
 		w := &world{r: rand.New(rand.NewPCG(uint64(loss), 11)), loss: loss}
-		everyCorner(func(start Facts) {
-			if start.Claim != ClaimReleasing || start.Paused || start.GiveUp {
+		someCorners(1, []Claim{ClaimReleasing}, func(start Facts) {
+			if start.Paused || start.GiveUp {
 				return
 			}
 			f, steps := start, 0
@@ -254,7 +288,6 @@ func unsafeActions(seed uint64, again bool) (bad int) {
 		case 6:
 			if r.IntN(20) == 0 { // a person, or a breaker
 				f.Power = map[Power]Power{PowerStateOn: PowerStateOff, PowerStateOff: PowerStateOn}[f.Power]
-				f.NodeSeen = false
 			}
 		}
 	}

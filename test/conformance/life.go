@@ -136,7 +136,7 @@ func (l *life) reconcile() provision.Decision {
 	case d.Action == provision.ClearClaim:
 		l.believe(lieAboutRest(truth))
 		l.change(func(b *actuator.Brief) {
-			b.Facts.Claim, b.Facts.Bound, b.ClaimID, b.Hash, b.URLs = provision.ClaimNone, false, "", "", nil
+			b.Facts.Claim, b.Facts.Bound, b.Facts.Granted, b.ClaimID, b.Hash, b.URLs = provision.ClaimNone, false, false, "", "", nil
 		})
 		l.look("")
 	default:
@@ -163,7 +163,7 @@ func (l *life) mint() error {
 		return err
 	}
 	l.change(func(b *actuator.Brief) {
-		b.Hash, b.Facts.Content = token.Hash(), provision.ContentReady
+		b.Hash, b.Facts.Content, b.Facts.Granted = token.Hash(), provision.ContentReady, true
 		b.URLs = map[bootmedia.Medium]string{bootmedia.Boot: bootmedia.BootURL(l.media, token), bootmedia.Config: bootmedia.ConfigURL(l.media, token)}
 	})
 	return nil

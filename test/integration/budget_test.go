@@ -135,13 +135,13 @@ func (l *hostLoop) reconcile() provision.Decision {
 			l.t.Fatal(err)
 		}
 		l.change(func(b *actuator.Brief) {
-			b.Hash, b.Facts.Content = token.Hash(), provision.ContentReady
+			b.Hash, b.Facts.Content, b.Facts.Granted = token.Hash(), provision.ContentReady, true
 			b.URLs = map[bootmedia.Medium]string{bootmedia.Boot: bootmedia.BootURL(l.media, token), bootmedia.Config: bootmedia.ConfigURL(l.media, token)}
 		})
 		return l.reconcile() // as the write of the API would wake it
 	case d.Action == provision.ClearClaim:
 		l.change(func(b *actuator.Brief) {
-			b.Facts.Claim, b.Facts.Bound, b.ClaimID, b.Hash, b.URLs = provision.ClaimNone, false, "", "", nil
+			b.Facts.Claim, b.Facts.Bound, b.Facts.Granted, b.ClaimID, b.Hash, b.URLs = provision.ClaimNone, false, false, "", "", nil
 		})
 		return l.reconcile() // as the write of the API would wake it
 	default:
