@@ -124,6 +124,9 @@ func (w *world) story() string {
 func TestEveryCut(t *testing.T) {
 	all := plans(t, *flagSeed)
 	chosen := choose(t, all)
+	if len(chosen) == 0 {
+		t.Fatal("no life is called so")
+	}
 	t.Logf("%d of %d lives, seed %d", len(chosen), len(all), *flagSeed)
 	var next sync.Mutex
 	failures := 0

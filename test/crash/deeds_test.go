@@ -31,12 +31,13 @@ func init() { // they use worlds, and worlds use them
 			annotate(w, clusterv1.PausedAnnotation, "", true)
 			w.later(undone, func() { annotate(w, clusterv1.PausedAnnotation, "", false) })
 		}},
-		"move":          {move},
-		"orphan":        {orphan},
-		"quarantine":    {quarantine},
-		"give up":       {giveUp},
-		"cut the mains": {cutMains},
-		"late claim":    {lateClaim},
+		"move":              {move},
+		"orphan":            {orphan},
+		"quarantine":        {quarantine},
+		"give up":           {giveUp},
+		"cut the mains":     {cutMains},
+		"late claim":        {func(w *world) { lateClaim(w, "x") }},
+		"late claim for it": {func(w *world) { lateClaim(w, "m") }},
 		"delete the host": {func(w *world) {
 			w.user.blocked, w.user.hostsGone = true, true
 			w.site.store.remove("PhysicalHost", "h", false)
@@ -121,13 +122,13 @@ func giveUp(w *world) {
 	annotate(w, v1beta1.ReleaseUnverifiedAnnotation, h.Spec.Claim.ID, true)
 }
 
-// lateClaim is the write of an arbiter that was deposed and does not know it yet, for a machine that is no more: if the host is
-// free at this moment, it has it.
-func lateClaim(w *world) {
+// lateClaim is the write of an arbiter that was deposed and does not know it yet, for a machine that is no more, or that has not
+// asked this arbiter: if the host is free at this moment, it has it.
+func lateClaim(w *world, machine string) {
 	edit(w.site.store, &v1beta1.PhysicalHost{}, "h", func(h *v1beta1.PhysicalHost) {
 		if h.Spec.Claim == nil {
-			h.Spec.Claim = &v1beta1.Claim{ID: "feedfacefeedface", Machine: "x", Cluster: "c", LeaseHolder: "deposed"}
-			h.Spec.Boot = &v1beta1.Boot{ImageURL: "http://images/a.iso", OSFamily: "generic", BootMode: w.life.boot, BootstrapSecret: "x"}
+			h.Spec.Claim = &v1beta1.Claim{ID: "feedfacefeedface", Machine: machine, Cluster: "c", LeaseHolder: "deposed"}
+			h.Spec.Boot = &v1beta1.Boot{ImageURL: "http://images/a.iso", OSFamily: "generic", BootMode: w.life.boot, BootstrapSecret: machine}
 		}
 	})
 }

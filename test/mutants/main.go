@@ -35,15 +35,13 @@ type mutant struct {
 	patch, target string
 	// module and tests say where its tests are: in the package that it changes, but for those that only a whole life shows.
 	module, tests string
-	// args of the tests.
-	args []string
+	// lives are those that are to find it, and args what the tests are told of that.
+	lives string
+	args  []string
 }
 
-// lives is where the lives of machines are cut, and its mutants; so many lives find each of them.
-const (
-	lives      = "crash"
-	livesCount = "500"
-)
+// lives is where the lives of machines are cut, and its mutants. Each says in its second line which lives are to find it.
+const lives = "crash"
 
 // run plays all mutants whose name holds one of the words.
 func run(ctx context.Context, only string, words []string) error {
@@ -100,7 +98,7 @@ func find(root string, words []string) ([]mutant, error) {
 		for _, m := range found {
 			m.module, m.tests = root, "./"+filepath.Dir(m.target)
 			if filepath.Base(folder) == lives {
-				m.module, m.tests, m.args = filepath.Join(root, "test"), "./"+lives, []string{"-args", "-lives=" + livesCount}
+				m.module, m.tests, m.args = filepath.Join(root, "test"), "./"+lives, []string{"-args", "-only=" + m.lives}
 			}
 			all = append(all, m)
 		}
@@ -128,7 +126,11 @@ func findIn(folder string, words []string) ([]mutant, error) {
 		if target == nil {
 			return fmt.Errorf("%s does not say which file it changes", path)
 		}
-		all = append(all, mutant{name: name, guard: guard, patch: path, target: target[1]})
+		m := mutant{name: name, guard: guard, patch: path, target: target[1]}
+		if named := livesLine.FindStringSubmatch(string(text)); named != nil {
+			m.lives = named[1]
+		}
+		all = append(all, m)
 		return nil
 	})
 	return all, err
@@ -136,6 +138,7 @@ func findIn(folder string, words []string) ([]mutant, error) {
 
 var (
 	targetLine = regexp.MustCompile(`(?m)^\+\+\+ b/(\S+)$`)
+	livesLine  = regexp.MustCompile(`(?m)^lives: (.*)$`)
 	failedTest = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
 	// panicked is a test that ended the whole run.
 	panicked = regexp.MustCompile(`(?m)^panic: (.*)$`)
