@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -53,7 +54,7 @@ func (s *site) auditSize() (int64, error) {
 	return info.Size(), nil
 }
 
-// requestsOf counts what clients with this in their User-Agent asked since a place in the audit log.
+// requestsOf counts what clients of this name in their User-Agent asked since a place in the audit log.
 func (s *site) requestsOf(agent string, since int64) (requests, error) {
 	file, err := os.Open(s.plane.AuditLog())
 	if err != nil {
@@ -84,10 +85,18 @@ func countRequests(log io.Reader, agent string) (requests, error) {
 		if err := json.Unmarshal(line, &e); err != nil {
 			return r, fmt.Errorf("decode a line of the audit log: %w", err)
 		}
-		if e.Stage == "ResponseComplete" && strings.Contains(e.UserAgent, agent) {
+		if e.Stage == "ResponseComplete" && named(e.UserAgent, agent) {
 			r.count(e)
 		}
 	}
+}
+
+// named tells whether one of the products in a User-Agent has the name: "a/v1 (linux) b" names a and b.
+func named(userAgent, name string) bool {
+	return slices.ContainsFunc(strings.Fields(userAgent), func(product string) bool {
+		product, _, _ = strings.Cut(product, "/")
+		return product == name
+	})
 }
 
 func (r *requests) count(e auditLine) {

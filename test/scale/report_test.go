@@ -140,13 +140,13 @@ func TestRequestsAreCounted(t *testing.T) {
 		return `{"stage":"ResponseComplete","verb":"` + verb + `","userAgent":"` + agent + `","objectRef":{"resource":"` + resource + `","subresource":"` + subresource + `"},"responseStatus":{"code":` + code + "}}\n"
 	}
 	log := line("storm-leader", "patch", "physicalhosts", "", "200") + line("storm-leader", "patch", "physicalhosts", "", "409") + line("storm-leader", "get", "physicalhosts", "", "200") +
-		line("storm-leader", "watch", "physicalhosts", "", "200") + line("storm-leader", "update", "leases", "", "200") + line("storm-leader-2", "patch", "physicalhosts", "", "200") +
+		line("storm-leader", "watch", "physicalhosts", "", "200") + line("storm-leader", "update", "leases", "", "200") + line("storm-leader-2", "patch", "physicalhosts", "", "200") + line("manager/v0.1.0 (linux/amd64) storm-leader", "get", "secrets", "", "200") +
 		line("storm-leader", "patch", "beskar7machines", "status", "500") + `{"userAgent":"storm-leader","verb":"pat`
 	got, err := countRequests(strings.NewReader(log), "storm-leader")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.All != 4 || got.Reads != 1 || got.Writes != 3 || got.Conflicts != 1 || got.Failed != 1 || got.By["patch beskar7machines/status"] != 1 {
+	if got.All != 5 || got.Reads != 2 || got.Writes != 3 || got.Conflicts != 1 || got.Failed != 1 || got.By["patch beskar7machines/status"] != 1 {
 		t.Errorf("%+v", got)
 	}
 }
