@@ -173,7 +173,9 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot, 
 				at.of.steady = 1
 				o.SlotsAt = time.Time{} // firmware lets media go, and people change them, when power changes
 			}
-			o.At, o.State, o.Steady = now, *state, at.of.steady >= proofReadings
+			steady := at.of.steady >= proofReadings && !at.of.powering(now)
+			differs = differs || steady != o.Steady
+			o.At, o.State, o.Steady = now, *state, steady
 			if told := identityOf(*state); told.Known() {
 				o.Answering = told
 			}

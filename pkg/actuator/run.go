@@ -344,8 +344,10 @@ func (r *run) deaf() {
 }
 
 // powers says whether the action changes power.
-func (r *run) powers() bool {
-	return r.order.Action == provision.PowerOn || r.order.Action == provision.ForceOff || r.order.Action == provision.ShutDown
+func (r *run) powers() bool { return changesPower(r.order.Action) }
+
+func changesPower(action provision.Action) bool {
+	return action == provision.PowerOn || action == provision.ForceOff || action == provision.ShutDown
 }
 
 func (r *run) waiting() string { return "waiting for the effect of " + string(r.order.Action) }

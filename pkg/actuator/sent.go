@@ -35,6 +35,16 @@ func (t *tracked) outstanding(now time.Time) bool {
 	return false
 }
 
+// powering says whether a change of power that was sent may still take effect. a.mu is held.
+func (t *tracked) powering(now time.Time) bool {
+	for _, s := range t.sent {
+		if changesPower(s.action) && now.Before(s.until) {
+			return true
+		}
+	}
+	return false
+}
+
 // sending notes a request that is about to leave. It is false if the server is not the host's any more. boot says that a PowerOn
 // boots what the claim is for: our medium, or what was installed from it and is bound.
 func (a *Actuator) sending(r *run, s *sent, boot bool) bool {
@@ -59,6 +69,10 @@ func (a *Actuator) sending(r *run, s *sent, boot bool) bool {
 			t.poweredOn = r.order.ClaimID
 		}
 	default:
+	}
+	if r.powers() {
+		// What was read before says nothing of what is to come: the count begins anew, and ends once the change had its time.
+		t.steady, t.observation.Steady = 0, false
 	}
 	if s.slot != "" {
 		if t.unread != "" && t.unread != s.slot {

@@ -146,6 +146,7 @@ var provisioningRules = []rule{
 	{"wait-for-boot", func(f Facts) bool { return on(f) && ours(f) }, Booting, None, "running from our media; its node is awaited"},
 	{"stop-ours", func(f Facts) bool { return on(f) && inserted(f) && !f.BootsSpent && !withheld(f) }, Provisioning, ForceOff, "powered on by others while our media went in: off, and on as it should be"},
 	{"leave-stranger", on, Provisioning, None, "running, and nobody can say whether by our doing: a person decides"},
+	{"boot-confirm", func(f Facts) bool { return (f.Booted || lived(f)) && !f.Steady }, Provisioning, Observe, "off after it ran: read once more before that is believed"},
 	{"boot-lost", func(f Facts) bool { return lived(f) && !bearsAgain(f) }, Lost, None, "off, and its system may have used its bootstrap data; its machine is to be deleted"},
 	{"boot-unknown", func(f Facts) bool { return f.Booted && f.NodeUnknown && !bearsAgain(f) }, Provisioning, None, "off, and nobody can say whether its system used its bootstrap data: not booted again before the cluster answers"},
 	{"withheld", withheld, Provisioning, None, "off, in maintenance or being deleted: nothing is started"},
