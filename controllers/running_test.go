@@ -80,7 +80,7 @@ func (r *runningRig) settle() *v1beta1.PhysicalHost {
 
 // pass lets time pass, for the gate and for the controllers.
 func (r *runningRig) pass(d time.Duration) {
-	r.rig.sleep(d)
+	r.sleep(d)
 	<-time.After(d)
 }
 
