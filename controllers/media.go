@@ -197,7 +197,7 @@ func (s *MediaSource) hostOf(ctx context.Context, tokenHash string) (*v1beta1.Ph
 	if err := s.Client.List(ctx, hosts, client.MatchingFields{hostByToken: tokenHash}); err != nil {
 		return nil, nil, fmt.Errorf("look up the token: %w", err)
 	}
-	refusal := error(bootmedia.ErrUnknown)
+	refusal := bootmedia.ErrUnknown
 	for i := range hosts.Items {
 		host := &hosts.Items[i]
 		if !Owned(s.WatchFilter, host) {

@@ -92,12 +92,7 @@ func reportBoots(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, 
 		return
 	}
 	if b := s.Booted; b != nil && b.ClaimID == claim.ID {
-		if retry || d.Action == provision.MarkBound || b.Wish != "" && b.Wish != wishOf(host) {
-			b.Count, b.First, b.Wish = 0, metav1.Time{}, wishOf(host)
-		}
-		if rowEnded(host) {
-			b.Count, b.First = 0, metav1.Time{}
-		}
+		restartRow(host, b, retry || d.Action == provision.MarkBound)
 	}
 	at, seen := g.observation.Boots[claim.ID]
 	ours := g.facts.Media == provision.MediaOurs && g.facts.Power == provision.PowerStateOn && (!g.facts.Armed || g.facts.ArmedOurs)
@@ -109,6 +104,16 @@ func reportBoots(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, 
 	}
 	if b := s.Booted; b != nil && b.ClaimID == claim.ID && b.OffAt == nil && fellSilent(g.observation, b) {
 		b.OffAt = ptr.To(metav1.NewTime(g.observation.At.Truncate(time.Second)))
+	}
+}
+
+// restartRow lets the boots be counted anew: on request, for another wish, and once a row has ended.
+func restartRow(host *v1beta1.PhysicalHost, b *v1beta1.BootRecord, asked bool) {
+	if asked || b.Wish != "" && b.Wish != wishOf(host) {
+		b.Count, b.First, b.Wish = 0, metav1.Time{}, wishOf(host)
+	}
+	if rowEnded(host) {
+		b.Count, b.First = 0, metav1.Time{}
 	}
 }
 

@@ -20,18 +20,9 @@ func (r *PhysicalHostReconciler) gatherLife(ctx context.Context, host *v1beta1.P
 	if claim.Bound || g.machine == nil || g.cluster == nil {
 		return nil
 	}
-	providerID := v1beta1.ProviderID(host.Namespace, host.Name, claim.ID)
-	sight, err := findNode(ctx, r.ClusterCache, client.ObjectKeyFromObject(g.cluster), providerID, claim.Machine)
+	sight, err := r.gatherNode(ctx, host, g)
 	if err != nil {
 		return err
-	}
-	owner, err := util.GetOwnerMachine(ctx, r.Client, g.machine.ObjectMeta)
-	if client.IgnoreNotFound(err) != nil {
-		return err
-	}
-	f.NodeSeen = sight.node != nil || (owner != nil && owner.Spec.ProviderID == providerID && owner.Status.NodeRef.IsDefined())
-	if !f.NodeSeen && sight.named != nil && mayBeOf(sight.named, claim) {
-		f.NodeNamed, g.nodeNamed = true, sight.named
 	}
 	// A Node that cannot be looked for is not a missing Node: once the control plane was up, only its answer counts. Before that
 	// nobody could join, so that what another boot does with the bootstrap data is the same as what the first one did.
@@ -48,6 +39,25 @@ func (r *PhysicalHostReconciler) gatherLife(ctx context.Context, host *v1beta1.P
 	return nil
 }
 
+// gatherNode looks for the claim's Node, by its provider id, or by its name alone.
+func (r *PhysicalHostReconciler) gatherNode(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) (nodeSight, error) {
+	f, claim := &g.brief.Facts, host.Spec.Claim
+	providerID := v1beta1.ProviderID(host.Namespace, host.Name, claim.ID)
+	sight, err := findNode(ctx, r.ClusterCache, client.ObjectKeyFromObject(g.cluster), providerID, claim.Machine)
+	if err != nil {
+		return sight, err
+	}
+	owner, err := util.GetOwnerMachine(ctx, r.Client, g.machine.ObjectMeta)
+	if client.IgnoreNotFound(err) != nil {
+		return sight, err
+	}
+	f.NodeSeen = sight.node != nil || (owner != nil && owner.Spec.ProviderID == providerID && owner.Status.NodeRef.IsDefined())
+	if !f.NodeSeen && sight.named != nil && mayBeOf(sight.named, claim) {
+		f.NodeNamed, g.nodeNamed = true, sight.named
+	}
+	return sight, nil
+}
+
 // mayBeOf says whether a Node of a claim's host name, without the claim's provider id, can be of this claim: not with the id of
 // another claim, as a former tenant's, and either alive now, or registered since the claim was made. A Node that waits for its
 // network is not Ready, and runs.
@@ -61,26 +71,50 @@ func mayBeOf(node *corev1.Node, claim *v1beta1.Claim) bool {
 // lifeFault is what is wrong with a host that is not booted, or not cut, because of what ran on it.
 func lifeFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (readiness, bool) {
 	f := g.facts
-	off := provision.Power(host.Status.Power) == provision.PowerStateOff
+	off := foundOff(host, f)
 	held := f.Claim == provision.ClaimHeld
 	switch {
 	case held && f.Bound && off && !f.Observed && !f.Install && !f.AlwaysOn, d.State == provision.Lost:
 		return notReady(v1beta1.ReasonSystemLost, lostMessage(host, g)), true
 	case d.State == provision.BootFailed:
 		return notReady(v1beta1.ReasonBootFailed, failedMessage(host, g)), true
-	case held && off && f.Maintenance:
-		return notReady(v1beta1.ReasonMaintenance, "off, and spec.maintenance is set: it is not powered on before that ends: "+patchHost(host, `{"spec":{"maintenance":false}}`)), true
-	case held && off && f.Deleting:
-		return notReady(v1beta1.ReasonDeleting, "off, and the PhysicalHost is being deleted: it is not powered on; "+replaceMachine(host, g)+", and the host is released and goes"), true
-	case held && off && f.Bound && f.Install && !f.KeepOn:
+	case held && off:
+		return offFault(host, g, d)
+	}
+	return runningFault(host, g, d)
+}
+
+// offFault is lifeFault for a held host that is off.
+func offFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (readiness, bool) {
+	f := g.facts
+	waits := d.State == provision.Provisioning && d.Action == provision.None
+	switch {
+	case f.Maintenance:
+		return notReady(whyOff(f, v1beta1.ReasonMaintenance), "off, and spec.maintenance is set: it is not powered on before that ends: "+patchHost(host, `{"spec":{"maintenance":false}}`)), true
+	case f.Deleting:
+		return notReady(whyOff(f, v1beta1.ReasonDeleting), "off, and the PhysicalHost is being deleted: it is not powered on; "+replaceMachine(host, g)+", and the host is released and goes"), true
+	case f.Bound && f.Install && !f.KeepOn:
 		return notReady(v1beta1.ReasonPoweredOff, "the server is off, and spec.powerPolicy is Observe: power it on, or set spec.powerPolicy to KeepOn"), true
-	case held && off && d.Resting():
+	case d.Resting():
 		return notReady(v1beta1.ReasonSwitchedOff, silence(host)+": it is booted again, see status.attempts and status.nextAttempt; look at its console and at its image"), true
-	case held && !f.Bound && off && f.Booted && f.NodeUnknown && d.State == provision.Provisioning && d.Action == provision.None:
+	case !f.Bound && f.Booted && f.NodeUnknown && waits:
 		return notReady(v1beta1.ReasonNodeUnknown, fmt.Sprintf("off after its boot, and cluster %s cannot be asked whether its system became a Node: its bootstrap data are good for one, so it is not booted again before the cluster answers; mend the cluster's API server, or %s",
 			host.Spec.Claim.Cluster, replaceMachine(host, g))), true
 	}
 	return runningFault(host, g, d)
+}
+
+// foundOff: what a bound system's machine is to say is not believed after one slip of a BMC.
+func foundOff(host *v1beta1.PhysicalHost, f provision.Facts) bool {
+	return provision.Power(host.Status.Power) == provision.PowerStateOff && (!f.Bound || f.Steady || !f.Observed)
+}
+
+// whyOff is the reason of a host that is off and left so: a bound one has no system any more, which its machine has to say.
+func whyOff(f provision.Facts, unbound string) string {
+	if f.Bound {
+		return v1beta1.ReasonPoweredOff
+	}
+	return unbound
 }
 
 // runningFault is lifeFault for what runs, unbound.

@@ -190,7 +190,7 @@ func wrongEnd(start, f Facts) string { //nolint:gocyclo // a list of sentences
 		return "a release did not end"
 	case start.Claim == ClaimReleasing && start.GiveUp && !f.Quarantined:
 		return "a claim that was given up unverified went back into the pool"
-	case f.Claim == ClaimHeld && f.Power == PowerStateOff && mayBoot(f) && !(f.Bound && f.Install && !f.KeepOn):
+	case f.Claim == ClaimHeld && f.Power == PowerStateOff && mayBoot(f) && (!f.Bound || !f.Install || f.KeepOn):
 		return "a host that may be booted stays off"
 	case start.Claim == ClaimOrphanBound && (f.Claim != ClaimNone || !start.GiveUp) && !f.Quarantined:
 		return "D7: a bound orphan is not quarantined"

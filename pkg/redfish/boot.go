@@ -257,18 +257,13 @@ func (c *client) otherForm(form bootForm, err error) (bootForm, bool) {
 	if !errors.As(err, &e) || e.Status < 400 || e.Status > 499 || e.Kind == KindUnauthorized || e.Kind == KindBusy {
 		return form, false
 	}
-	if form.place != placeSystem && (e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed) {
-		form.place = placeSystem
-		c.learn(func(l *learned) { l.BootPlace = placeWords[placeSystem] })
+	if place := c.otherPlace(form.place, e); place != form.place {
+		form.place = place
+		c.learn(func(l *learned) { l.BootPlace = placeWords[place] })
 		return form, true
 	}
 	if !form.full && e.refusal.has(missed...) && e.refusal.names("bootsourceoverridetarget") {
 		form.full = true
-		return form, true
-	}
-	if form.place == placeSettings && e.refusal.has("propertyunknown") && e.refusal.names("bootsourceoverride") {
-		form.place = placeSystem // the settings hold a Boot, but no override
-		c.learn(func(l *learned) { l.BootPlace = placeWords[placeSystem] })
 		return form, true
 	}
 	if mode, ok := otherMode(form.mode, e.refusal); ok {
@@ -286,6 +281,17 @@ func (c *client) otherForm(form bootForm, err error) (bootForm, bool) {
 		return form, true
 	}
 	return form, false
+}
+
+// otherPlace is the system where the refused place cannot be the one: it is not there, takes no change, or holds a Boot without
+// an override.
+func (c *client) otherPlace(place bootPlace, e *Error) bootPlace {
+	gone := e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed
+	unknown := place == placeSettings && e.refusal.has("propertyunknown") && e.refusal.names("bootsourceoverride")
+	if place != placeSystem && (gone || unknown) {
+		return placeSystem
+	}
+	return place
 }
 
 // refusedMember are the message keys of a member that the BMC does not take as

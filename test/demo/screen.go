@@ -119,7 +119,8 @@ func color(state v1beta1.HostState) string {
 		return "\033[32m"
 	case v1beta1.StateProvisioned:
 		return "\033[36m"
-	case v1beta1.StateQuarantined, v1beta1.StateReleaseBlocked, v1beta1.StateOrphaned, v1beta1.StateDuplicate, v1beta1.StateOtherServer:
+	case v1beta1.StateQuarantined, v1beta1.StateReleaseBlocked, v1beta1.StateOrphaned, v1beta1.StateDuplicate, v1beta1.StateOtherServer,
+		v1beta1.StateLost, v1beta1.StateBootFailed:
 		return "\033[31m"
 	case v1beta1.StateEnrolling, v1beta1.StateInspecting, v1beta1.StatePoweredOn, v1beta1.StateNotEmpty, v1beta1.StateCleaning, v1beta1.StateMaintenance,
 		v1beta1.StateClaimed, v1beta1.StateProvisioning, v1beta1.StateBooting, v1beta1.StateReleasing, v1beta1.StateDeleting, v1beta1.StatePaused:

@@ -63,7 +63,7 @@ func differs(s config.Setting) string {
 		return fmt.Sprint(s.Default != "true")
 	case config.Choice:
 		return s.Options[len(s.Options)-1]
-	case config.Integer, config.Number, config.Duration, config.Text, config.URL, config.Address, config.Names, config.CipherSuites:
+	case config.Integer, config.Number, config.Duration, config.Text, config.URL, config.Address, config.Names, config.CipherSuites, config.Networks:
 	}
 	return s.Max
 }

@@ -68,10 +68,10 @@ func (w *walk) lookInside(path string, t reflect.Type, n *node, over []above) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name := jsonName(f)
-		switch {
-		case name == "-":
+		switch name {
+		case "-":
 			continue
-		case name == "":
+		case "":
 			w.lookInside(path, f.Type, n, over)
 			continue
 		}

@@ -75,25 +75,42 @@ func (j *judge) store(v *Version) {
 func (j *judge) hostChanged(v *Version, before, after object) {
 	was, is := before.text("spec", "claim", "id"), after.text("spec", "claim", "id")
 	server, known := j.world.servers[v.Name]
-	switch {
-	case was != "" && is != "" && was != is:
+	if was != "" && is != "" && was != is {
 		j.say(v.At, "I1: host %s was %s's by claim %s, and is %s's by claim %s", v.Name, before.text("spec", "claim", "machine"), was, after.text("spec", "claim", "machine"), is)
-	case was != "" && after != nil && is == "" && !after.has("spec", "quarantine") && known && !server.clean():
-		j.say(v.At, "I6: the claim on host %s ended while its server was %+v", v.Name, server)
-	case was != "" && after == nil && known && !server.clean() && !before.has("metadata", "annotations", movedAnnotation):
-		j.say(v.At, "I6: host %s was let go while its server was %+v", v.Name, server)
 	}
-	if was != "" && is == "" && after != nil && !before.has("spec", "claim", "release") && !after.has("spec", "quarantine") {
-		m := j.world.objects[id{v.Site, "Beskar7Machine", before.text("spec", "claim", "machine")}]
-		if m.text("spec", "hostRef", "claimID") == was && m.has("spec", "providerID") {
-			j.say(v.At, "I1: host %s was taken from machine %s, which did not give it back", v.Name, before.text("spec", "claim", "machine"))
-		}
+	if was != "" && is == "" && known && !server.clean() {
+		j.endedUnclean(v, before, after, server)
+	}
+	if was != "" && is == "" {
+		j.takenFrom(v, before, after)
 	}
 	if before.text("status", "state") != "Available" && after.text("status", "state") == "Available" && known && !server.clean() {
 		j.say(v.At, "I6: host %s is offered while its server is %+v", v.Name, server)
 	}
 	if is != "" {
 		j.oneHost(v, after)
+	}
+}
+
+// endedUnclean judges the end of a claim on a server that is not off, empty and disarmed.
+func (j *judge) endedUnclean(v *Version, before, after object, server Server) {
+	switch {
+	case after != nil && !after.has("spec", "quarantine"):
+		j.say(v.At, "I6: the claim on host %s ended while its server was %+v", v.Name, server)
+	case after == nil && !before.has("metadata", "annotations", movedAnnotation):
+		j.say(v.At, "I6: host %s was let go while its server was %+v", v.Name, server)
+	}
+}
+
+// takenFrom judges the end of a claim that its machine did not give back.
+func (j *judge) takenFrom(v *Version, before, after object) {
+	if after == nil || before.has("spec", "claim", "release") || after.has("spec", "quarantine") {
+		return
+	}
+	machine := before.text("spec", "claim", "machine")
+	m := j.world.objects[id{v.Site, "Beskar7Machine", machine}]
+	if m.text("spec", "hostRef", "claimID") == before.text("spec", "claim", "id") && m.has("spec", "providerID") {
+		j.say(v.At, "I1: host %s was taken from machine %s, which did not give it back", v.Name, machine)
 	}
 }
 

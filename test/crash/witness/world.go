@@ -92,12 +92,20 @@ func (s standing) forbids(r Request, w *world, bootTimeout time.Duration) string
 		return "I5: a quarantined host was changed"
 	case s.bound:
 		return s.forbidsBound(r, off, boots)
-	case r.Op != ForceOff && r.Op != Shutdown && r.Op != Disarm && !off:
+	}
+	return s.forbidsHeld(r, w, off, bootTimeout)
+}
+
+// forbidsHeld is forbids for a host that is being prepared, or boots.
+func (s standing) forbidsHeld(r Request, w *world, off bool, bootTimeout time.Duration) string {
+	cut := r.Op == ForceOff || r.Op == Shutdown
+	switch {
+	case cut:
+		return s.forbidsOff(r, w, bootTimeout)
+	case r.Op != Disarm && !off:
 		return "D11: media or boot of a running server were changed"
 	case r.Op == On && (!r.Before.Armed || len(r.Before.Media) == 0):
 		return "I4: powered on without our medium, armed"
-	case r.Op == ForceOff || r.Op == Shutdown:
-		return s.forbidsOff(r, w, bootTimeout)
 	}
 	return ""
 }
