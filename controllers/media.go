@@ -78,14 +78,14 @@ func (s *MediaSource) Grant(ctx context.Context, tokenHash string) (bootmedia.Gr
 		return s.olderGrant(ctx, host, grant)
 	}
 	grant.Content = record.content()
+	if !record.whole {
+		grant.Closed = true // taken out for good, be it a moment before the claim is marked bound: the rest is served on
+	}
 	if grant.Closed {
 		return grant, nil
 	}
 	if grant.Closed, err = s.ended(ctx, host, record); err != nil {
 		return bootmedia.Grant{}, s.refuse(host, err)
-	}
-	if !grant.Closed && !record.whole {
-		return bootmedia.Grant{}, s.refuse(host, fmt.Errorf("%w: the bootstrap data were taken out of the medium already", bootmedia.ErrNotYet))
 	}
 	s.inTime(host)
 	return grant, nil

@@ -117,9 +117,9 @@ func restartRow(host *v1beta1.PhysicalHost, b *v1beta1.BootRecord, asked bool) {
 	}
 }
 
-// fellSilent: the server was read off after its boot.
+// fellSilent: the server was read off after its boot, and not by one slip of its BMC.
 func fellSilent(o actuator.Observation, b *v1beta1.BootRecord) bool {
-	return o.State.Power == "Off" && o.At.Truncate(time.Second).After(b.At.Time)
+	return o.Steady && o.State.Power == "Off" && o.At.Truncate(time.Second).After(b.At.Time)
 }
 
 func countBoot(host *v1beta1.PhysicalHost, at, now metav1.Time) {

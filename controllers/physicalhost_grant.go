@@ -58,6 +58,9 @@ func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.Physica
 	r.Tokens.keep(token)
 	if err := r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media = grant }); err != nil {
 		r.Tokens.drop(token.Hash())
+		if apierrors.IsConflict(err) || apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+			return errors.Join(err, client.IgnoreNotFound(r.Client.Delete(ctx, secret))) // refused for certain: nobody has the data
+		}
 		// Whether the write was lost or only its answer is not known: MediumSweep finds out.
 		return err
 	}
@@ -99,6 +102,12 @@ func (r *PhysicalHostReconciler) revoke(ctx context.Context, host *v1beta1.Physi
 	return r.dropMedium(ctx, host, before)
 }
 
+// holdsData says whether a record has all that the next boot is to read: a crash may have taken the data out before the claim was bound.
+func holdsData(secret *corev1.Secret, host *v1beta1.PhysicalHost) bool {
+	record, err := readMedium(secret, host)
+	return err == nil && record.whole
+}
+
 // gatherGrant looks whether the grant of a host that is off can serve its next boot. If it cannot, it counts as none: what is in
 // the slots is taken out, and a new one is made. A host that runs keeps what it booted from.
 func (r *PhysicalHostReconciler) gatherGrant(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
@@ -108,15 +117,15 @@ func (r *PhysicalHostReconciler) gatherGrant(ctx context.Context, host *v1beta1.
 	}
 	spent := grant.DataUntil != nil && grant.DataUntil.Sub(r.Clock.Now()) < bootTimeout(host)
 	if !spent {
-		_, err := mediumOf(ctx, r.SecretReader, host)
+		record, err := mediumOf(ctx, r.SecretReader, host)
 		if apierrors.IsNotFound(err) { // the cache may be behind the create
-			_, err = mediumOf(ctx, r.Reader, host)
+			record, err = mediumOf(ctx, r.Reader, host)
 		}
 		wrong := mediumError("")
 		if err != nil && !errors.As(err, &wrong) && !apierrors.IsNotFound(err) {
 			return err
 		}
-		spent = err != nil
+		spent = err != nil || !holdsData(record, host)
 	}
 	if spent {
 		g.brief.Hash, g.brief.URLs = "", nil

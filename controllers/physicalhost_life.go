@@ -17,7 +17,11 @@ import (
 // gatherLife looks for a sign of life of what was booted.
 func (r *PhysicalHostReconciler) gatherLife(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
 	f, claim := &g.brief.Facts, host.Spec.Claim
-	if claim.Bound || g.machine == nil || g.cluster == nil {
+	if claim.Bound || g.machine == nil {
+		return nil
+	}
+	if g.cluster == nil {
+		f.NodeUnknown = true // a restore may bring the Cluster last: until then nobody knows what became of a boot
 		return nil
 	}
 	sight, err := r.gatherNode(ctx, host, g)

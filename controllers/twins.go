@@ -31,10 +31,12 @@ type twin struct {
 	// holds: this host has the server, and keeps it while it is registered: nobody else is offered or cleaned. Only a claim takes
 	// it away.
 	holds bool
+	// offered: status says that the host is Available, by this process or an earlier one.
+	offered bool
 }
 
 func newTwin(h *v1beta1.PhysicalHost, o actuator.Observation) *twin {
-	t := &twin{host: client.ObjectKeyFromObject(h), uid: h.UID, server: recordedServer(h)}
+	t := &twin{host: client.ObjectKeyFromObject(h), uid: h.UID, server: recordedServer(h), offered: conditions.IsTrue(h, v1beta1.AvailableCondition)}
 	if found := o.Inspected().Or(o.Answering); t.server.Compare(found) != serverid.Other {
 		t.server = t.server.Or(found)
 	}
@@ -70,6 +72,9 @@ func (t *twins) put(me *twin) []types.NamespacedName {
 	before := t.hosts[me.host]
 	if before != nil && before.uid == me.uid && before.is(me) {
 		me.holds = before.holds
+	}
+	if before == nil {
+		me.holds = me.offered // by an earlier process
 	}
 	if before == nil || !slices.Equal(before.keys, me.keys) {
 		t.unlink(before)

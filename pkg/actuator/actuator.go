@@ -84,8 +84,9 @@ type tracked struct {
 	stuck map[string]bool
 	// changed is the server that answered before the last change.
 	changed serverid.Identity
-	// steady counts the readings of power in a row that said the same.
-	steady int
+	// steady counts the readings of power in a row that said the same, the first of them at steadyFrom.
+	steady     int
+	steadyFrom time.Time
 	// inputs are those of the last order; nil before the first.
 	inputs *string
 	// looks counts how often in a row the same wish to observe found nothing settled.

@@ -111,6 +111,10 @@ func (a *Actuator) observeState(ctx context.Context, at access) (Observation, er
 // proofReadings is how many readings of power in a row have to agree before a release is proven, or a bound system is off.
 const proofReadings = 2
 
+// steadyAfter is how long power has to read the same before a running system is given up, or a stranger's is believed: a BMC that
+// restarts can say for seconds that its server is off.
+const steadyAfter = 10 * time.Second
+
 // known tells slots that were read, and are none, from slots that were not read.
 func known(slots []redfish.Slot) []redfish.Slot {
 	if slots == nil {
@@ -165,15 +169,18 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot, 
 		differs = o.Failure != nil
 		if state != nil {
 			differs = differs || o.At.IsZero() || !sameState(o.State, *state)
+			if at.of.steady == 0 {
+				at.of.steadyFrom = now
+			}
 			at.of.steady++
 			switch {
 			case o.Answering.Compare(identityOf(*state)) == serverid.Other:
-				at.of.steady, o.SlotsAt, o.Proven = 1, time.Time{}, "" // what was read of another server proves nothing
+				at.of.steady, at.of.steadyFrom, o.SlotsAt, o.Proven = 1, now, time.Time{}, "" // what was read of another server proves nothing
 			case o.State.Power != state.Power:
-				at.of.steady = 1
+				at.of.steady, at.of.steadyFrom = 1, now
 				o.SlotsAt = time.Time{} // firmware lets media go, and people change them, when power changes
 			}
-			steady := at.of.steady >= proofReadings && !at.of.powering(now)
+			steady := at.of.steady >= proofReadings && now.Sub(at.of.steadyFrom) >= steadyAfter && !at.of.powering(now)
 			differs = differs || steady != o.Steady
 			o.At, o.State, o.Steady = now, *state, steady
 			if told := identityOf(*state); told.Known() {

@@ -393,3 +393,16 @@ func TestALastingOverrideIsSetBackOnceBound(t *testing.T) {
 		}
 	}
 }
+
+// After a lost status (move), the cluster is not connected yet: a system that runs may live.
+func TestWhatMayLiveIsNotCut(t *testing.T) {
+	for name, f := range map[string]Facts{
+		"somebody set the next boot to something else": {Media: MediaOurs, Armed: true},
+		"one of two media is gone":                     {Media: MediaPartial},
+	} {
+		f.Claim, f.Observed, f.Steady, f.Power, f.Granted, f.NodeUnknown, f.Content, f.DataOpen = ClaimHeld, true, true, PowerStateOn, true, true, ContentNoToken, true
+		if d := Decide(f); d.Action == ForceOff {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}

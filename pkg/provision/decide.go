@@ -144,7 +144,7 @@ var provisioningRules = []rule{
 	{"boot-overdue", func(f Facts) bool { return on(f) && ours(f) && f.BootOverdue && !f.BootsSpent && !withheld(f) }, Booting, ForceOff, "no sign of life in time: power off and boot again"},
 	{"boot-failed", func(f Facts) bool { return on(f) && ours(f) && f.BootOverdue && f.BootsSpent }, BootFailed, None, "no sign of life of as many boots as there may be: left running, for a person to look at"},
 	{"wait-for-boot", func(f Facts) bool { return on(f) && ours(f) }, Booting, None, "running from our media; its node is awaited"},
-	{"stop-ours", func(f Facts) bool { return on(f) && inserted(f) && !f.BootsSpent && !withheld(f) }, Provisioning, ForceOff, "powered on by others while our media went in: off, and on as it should be"},
+	{"stop-ours", func(f Facts) bool { return on(f) && inserted(f) && !f.NodeUnknown && !f.BootsSpent && !withheld(f) }, Provisioning, ForceOff, "powered on by others while our media went in: off, and on as it should be"},
 	{"leave-stranger", on, Provisioning, None, "running, and nobody can say whether by our doing: a person decides"},
 	{"boot-confirm", func(f Facts) bool { return (f.Booted || lived(f)) && !f.Steady }, Provisioning, Observe, "off after it ran: read once more before that is believed"},
 	{"boot-lost", func(f Facts) bool { return lived(f) && !bearsAgain(f) }, Lost, None, "off, and its system may have used its bootstrap data; its machine is to be deleted"},
