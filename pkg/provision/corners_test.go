@@ -228,6 +228,10 @@ func forbidden(f Facts, a Action) string {
 		return "a running system is asked before its power is cut"
 	case a.Changes() && !f.Observed:
 		return "nothing is done unseen"
+	case f.Claim == ClaimHeld && !f.Steady && f.Power == PowerStateOff && ran(f) && (a.Changes() || a == MintGrant):
+		return "D14: one reading of off is not believed of what ran"
+	case a == ForceOff && f.Claim == ClaimHeld && !f.Booted && f.Media != MediaOurs && f.Media != MediaPartial:
+		return "D12: what runs, and is not certainly of our own doing, is left to a person"
 	}
 	return forbiddenWrite(f, a)
 }
@@ -237,6 +241,9 @@ func mayDisarm(f Facts) bool {
 	lasting := f.ArmedOurs && f.Lasting && f.Power == PowerStateOn && !f.DataOpen
 	return f.Claim == ClaimHeld && f.Bound && !f.Quarantined && (f.Install || lasting)
 }
+
+// ran: a system of this claim was seen, or the server was on after a boot of ours.
+func ran(f Facts) bool { return f.Bound || f.Booted || f.NodeNamed || f.Report == ReportFailed }
 
 func mayHaveUsedItsData(f Facts) bool {
 	return f.NodeSeen || f.NodeNamed || f.Report != ReportNone || f.Booted && f.NodeUnknown && f.Power == PowerStateOff
@@ -313,6 +320,9 @@ func TestNoCornerBreaksAnInvariant(t *testing.T) {
 		}
 		if why := forbidden(f, d.Action); why != "" {
 			t.Fatalf("%s by rule %s: %s\n%+v", d.Action, d.Rule, why, f)
+		}
+		if d.State == Lost && !f.Steady {
+			t.Fatalf("D14: rule %s calls it lost for one reading: %+v", d.Rule, f)
 		}
 		offered := f.Claim == ClaimNone && f.Observed && f.Inventoried && f.Power == PowerStateOff && f.Media == MediaNone && !f.Armed &&
 			!f.OtherServer && !f.Duplicate && !f.Quarantined && !f.Maintenance && !f.Deleting && !f.Paused
