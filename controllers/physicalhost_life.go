@@ -71,7 +71,7 @@ func mayBeOf(node *corev1.Node, claim *v1beta1.Claim) bool {
 // lifeFault is what is wrong with a host that is not booted, or not cut, because of what ran on it.
 func lifeFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (readiness, bool) {
 	f := g.facts
-	off := provision.Power(host.Status.Power) == provision.PowerStateOff
+	off := foundOff(host, f)
 	held := f.Claim == provision.ClaimHeld
 	switch {
 	case held && f.Bound && off && !f.Observed && !f.Install && !f.AlwaysOn, d.State == provision.Lost:
@@ -90,9 +90,9 @@ func offFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (re
 	waits := d.State == provision.Provisioning && d.Action == provision.None
 	switch {
 	case f.Maintenance:
-		return notReady(v1beta1.ReasonMaintenance, "off, and spec.maintenance is set: it is not powered on before that ends: "+patchHost(host, `{"spec":{"maintenance":false}}`)), true
+		return notReady(whyOff(f, v1beta1.ReasonMaintenance), "off, and spec.maintenance is set: it is not powered on before that ends: "+patchHost(host, `{"spec":{"maintenance":false}}`)), true
 	case f.Deleting:
-		return notReady(v1beta1.ReasonDeleting, "off, and the PhysicalHost is being deleted: it is not powered on; "+replaceMachine(host, g)+", and the host is released and goes"), true
+		return notReady(whyOff(f, v1beta1.ReasonDeleting), "off, and the PhysicalHost is being deleted: it is not powered on; "+replaceMachine(host, g)+", and the host is released and goes"), true
 	case f.Bound && f.Install && !f.KeepOn:
 		return notReady(v1beta1.ReasonPoweredOff, "the server is off, and spec.powerPolicy is Observe: power it on, or set spec.powerPolicy to KeepOn"), true
 	case d.Resting():
@@ -102,6 +102,19 @@ func offFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (re
 			host.Spec.Claim.Cluster, replaceMachine(host, g))), true
 	}
 	return runningFault(host, g, d)
+}
+
+// foundOff: what a bound system's machine is to say is not believed after one slip of a BMC.
+func foundOff(host *v1beta1.PhysicalHost, f provision.Facts) bool {
+	return provision.Power(host.Status.Power) == provision.PowerStateOff && (!f.Bound || f.Steady || !f.Observed)
+}
+
+// whyOff is the reason of a host that is off and left so: a bound one has no system any more, which its machine has to say.
+func whyOff(f provision.Facts, unbound string) string {
+	if f.Bound {
+		return v1beta1.ReasonPoweredOff
+	}
+	return unbound
 }
 
 // runningFault is lifeFault for what runs, unbound.

@@ -34,13 +34,7 @@ type runningRig struct {
 func newRunningRig(t *testing.T, bmc *redfishfake.BMC, objects ...client.Object) *runningRig {
 	t.Helper()
 	r := &runningRig{rig: newRig(t, objects...), bmc: bmc}
-	r.gate = bmcqueue.New(bmcqueue.Options{Settings: bmcqueue.Settings{MaxConcurrentOps: 4, WorkerCount: 4, MaxQueueSize: 10, RetryAttempts: 3,
-		OperationTimeout: time.Minute}, Done: func(string) {}})
-	r.host.Actuator = actuator.New(actuator.Options{Gate: r.gate, Driver: oneBMC{bmc}, Clock: r.clock, Changed: func(string) {}})
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- r.gate.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended })
+	r.run()
 	bmc.SetFault(func(context.Context, redfishfake.Op) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -52,6 +46,17 @@ func newRunningRig(t *testing.T, bmc *redfishfake.BMC, objects ...client.Object)
 		return nil
 	})
 	return r
+}
+
+// run gives the host controller a gate that runs, and hands that know nothing yet.
+func (r *runningRig) run() {
+	r.gate = bmcqueue.New(bmcqueue.Options{Settings: bmcqueue.Settings{MaxConcurrentOps: 4, WorkerCount: 4, MaxQueueSize: 10, RetryAttempts: 3,
+		OperationTimeout: time.Minute}, Done: func(string) {}})
+	r.host.Actuator = actuator.New(actuator.Options{Gate: r.gate, Driver: oneBMC{r.bmc}, Clock: r.clock, Changed: func(string) {}})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended, gate := make(chan error, 1), r.gate
+	go func() { ended <- gate.Run(ctx) }()
+	r.t.Cleanup(func() { cancel(); <-ended })
 }
 
 // fail lets the next n requests fail in that way.

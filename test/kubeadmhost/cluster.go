@@ -105,8 +105,9 @@ func (c *cluster) live() bool {
 	return !c.retired && slices.ContainsFunc(hostsOf(c.hosts), func(h *host) bool { return h.on && h.controlPlane })
 }
 
-// start makes a server a node of the cluster, or lets its node resume.
-func (c *cluster) start(ctx context.Context, p *plan, id emulator.Identity, version string) error {
+// start makes a server a node of the cluster; resumed: it is one already, and
+// goes on with what its disk holds.
+func (c *cluster) start(ctx context.Context, p *plan, id emulator.Identity, version string, resumed bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.retired {
@@ -115,7 +116,7 @@ func (c *cluster) start(ctx context.Context, p *plan, id emulator.Identity, vers
 	if h := c.hosts[p.nodeName]; h != nil && h.on {
 		return fmt.Errorf("node %s is running on server %s already", p.nodeName, h.server)
 	}
-	if err := c.preflight(ctx, p); err != nil {
+	if err := c.preflight(ctx, p, resumed); err != nil {
 		return err
 	}
 	h := &host{name: p.nodeName, server: id.Name, providerID: p.providerID, version: version, controlPlane: p.controlPlane}
@@ -335,7 +336,7 @@ func hostsOf(hosts map[string]*host) []*host {
 }
 
 // preflight is what kubeadm and etcd check of a node name that is known already.
-func (c *cluster) preflight(ctx context.Context, p *plan) error {
+func (c *cluster) preflight(ctx context.Context, p *plan, resumed bool) error {
 	node, err := c.node(ctx, p.nodeName)
 	if err != nil {
 		return err
@@ -346,12 +347,23 @@ func (c *cluster) preflight(ctx context.Context, p *plan) error {
 	if !p.controlPlane {
 		return nil
 	}
-	removed, err := c.memberRemoved(ctx, p.nodeName)
-	if err != nil {
+	return c.preflightEtcd(ctx, p.nodeName, resumed)
+}
+
+// preflightEtcd: a member needs both its place among the others and its own data.
+// One that was removed does not start with its old data; one that lost its data
+// does not start in its old place, and takes a new one once that was removed.
+func (c *cluster) preflightEtcd(ctx context.Context, node string, resumed bool) error {
+	known, removed, err := c.memberKnown(ctx, node)
+	switch {
+	case err != nil || !known:
 		return err
-	}
-	if removed {
-		return fmt.Errorf("etcd on %s does not start: its member was removed from the cluster", p.nodeName)
+	case resumed && removed:
+		return fmt.Errorf("etcd on %s does not start: its member was removed from the cluster", node)
+	case !resumed && !removed:
+		return fmt.Errorf("etcd on %s does not start: its data are lost, and the cluster has its former member still", node)
+	case removed:
+		return c.deleteControlPlanePods(ctx, node)
 	}
 	return nil
 }

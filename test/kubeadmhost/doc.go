@@ -29,8 +29,14 @@
 //     The endpoint spreads connections over the control planes that are on. It is
 //     closed when none is on, and answers 503 while etcd has no quorum.
 //   - A server that loses power or shuts down takes with it, at once, its sockets
-//     and connections; its Node is Ready=Unknown. A server that boots again with
-//     the same data (same Node, same provider id) resumes.
+//     and connections; its Node is Ready=Unknown. An installed system that starts
+//     from its disk (same Node, same provider id) resumes.
+//   - A live system has lost itself with its power, as all of it was in memory: its
+//     etcd, its kubelet's identity, that it was a member. A cluster is gone with the
+//     last control plane that could come back: kubeadm init then makes a new, empty
+//     one at its endpoint. A worker joins anew, with its token; so does a control
+//     plane, once its former etcd member was removed. Booting an installer again
+//     loses the same.
 //   - Close frees every port.
 //
 // # Boot media

@@ -101,15 +101,16 @@ func (c *cluster) setLeaderSince(ctx context.Context, node, since string) error 
 	})
 }
 
-// memberRemoved says whether the etcd member of a node was removed.
-func (c *cluster) memberRemoved(ctx context.Context, node string) (bool, error) {
+// memberKnown says whether a node ever had an etcd member, and whether that was
+// removed.
+func (c *cluster) memberKnown(ctx context.Context, node string) (known, removed bool, err error) {
 	var pod corev1.Pod
-	err := c.api.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: "etcd-" + node}, &pod)
+	err = c.api.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: "etcd-" + node}, &pod)
 	if apierrors.IsNotFound(err) {
-		return false, nil
+		return false, false, nil
 	}
-	_, removed := pod.Annotations[cloudv1.EtcdMemberRemoved]
-	return removed, err
+	_, removed = pod.Annotations[cloudv1.EtcdMemberRemoved]
+	return true, removed, err
 }
 
 func (c *cluster) updatePod(ctx context.Context, name string, change func(*corev1.Pod)) error {

@@ -98,7 +98,7 @@ func TestEtcdThroughPortForward(t *testing.T) {
 	g := NewWithT(t)
 	w, s := newWorld(t), newSite(t)
 	cp1, cp2, cp3 := newServer(t, w, "cp1"), newServer(t, w, "cp2"), newServer(t, w, "cp3")
-	cp1.live("cp1", s.initData())
+	cp1.install("cp1", s.initData())
 	ready(t, w, "cp1")
 	cp2.live("cp2", s.controlPlaneData())
 	cp3.live("cp3", s.controlPlaneData())
@@ -135,7 +135,7 @@ func TestEtcdThroughPortForward(t *testing.T) {
 	_, err = client2.MemberRemove(t.Context(), ids["cp1"])
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Eventually(func() []string { return w.Clusters()[0].EtcdMembers }, 5*time.Second, 20*time.Millisecond).Should(Equal([]string{"cp2", "cp3"}))
-	cp1.live("cp1", s.initData())
+	cp1.on("Hdd")
 	g.Expect(refused(t, w).Reason).To(ContainSubstring("member was removed"))
 }
 

@@ -223,6 +223,13 @@ func (s *server) live(name, userData string) {
 	s.on("Cd", medium("CD1", bootImage(s.t, "")), medium("CD2", configDrive(s.t, name, userData)))
 }
 
+// install switches the server on with an image that installs itself: from then
+// on it can start from its disk.
+func (s *server) install(name, userData string) {
+	s.t.Helper()
+	s.on("Cd", medium("CD1", bootImage(s.t, "mode=install\nkubernetes="+kubernetesVersion+"\n")), medium("CD2", configDrive(s.t, name, userData)))
+}
+
 func (s *server) off() {
 	if s.power != nil {
 		s.power()

@@ -40,7 +40,7 @@ func (g *guest) Run(ctx context.Context, boot emulator.Boot) error {
 	}
 	<-up.Done()
 	if joined != nil {
-		joined.stop(context.WithoutCancel(ctx), node, server)
+		w.down(context.WithoutCancel(ctx), server, joined, node, found)
 	}
 	w.say(server, "system is down")
 	return ctx.Err()

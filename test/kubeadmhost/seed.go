@@ -22,7 +22,13 @@ type seed struct {
 	VendorData []byte `json:"vendorData,omitempty"`
 	// Marker is what the boot image says about itself (see the package comment).
 	Marker map[string]string `json:"marker,omitempty"`
+	// fromDisk says that the system started from the disk, with all it knew.
+	fromDisk bool
 }
+
+// installed says that the system is on the disk and outlives its power. Any
+// other is in memory only.
+func (s *seed) installed() bool { return s.Marker["mode"] == "install" }
 
 // diskKey is where an installed system keeps its seed.
 const diskKey = "var/lib/cloud/seed"
@@ -57,7 +63,7 @@ func loadSeed(ctx context.Context, boot emulator.Boot) (*seed, error) {
 		return nil, err
 	}
 	found.Marker = marker
-	if marker["mode"] == "install" {
+	if found.installed() {
 		blob, err := json.Marshal(found)
 		if err != nil {
 			return nil, fmt.Errorf("install: %w", err)
@@ -72,7 +78,7 @@ func installedSeed(disk *emulator.Disk) (*seed, error) {
 	if !ok {
 		return nil, errors.New("no operating system on the disk")
 	}
-	var found seed
+	found := seed{fromDisk: true}
 	if err := json.Unmarshal(blob, &found); err != nil {
 		return nil, fmt.Errorf("read installed configuration: %w", err)
 	}

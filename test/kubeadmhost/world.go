@@ -178,11 +178,11 @@ func (w *World) say(server, line string) {
 
 // bringUp is kubeadm: it makes the server a node of a cluster.
 func (w *World) bringUp(ctx context.Context, p *plan, s *seed, id emulator.Identity) (*cluster, error) {
-	w.leave(id.Name, p)
+	w.leave(id.Name, p, s)
 	known := w.clusterAt(p.endpoint)
-	if known != nil && known.resumes(ctx, p, id.Name) {
+	if known != nil && s.fromDisk && known.resumes(ctx, p, id.Name) {
 		w.say(id.Name, "node "+p.nodeName+" exists with this provider id: it resumes")
-		return known, w.enter(ctx, known, p, s, id)
+		return known, w.enter(ctx, known, p, s, id, true)
 	}
 	if p.init {
 		return w.create(ctx, p, s, id)
@@ -193,11 +193,11 @@ func (w *World) bringUp(ctx context.Context, p *plan, s *seed, id emulator.Ident
 	if known = w.clusterAt(p.endpoint); known == nil {
 		return nil, fmt.Errorf("endpoint %s is not a cluster of this world", p.endpoint)
 	}
-	return known, w.enter(ctx, known, p, s, id)
+	return known, w.enter(ctx, known, p, s, id, false)
 }
 
-func (w *World) enter(ctx context.Context, c *cluster, p *plan, s *seed, id emulator.Identity) error {
-	if err := c.start(ctx, p, id, w.version(p, s, c.version)); err != nil {
+func (w *World) enter(ctx context.Context, c *cluster, p *plan, s *seed, id emulator.Identity, resumed bool) error {
+	if err := c.start(ctx, p, id, w.version(p, s, c.version), resumed); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -239,7 +239,7 @@ func (w *World) create(ctx context.Context, p *plan, s *seed, id emulator.Identi
 	if err != nil {
 		return nil, err
 	}
-	if err := c.start(ctx, p, id, version); err != nil {
+	if err := c.start(ctx, p, id, version, false); err != nil {
 		c.retire()
 		return nil, err
 	}
@@ -248,13 +248,36 @@ func (w *World) create(ctx context.Context, p *plan, s *seed, id emulator.Identi
 	return c, nil
 }
 
-// leave forgets what a server was before, when it now starts as something else:
-// a cluster none of whose control planes can come back is gone.
-func (w *World) leave(server string, p *plan) {
+// leave forgets what a server was before, unless its disk still knows: then only
+// a start as something else makes it forget.
+func (w *World) leave(server string, p *plan, s *seed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	last, ok := w.places[server]
-	if !ok || (last.cluster.endpoint == p.endpoint && last.node == p.nodeName) {
+	if ok && s.fromDisk && last.cluster.endpoint == p.endpoint && last.node == p.nodeName {
+		return
+	}
+	w.forget(server)
+}
+
+// down is the loss of power, or the orderly end, of a server that was a node. A
+// system in memory loses all with it: its etcd, its kubelet's identity, that it
+// ever was a member.
+func (w *World) down(ctx context.Context, server string, c *cluster, node string, s *seed) {
+	c.stop(ctx, node, server)
+	if s.installed() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.forget(server)
+}
+
+// forget ends what a server, which is off or starts anew, was part of: a cluster
+// none of whose control planes can come back is gone. w.mu is held.
+func (w *World) forget(server string) {
+	last, ok := w.places[server]
+	if !ok {
 		return
 	}
 	delete(w.places, server)
@@ -272,7 +295,8 @@ func (w *World) clusterAt(endpoint string) *cluster {
 	return w.clusters[endpoint]
 }
 
-// resumes says whether the data is that of a node which this server already is.
+// resumes says whether the data on a server's disk is that of a node which this
+// server already is.
 func (c *cluster) resumes(ctx context.Context, p *plan, server string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -53,6 +53,7 @@ type auditObject struct {
 			Address string `json:"address"`
 		} `json:"redfishConnection"`
 		Consent    bool                `json:"consentToErase"`
+		Power      v1beta1.PowerPolicy `json:"powerPolicy"`
 		Quarantine *v1beta1.Quarantine `json:"quarantine"`
 		Claim      *v1beta1.Claim      `json:"claim"`
 		Boot       *v1beta1.Boot       `json:"boot"`
@@ -233,7 +234,7 @@ func (w write) object(o auditObject, kindName string) ([]write, error) {
 
 func (o *auditObject) host(status hostStatus) *hostVersion {
 	v := &hostVersion{address: strings.TrimSuffix(o.Spec.Connection.Address, "/"), consent: o.Spec.Consent,
-		quarantined: o.Spec.Quarantine != nil, claim: o.Spec.Claim}
+		quarantined: o.Spec.Quarantine != nil, claim: o.Spec.Claim, bearsAgain: o.Spec.Power == v1beta1.PowerPolicyAlwaysOn}
 	if o.Spec.Boot != nil {
 		v.mode = o.Spec.Boot.BootMode
 	}

@@ -37,7 +37,7 @@ func readAll(t *testing.T, log string) []write {
 
 func TestAuditVersions(t *testing.T) {
 	g := NewWithT(t)
-	full := `"spec":{"redfishConnection":{"address":"https://a/"},"consentToErase":true,"quarantine":{"reason":"X"},"boot":{"bootMode":"Install"},` +
+	full := `"spec":{"redfishConnection":{"address":"https://a/"},"consentToErase":true,"powerPolicy":"AlwaysOn","quarantine":{"reason":"X"},"boot":{"bootMode":"Install"},` +
 		`"claim":{"id":"00000000000000aa","machine":"m","cluster":"c","bound":true,"release":{"reason":"R","requestedAt":"2026-01-01T12:00:00Z"}}},` +
 		`"status":{"state":"Releasing","conditions":[{"type":"Available","status":"True","reason":"Available"},{"type":"ReleaseBlocked","status":"True","reason":"ReleaseOverdue"}]}`
 	machine := `{"kind":"Beskar7Machine","metadata":{"namespace":"ns","name":"m","uid":"u2","resourceVersion":"12"},"spec":{"hostRef":{"name":"a","claimID":"00000000000000aa"},"providerID":"p"}}`
@@ -48,7 +48,7 @@ func TestAuditVersions(t *testing.T) {
 	g.Expect(got[0].version).To(BeEquivalentTo(10))
 	g.Expect(*got[0].host).To(Equal(hostVersion{address: "https://a"}))
 	h := got[1].host
-	g.Expect([]bool{h.consent, h.quarantined, h.available, h.reported, h.claim.Bound, h.claim.Release != nil}).To(HaveEach(true))
+	g.Expect([]bool{h.consent, h.bearsAgain, h.quarantined, h.available, h.reported, h.claim.Bound, h.claim.Release != nil}).To(HaveEach(true))
 	g.Expect(h.mode).To(BeEquivalentTo("Install"))
 	g.Expect(got[1].key).To(Equal(types.NamespacedName{Namespace: "ns", Name: "a"}))
 	g.Expect(got[1].at.to.Sub(got[1].at.from).Microseconds()).To(BeEquivalentTo(249999))

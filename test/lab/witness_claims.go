@@ -62,6 +62,7 @@ func (t *trial) follow(l *life, after *hostVersion, at span) {
 		last := l.tenures[len(l.tenures)-1]
 		last.open, last.closed, last.cleared = false, at, after != nil && after.claim == nil
 		last.quarantined = after != nil && after.quarantined
+		last.unordered = after != nil && after.mode == ""
 	}
 	if after.claimID() != "" {
 		machine := l.machine(after.claim)

@@ -58,6 +58,8 @@ type hostVersion struct {
 	available, reported bool
 	claim               *v1beta1.Claim
 	mode                v1beta1.BootMode
+	// bearsAgain is the owner's word that a Live system may boot again after it lost its power.
+	bearsAgain bool
 }
 
 // claimID is empty when there is no claim.

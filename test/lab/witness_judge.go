@@ -114,7 +114,8 @@ func (t *trial) judgeOffers(l *life) {
 	}
 }
 
-// judgeTenures counts what was provisioned and released; a claim that could have touched the server ends with proof or in quarantine.
+// judgeTenures counts what was provisioned and released; a claim that could have touched the server ends with proof or in
+// quarantine, or is yielded to the server's owner.
 func (t *trial) judgeTenures(l *life) {
 	provisioned := map[string]bool{}
 	for _, n := range l.tenures {
@@ -132,11 +133,22 @@ func (t *trial) judgeTenures(l *life) {
 			if n.marked {
 				t.witness.Released++
 			}
+		case s.yielded(n):
 		case (n.marked || n.confirmed) && !n.quarantined:
 			t.violate(n.closed.to, "I6", "host %s: claim %s was cleared without quarantine while server %s was: %s", l.key, n.host.claimID(), s.name, s.at(n.closed.to))
 		}
 	}
 	t.witness.Provisioned += len(provisioned)
+}
+
+// yielded says whether a claim was given up to the server's owner, who powered it on before anything of ours was in it: no medium
+// was ever granted, and no request of ours changed anything while the claim was there. Nobody asked for a release, which needs
+// proof, and no system of the claim was ever seen.
+func (s *server) yielded(n *tenure) bool {
+	if n.granted || n.bound || n.marked || !n.unordered || !s.onWithin(n.closed) {
+		return false
+	}
+	return !slices.ContainsFunc(s.acts, func(a act) bool { return n.must(a.at) })
 }
 
 // judgeServer is I2, I4, I5 and I7: who did what to a server, and when.
@@ -151,7 +163,7 @@ func (t *trial) judgeServer(s *server) {
 		}
 		for _, l := range hosts {
 			for _, i := range l.bound {
-				if i.host.address == s.address && i.must(a.at) && !s.mayWhileBound(a, i.host.mode) {
+				if i.host.address == s.address && i.must(a.at) && !s.mayWhileBound(a, i.host) {
 					t.violate(a.at, "I5", "server %s, host %s bound to %s (%s): %s, the server being: %s", s.name, l.key, i.host.claim.Machine, i.host.mode, a, s.at(a.at))
 				}
 			}
@@ -185,24 +197,26 @@ func names(hosts []*life) string {
 	return "host " + strings.Join(out, " and ")
 }
 
-// mayWhileBound says whether an act leaves a bound system alone. Allowed are: to power a server on that is off; D9a's Live server
-// that lost its power, which may be given its medium again; D9a's Install server, which may be disarmed, and emptied while it is off.
-func (s *server) mayWhileBound(a act, mode v1beta1.BootMode) bool {
-	now := s.at(a.at)
+// mayWhileBound says whether an act leaves a bound system alone. Allowed are: to power a server on that is off; a Live server that
+// lost its power, whose owner says that its image bears that, may be given its medium again and be powered on; an override that would
+// boot its medium for ever may be set back to rest; D9a's Install server may be disarmed, and emptied while it is off.
+func (s *server) mayWhileBound(a act, host *hostVersion) bool {
+	now, install := s.at(a.at), host.mode == v1beta1.BootModeInstall
+	revives, again := install || host.bearsAgain, !install && host.bearsAgain && now.lostPower()
 	reset := slices.ContainsFunc(a.events, func(e emulator.Event) bool { return e.Kind == emulator.EventReset })
 	for _, e := range a.events {
 		ok := true
 		switch e.Kind {
 		case emulator.EventReset:
-			ok = e.To == "On" || e.To == "PushPowerButton" && now.power == string(emulator.Off)
+			ok = revives && (e.To == "On" || e.To == "PushPowerButton" && now.power == string(emulator.Off))
 		case emulator.EventPower: // follows from the reset, if there is one
-			ok = reset || e.To == string(emulator.On) || e.To == string(emulator.PoweringOn)
+			ok = reset || revives && (e.To == string(emulator.On) || e.To == string(emulator.PoweringOn))
 		case emulator.EventOverride:
-			ok = now.lostPower() && mode != v1beta1.BootModeInstall || mode == v1beta1.BootModeInstall && disarmed(e.To)
+			ok = again || disarmed(e.To) && (install || lasting(e.From))
 		case emulator.EventInsert:
-			ok = now.lostPower() && mode != v1beta1.BootModeInstall
+			ok = again
 		case emulator.EventEject:
-			ok = now.lostPower()
+			ok = revives && now.lostPower()
 		default: // touches neither power nor boot
 		}
 		if !ok {

@@ -12,7 +12,7 @@ type interval struct {
 	opened, closed span
 	// open: it was still true at the end; closed is not set.
 	open bool
-	// host as it was when the interval opened: its address, claim id and boot mode stay for the whole interval.
+	// host as it was when the interval opened: its address, claim id, boot mode and its owner's word stay for the whole interval.
 	host *hostVersion
 }
 
@@ -33,7 +33,8 @@ type track []interval
 func (t *track) set(host *hostVersion, at span) {
 	if n := len(*t); n > 0 && (*t)[n-1].open {
 		last := &(*t)[n-1]
-		if host != nil && host.address == last.host.address && host.claimID() == last.host.claimID() && host.mode == last.host.mode {
+		if host != nil && host.address == last.host.address && host.claimID() == last.host.claimID() && host.mode == last.host.mode &&
+			host.bearsAgain == last.host.bearsAgain {
 			return
 		}
 		last.open, last.closed = false, at
@@ -49,8 +50,12 @@ type tenure struct {
 	key types.NamespacedName
 	// confirmed, marked: at some time, by the machine's hostRef and by a release mark.
 	confirmed, marked bool
+	// granted, bound: at some time, a capability to read its medium, and that its system was seen.
+	granted, bound bool
 	// cleared: the claim was taken away and the host stayed; quarantined in that write or before.
 	cleared, quarantined bool
+	// unordered: it was cleared together with what the host should boot.
+	unordered bool
 }
 
 // life is all that the API's history says of one PhysicalHost name.
@@ -90,6 +95,7 @@ func (l *life) refresh(machine *machineVersion, at span) {
 	if claimed {
 		t := l.tenures[len(l.tenures)-1]
 		t.confirmed, t.marked = t.confirmed || confirmed, t.marked || marked
+		t.granted, t.bound = t.granted || v.claim.Media != nil, t.bound || v.claim.Bound
 	}
 	l.track(machine, at, when, there, claimed, marked, confirmed)
 }

@@ -161,6 +161,16 @@ func (s *script) provision(host string) {
 
 func (s *script) bind(host string) { s.host(host, func(v *hostVersion) { v.claim.Bound = true }) }
 
+// grant is the capability to read the claim's medium.
+func (s *script) grant(host string) {
+	s.host(host, func(v *hostVersion) { v.claim.Media = &v1beta1.MediaGrant{TokenHash: "00"} })
+}
+
+// push is the owner's finger on the power button.
+func (s *script) push(host string) {
+	s.event(host, emulator.ByButton, emulator.EventPower, "Off", "On")
+}
+
 func (s *script) mark(host string) {
 	s.host(host, func(v *hostVersion) {
 		v.claim.Release = &v1beta1.Release{Reason: "MachineDeleted", RequestedAt: metav1.NewTime(s.now)}

@@ -61,6 +61,12 @@ func disarmed(override string) bool {
 	return len(words) < 2 || words[0] == "None" || words[1] == "Disabled"
 }
 
+// lasting says whether an override outlives a boot.
+func lasting(override string) bool {
+	words := strings.Split(override, "/")
+	return len(words) > 1 && words[1] == "Continuous"
+}
+
 // server is a server's record, played back.
 type server struct {
 	serverLog
@@ -105,12 +111,20 @@ func (s *server) at(t time.Time) condition {
 }
 
 // cleanWithin says whether the server was clean at some moment of a span.
-func (s *server) cleanWithin(m span) bool {
+func (s *server) cleanWithin(m span) bool { return s.within(m, condition.clean) }
+
+// onWithin says whether the server was on at some moment of a span.
+func (s *server) onWithin(m span) bool {
+	return s.within(m, func(c condition) bool { return c.power == string(emulator.On) })
+}
+
+// within says whether something was true of the server at some moment of a span.
+func (s *server) within(m span, is func(condition) bool) bool {
 	from, to := m.from.Add(-clockSlack), m.to.Add(clockSlack)
-	if s.at(from).clean() {
+	if is(s.at(from)) {
 		return true
 	}
-	return slices.ContainsFunc(s.conditions, func(c condition) bool { return c.clean() && c.at.After(from) && !c.at.After(to) })
+	return slices.ContainsFunc(s.conditions, func(c condition) bool { return is(c) && c.at.After(from) && !c.at.After(to) })
 }
 
 // act is one thing that somebody did to the server through its BMC: a changing request with its events, or, where the request is

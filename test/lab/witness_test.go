@@ -62,12 +62,17 @@ var innocent = map[string]func(*script){
 		s.eject("a")
 		s.clear("a")
 	},
-	"a Live server that lost its power (I5)": func(s *script) {
+	"a Live server that lost its power and bears that (I5)": func(s *script) {
 		s.running("a")
+		s.host("a", func(v *hostVersion) { v.bearsAgain = true })
 		s.event("a", emulator.ByOutside, emulator.EventPower, "On", "Off")
 		s.arm("a")
 		s.powerOn("a")
 		s.boot("a")
+	},
+	"an override that lasts is set back to rest (I5)": func(s *script) {
+		s.running("a")
+		s.redfish("a", [3]string{"override", "Cd/Continuous/UEFI", unarmed})
 	},
 	"an installed server is disarmed, and emptied while off (I5)": func(s *script) {
 		s.offer("a")
@@ -80,6 +85,12 @@ var innocent = map[string]func(*script){
 		s.event("a", emulator.ByGuest, emulator.EventPower, "On", "Off")
 		s.eject("a")
 		s.powerOn("a")
+	},
+	"a claim yielded to an owner who powered the server on (I6)": func(s *script) {
+		s.offer("a")
+		s.claim("a", claimedFor)
+		s.push("a")
+		s.clear("a")
 	},
 	"an unverified release into quarantine (I6)": func(s *script) {
 		s.running("a")
@@ -116,6 +127,15 @@ func TestWitnessAllows(t *testing.T) {
 			play(s)
 			NewWithT(t).Expect(s.judge().Err()).NotTo(HaveOccurred())
 		})
+	}
+}
+
+// claimedThen is a claim that its machine confirmed, and what follows.
+func claimedThen(play func(*script)) func(*script) {
+	return func(s *script) {
+		s.offer("a")
+		s.claim("a", claimedFor)
+		play(s)
 	}
 }
 
@@ -189,9 +209,30 @@ var accusations = []accusation{
 		s.running("a")
 		s.arm("a")
 	}},
+	{"a bound Live server disarmed that would boot its medium once", "I5", unarmed, 0, func(s *script) {
+		s.running("a")
+		s.disarm("a")
+	}},
 	{"a bound server's medium taken out", "I5", "media-eject", 0, func(s *script) {
 		s.running("a")
 		s.eject("a")
+	}},
+	{"a Live server that lost its power booted again unasked", "I5", "(On)", 0, func(s *script) {
+		s.running("a")
+		s.event("a", emulator.ByOutside, emulator.EventPower, "On", "Off")
+		s.powerOn("a")
+	}},
+	{"a Live server that lost its power given its medium again unasked", "I5", "media-insert", 0, func(s *script) {
+		s.running("a")
+		s.event("a", emulator.ByOutside, emulator.EventPower, "On", "Off")
+		s.insert("a")
+	}},
+	{"a Live server booted again after its owner took the word back", "I5", "(On)", 0, func(s *script) {
+		s.running("a")
+		s.host("a", func(v *hostVersion) { v.bearsAgain = true })
+		s.event("a", emulator.ByOutside, emulator.EventPower, "On", "Off")
+		s.host("a", func(v *hostVersion) { v.bearsAgain = false })
+		s.powerOn("a")
 	}},
 	{"an installed server given the installer again", "I5", "media-insert", 0, func(s *script) {
 		s.offer("a")
@@ -217,6 +258,44 @@ var accusations = []accusation{
 		s.forceOff("a")
 		s.clear("a")
 	}},
+	{"yielded after a grant", "I6", "was cleared without quarantine", 0, claimedThen(func(s *script) {
+		s.grant("a")
+		s.push("a")
+		s.clear("a")
+	})},
+	{"yielded after a grant that was revoked", "I6", "was cleared without quarantine", 0, claimedThen(func(s *script) {
+		s.grant("a")
+		s.host("a", func(v *hostVersion) { v.claim.Media = nil })
+		s.push("a")
+		s.clear("a")
+	})},
+	{"yielded after our work", "I6", "was cleared without quarantine", 0, claimedThen(func(s *script) {
+		s.disarm("a")
+		s.push("a")
+		s.clear("a")
+	})},
+	{"yielded when we powered it on", "I6", "was cleared without quarantine", 0, claimedThen(func(s *script) {
+		s.powerOn("a")
+		s.clear("a")
+	})},
+	{"yielded while off", "I6", "was cleared without quarantine", 0, claimedThen(func(s *script) {
+		s.event("a", emulator.ByOutside, emulator.EventInsert, "", mediaSlot)
+		s.clear("a")
+	})},
+	{"yielded though bound", "I6", "was cleared without quarantine", 0, claimedThen(func(s *script) {
+		s.push("a")
+		s.bind("a")
+		s.clear("a")
+	})},
+	{"yielded though its release was asked for", "I6", "was cleared without quarantine", 0, claimedThen(func(s *script) {
+		s.push("a")
+		s.mark("a")
+		s.clear("a")
+	})},
+	{"yielded with its boot left", "I6", "was cleared without quarantine", 0, claimedThen(func(s *script) {
+		s.push("a")
+		s.host("a", func(v *hostVersion) { v.claim = nil })
+	})},
 	{"still offered at the end though on", "I6", "still offered at the end", 0, func(s *script) {
 		s.offer("a")
 		s.event("a", emulator.ByButton, emulator.EventPower, "Off", "On")
