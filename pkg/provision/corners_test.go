@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"testing"
 )
@@ -228,12 +229,19 @@ func forbidden(f Facts, a Action) string {
 		return "a running system is asked before its power is cut"
 	case a.Changes() && !f.Observed:
 		return "nothing is done unseen"
-	case f.Claim == ClaimHeld && !f.Steady && f.Power == PowerStateOff && ran(f) && (a.Changes() || a == MintGrant):
+	}
+	return cmp.Or(forbiddenGuess(f, a), forbiddenWrite(f, a))
+}
+
+// forbiddenGuess is forbidden for what was seen once, or may be somebody else's doing.
+func forbiddenGuess(f Facts, a Action) string {
+	switch {
+	case f.Claim == ClaimHeld && !f.Steady && f.Power == PowerStateOff && ran(f) && (a.Changes() && a != Disarm || a == MintGrant):
 		return "D14: one reading of off is not believed of what ran"
 	case a == ForceOff && f.Claim == ClaimHeld && !f.Booted && f.Media != MediaOurs && f.Media != MediaPartial:
 		return "D12: what runs, and is not certainly of our own doing, is left to a person"
 	}
-	return forbiddenWrite(f, a)
+	return ""
 }
 
 // mayDisarm: an installed host is disarmed once bound, as is an override that would hold for ever (D9a).
