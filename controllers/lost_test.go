@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,6 +125,34 @@ func TestALiveSystemBootsAgainOnItsOwnersWord(t *testing.T) {
 		}
 		if got := r.bmc.Changes(); !slices.Equal(got, append(again, wholeBoot...)) {
 			t.Errorf("what runs was touched: %v", got)
+		}
+	})
+}
+
+// A grant for another boot whose time passes before the server can be powered on is replaced: the boot that comes has its data.
+func TestAnotherBootThatIsLateHasItsData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := claimedHost()
+		h.Spec.PowerPolicy = v1beta1.PowerPolicyAlwaysOn
+		r := newLifeRig(t, redfish.PowerOff, h)
+		first := r.booted(1).Spec.Claim.Media.TokenHash
+		r.bind()
+		refuses := atomic.Bool{}
+		refuses.Store(true)
+		r.bmc.SetFault(func(_ context.Context, op redfishfake.Op) error {
+			if op == redfishfake.OpReset && refuses.Load() {
+				return &redfish.Error{Kind: redfish.KindBusy, Op: string(op), Message: "updating the firmware"}
+			}
+			return nil
+		})
+		r.bmc.CutPower()
+		late := r.until("granted again", func(h *v1beta1.PhysicalHost) bool { return h.Spec.Claim.Media.TokenHash != first }).Spec.Claim.Media
+		r.rest(2 * defaultBootTimeout)
+		refuses.Store(false)
+		r.until("booted again", func(*v1beta1.PhysicalHost) bool { return r.power() == redfish.PowerOn })
+		now := r.getHost().Spec.Claim.Media
+		if now.TokenHash == late.TokenHash || !r.served(now.TokenHash) || r.served(late.TokenHash) || r.served(first) {
+			t.Errorf("the data are served by the present URL: %v, by the late one: %v, by the first: %v", r.served(now.TokenHash), r.served(late.TokenHash), r.served(first))
 		}
 	})
 }

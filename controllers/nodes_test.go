@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/controllers/clustercache"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -88,6 +91,42 @@ func TestANodeThatIsToldItsIDBindsItsHost(t *testing.T) {
 			t.Errorf("state %s, claim %+v, Ready %q", now.Status.State, now.Spec.Claim, conditions.GetMessage(now, v1beta1.ReadyCondition))
 		}
 	})
+}
+
+// While the workload cluster cannot be asked for its Nodes, nothing is concluded of one that is not seen: what runs is not cut, and
+// what is off is not booted again. Before its control plane was up, nobody can have joined.
+func TestAClusterThatCannotBeAskedProvesNothing(t *testing.T) {
+	for _, initialized := range []bool{true, false} {
+		for _, off := range []bool{true, false} {
+			t.Run(fmt.Sprintf("initialized %v, off %v", initialized, off), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newLifeRig(t, redfish.PowerOff, claimedHost())
+					r.booted(1)
+					edit(r.rig, &clusterv1.Cluster{}, "c", func(c *clusterv1.Cluster) { c.Status.Initialization.ControlPlaneInitialized = &initialized })
+					answering := r.host.ClusterCache
+					r.host.ClusterCache = clustercache.NewFakeEmptyClusterCache()
+					if off {
+						r.bmc.CutPower()
+					}
+					now := r.rest(defaultBootTimeout + time.Minute)
+					if again := !slices.Equal(r.bmc.Changes(), wholeBoot); again == initialized {
+						t.Fatalf("state %s, changes %v", now.Status.State, r.bmc.Changes())
+					}
+					if !initialized {
+						return
+					}
+					reason := v1beta1.ReasonBootOverdue
+					if off {
+						reason = v1beta1.ReasonNodeUnknown
+					}
+					says(t, now, reason, "cluster c cannot be asked", replaceIt)
+					r.machineSays(reason, "cluster c cannot be asked")
+					r.host.ClusterCache = answering // which knows of no Node
+					r.until("booted again", func(*v1beta1.PhysicalHost) bool { return r.boots() > 1 && r.power() == redfish.PowerOn })
+				})
+			})
+		}
+	}
 }
 
 // A Node that was there, and whose server is off now, may have used its bootstrap data: its host is not booted again.
