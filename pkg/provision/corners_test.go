@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"testing"
 )
@@ -229,7 +230,18 @@ func forbidden(f Facts, a Action) string {
 	case a.Changes() && !f.Observed:
 		return "nothing is done unseen"
 	}
-	return forbiddenWrite(f, a)
+	return cmp.Or(forbiddenGuess(f, a), forbiddenWrite(f, a))
+}
+
+// forbiddenGuess is forbidden for what was seen once, or may be somebody else's doing.
+func forbiddenGuess(f Facts, a Action) string {
+	switch {
+	case f.Claim == ClaimHeld && !f.Steady && f.Power == PowerStateOff && ran(f) && (a.Changes() && a != Disarm || a == MintGrant):
+		return "D14: one reading of off is not believed of what ran"
+	case a == ForceOff && f.Claim == ClaimHeld && !f.Booted && f.Media != MediaOurs && f.Media != MediaPartial:
+		return "D12: what runs, and is not certainly of our own doing, is left to a person"
+	}
+	return ""
 }
 
 // mayDisarm: an installed host is disarmed once bound, as is an override that would hold for ever (D9a).
@@ -237,6 +249,9 @@ func mayDisarm(f Facts) bool {
 	lasting := f.ArmedOurs && f.Lasting && f.Power == PowerStateOn && !f.DataOpen
 	return f.Claim == ClaimHeld && f.Bound && !f.Quarantined && (f.Install || lasting)
 }
+
+// ran: a system of this claim was seen, or the server was on after a boot of ours.
+func ran(f Facts) bool { return f.Bound || f.Booted || f.NodeNamed || f.Report == ReportFailed }
 
 func mayHaveUsedItsData(f Facts) bool {
 	return f.NodeSeen || f.NodeNamed || f.Report != ReportNone || f.Booted && f.NodeUnknown && f.Power == PowerStateOff
@@ -313,6 +328,9 @@ func TestNoCornerBreaksAnInvariant(t *testing.T) {
 		}
 		if why := forbidden(f, d.Action); why != "" {
 			t.Fatalf("%s by rule %s: %s\n%+v", d.Action, d.Rule, why, f)
+		}
+		if d.State == Lost && !f.Steady {
+			t.Fatalf("D14: rule %s calls it lost for one reading: %+v", d.Rule, f)
 		}
 		offered := f.Claim == ClaimNone && f.Observed && f.Inventoried && f.Power == PowerStateOff && f.Media == MediaNone && !f.Armed &&
 			!f.OtherServer && !f.Duplicate && !f.Quarantined && !f.Maintenance && !f.Deleting && !f.Paused
