@@ -90,3 +90,35 @@ func TestOffIsBelievedOnceAPowerOnHadItsTime(t *testing.T) {
 		}
 	})
 }
+
+// A BMC that restarts can say for seconds that its server is off: readings of one moment are one reading.
+func TestReadingsOfOneMomentAreOneReading(t *testing.T) {
+	bubble(t, func(ctx context.Context) {
+		r := newRig(ctx, twoSlots(redfishfake.Options{Power: redfish.PowerOff}), held())
+		r.reconcile(t)
+		r.hands.mu.Lock()
+		server := r.hands.hosts[hostName]
+		r.hands.mu.Unlock()
+		read := func() bool {
+			t.Helper()
+			at, err := r.hands.open(server)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := r.hands.observeState(ctx, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return o.Steady
+		}
+		for range 5 {
+			if read() {
+				t.Fatal("readings of one moment are taken for a steady state")
+			}
+		}
+		<-time.After(steadyAfter)
+		if !read() {
+			t.Error("what was read for so long is not steady")
+		}
+	})
+}
