@@ -48,8 +48,8 @@ func TestAHostThatItsOwnerPoweredOnIsGivenUp(t *testing.T) {
 				}
 				return err
 			}})
-		now := r.until("given up", func(h *v1beta1.PhysicalHost) bool { return h.Spec.Claim == nil })
-		now = r.settle()
+		r.until("given up", func(h *v1beta1.PhysicalHost) bool { return h.Spec.Claim == nil })
+		now := r.settle()
 		if now.Spec.Boot != nil || writes != 1 || now.Spec.LastTenant != nil || now.Spec.Quarantine != nil {
 			t.Errorf("after %d writes: %+v", writes, now.Spec)
 		}

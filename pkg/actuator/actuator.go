@@ -84,7 +84,7 @@ type tracked struct {
 	stuck map[string]bool
 	// changed is the server that answered before the last change.
 	changed serverid.Identity
-	// steady counts the readings of power in a row that said the same, the first of them at steadyFrom.
+	// steady counts the readings of power in a row that said the same, the first of them at steadyFrom, or after it.
 	steady     int
 	steadyFrom time.Time
 	// inputs are those of the last order; nil before the first.
@@ -143,7 +143,7 @@ func (a *Actuator) Track(t Tracking) error {
 		return nil
 	}
 	abandoned := !a.tracks(endpoint)
-	server := &tracked{host: t.Host, target: t.Target, credential: t.Credential, endpoint: endpoint, sent: map[string]*sent{}}
+	server := &tracked{host: t.Host, target: t.Target, credential: t.Credential, endpoint: endpoint, steadyFrom: a.clock.Now(), sent: map[string]*sent{}}
 	server.observation.Stale = moved // whatever status says of the hardware is of the old server
 	if !moved {
 		server.firmware, server.observation.Refused = t.Target.Learned.Firmware, refusedIn(t.Target.Learned)

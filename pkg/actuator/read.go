@@ -169,9 +169,6 @@ func (a *Actuator) store(at access, state *redfish.State, slots []redfish.Slot, 
 		differs = o.Failure != nil
 		if state != nil {
 			differs = differs || o.At.IsZero() || !sameState(o.State, *state)
-			if at.of.steady == 0 {
-				at.of.steadyFrom = now
-			}
 			at.of.steady++
 			switch {
 			case o.Answering.Compare(identityOf(*state)) == serverid.Other:

@@ -72,7 +72,7 @@ func (a *Actuator) sending(r *run, s *sent, boot bool) bool {
 	}
 	if r.powers() {
 		// What was read before says nothing of what is to come: the count begins anew, and ends once the change had its time.
-		t.steady, t.observation.Steady = 0, false
+		t.steady, t.steadyFrom, t.observation.Steady = 0, s.at, false
 	}
 	if s.slot != "" {
 		if t.unread != "" && t.unread != s.slot {
