@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -88,7 +89,8 @@ func (r *PhysicalHostReconciler) guardSecret(ctx context.Context, host *v1beta1.
 }
 
 // unguard lets go of the Secrets that a host named and names no more; none are left of one that is gone. A crash in between is
-// mended by the process that comes after: it looks at every guarded Secret of the namespace once.
+// mended by the process that comes after: it looks at every guarded Secret of the namespace once. One that the API server lets nobody
+// change keeps no host waiting that does not name it.
 func (r *PhysicalHostReconciler) unguard(ctx context.Context, host client.ObjectKey, names ...string) error {
 	left := r.guarding.left(host.String(), names)
 	if r.guarding.sweep(host.Namespace) {
@@ -99,7 +101,11 @@ func (r *PhysicalHostReconciler) unguard(ctx context.Context, host client.Object
 		left = guarded
 	}
 	for _, name := range left {
-		if err := r.guardOne(ctx, client.ObjectKey{Namespace: host.Namespace, Name: name}, nil); err != nil {
+		switch err := r.guardOne(ctx, client.ObjectKey{Namespace: host.Namespace, Name: name}, nil); {
+		case refused(err):
+			ctrl.LoggerFrom(ctx).Error(err, "Cannot let go of a Secret that no claimed host needs; it is tried again by the next process, or remove the finalizer",
+				"secret", name, "finalizer", v1beta1.CredentialsFinalizer)
+		case err != nil:
 			return err
 		}
 	}
