@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/test/lab"
 )
 
 // TestAHostFollowsTheMachineAboveItsClaim with everything that SetupAll wires and no resync: what a host reads of that Machine, it
@@ -51,10 +53,19 @@ func TestAHostFollowsTheMachineAboveItsClaim(t *testing.T) {
 		}
 	}
 	until(t, "the data of another Machine to be refused", says(v1beta1.ReasonBootstrapDataRefused))
-	base := above.DeepCopy()
-	above.Spec.Bootstrap.DataSecretName = ptr.To("b")
-	if err := c.Patch(t.Context(), above, client.MergeFrom(base)); err != nil {
-		t.Fatal(err)
+	// Several times, and each well before the next poll of its BMC: what else wakes a host does so once.
+	for _, step := range []struct{ secret, reason string }{
+		{"b", v1beta1.ReasonBootstrapDataMissing}, {"another", v1beta1.ReasonBootstrapDataRefused}, {"b", v1beta1.ReasonBootstrapDataMissing},
+	} {
+		base := above.DeepCopy()
+		above.Spec.Bootstrap.DataSecretName = ptr.To(step.secret)
+		if err := c.Patch(t.Context(), above, client.MergeFrom(base)); err != nil {
+			t.Fatal(err)
+		}
+		if err := lab.Until(t.Context(), "the host to say "+step.reason, 8*time.Second, func(context.Context) (bool, string, error) {
+			return says(step.reason)(), "", nil
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	until(t, "the host to see that its data are its Machine's", says(v1beta1.ReasonBootstrapDataMissing))
 }
