@@ -43,6 +43,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/endpoint"
+	"github.com/beskar7/beskar7/pkg/lease"
 	"github.com/beskar7/beskar7/pkg/metrics"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
@@ -107,7 +108,7 @@ func startedAs(s config.Settings) []any {
 	if !s.LeaderElection.Enabled {
 		election = "off: the Lease to drive BMCs is taken all the same, and other replicas wait for it"
 	}
-	return []any{"version", version, "node", s.Pod.Node, "leaderElection", election, "lease", controllers.DriverLeaseName}
+	return []any{"version", version, "node", s.Pod.Node, "leaderElection", election, "lease", lease.DriverName}
 }
 
 // process is the manager with everything that hangs on it.
@@ -129,11 +130,11 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 	log := live.Logger().WithName("setup")
 	limitRequests(rc, s)
 	id := identity(s)
-	lease, err := controllers.NewDriverLease(rc, leaseNamespace(s), id, s.LeaderElection.RenewDeadline, clock.RealClock{})
+	lock, err := lease.NewDriverLock(rc, leaseNamespace(s), id, s.LeaderElection.RenewDeadline, clock.RealClock{})
 	if err != nil {
 		return nil, err
 	}
-	mgr, err := ctrl.NewManager(rc, managerOptions(s, scheme, lease))
+	mgr, err := ctrl.NewManager(rc, managerOptions(s, scheme, lock))
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)
 	}
@@ -142,7 +143,7 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 		return nil, err
 	}
 	controllers.ObserveClients(recorder)
-	p := &parts{mgr: mgr, settings: s, live: live, lease: lease, metrics: recorder, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(),
+	p := &parts{mgr: mgr, settings: s, live: live, lease: lock, metrics: recorder, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(),
 		streams: &controllers.Streams{Clock: clock.RealClock{}}, identity: id, reach: reachPolicy(s, apiServer(ctx, rc))}
 	if err := p.assemble(ctx); err != nil {
 		return nil, err
@@ -182,11 +183,11 @@ const (
 
 // managerOptions: of Secrets the manager's cache holds metadata only, of all of them, as a changed BMC Secret must be seen;
 // see clusterSecrets for those whose data is cached.
-func managerOptions(s config.Settings, scheme *runtime.Scheme, lease *controllers.DriverLease) ctrl.Options {
+func managerOptions(s config.Settings, scheme *runtime.Scheme, lock *lease.Lock) ctrl.Options {
 	patience := shutdownTimeout
 	o := ctrl.Options{
 		Scheme: scheme, GracefulShutdownTimeout: &patience,
-		LeaderElection: true, LeaderElectionResourceLockInterface: lease, LeaderElectionReleaseOnCancel: true,
+		LeaderElection: true, LeaderElectionResourceLockInterface: lock, LeaderElectionReleaseOnCancel: true,
 		LeaseDuration: &s.LeaderElection.LeaseDuration, RenewDeadline: &s.LeaderElection.RenewDeadline, RetryPeriod: &s.LeaderElection.RetryPeriod,
 		HealthProbeBindAddress: s.Metrics.ProbeAddress,
 		Metrics:                metricsOptions(s),
@@ -252,7 +253,7 @@ type parts struct {
 	mgr      ctrl.Manager
 	settings config.Settings
 	live     *controllers.LiveSettings
-	lease    *controllers.DriverLease
+	lease    *lease.Lock
 	metrics  *metrics.Recorder
 	wake     *controllers.Waker
 	// wakeMachine wakes machines, as wake wakes hosts.
@@ -396,19 +397,19 @@ func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
 	if !s.Enabled {
 		return coordinator.NewOptimistic(options), nil
 	}
-	lease, err := controllers.NewClaimLease(p.mgr.GetConfig(), podNamespace(p.settings), p.identity, s.LeaseDuration, s.RenewDeadline, clock.RealClock{})
+	lock, err := lease.NewClaimLock(p.mgr.GetConfig(), podNamespace(p.settings), p.identity, s.LeaseDuration, s.RenewDeadline, clock.RealClock{})
 	if err != nil {
 		return nil, err
 	}
 	wishes := controllers.Wishes{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter}
-	options.Fence = lease.Fence
+	options.Fence = lock.Fence
 	arbiter := coordinator.NewArbiter(coordinator.ArbiterOptions{Options: options, Clock: clock.RealClock{}, Wish: wishes.Of,
 		Namespace: p.settings.Scope.Namespace, Workers: p.settings.Reconcile.MaxConcurrentReconciles, Progress: p.metrics})
 	if err := wishes.Feed(ctx, p.mgr.GetCache(), arbiter); err != nil {
 		return nil, err
 	}
-	candidacy := p.candidacy(lease, arbiter)
-	return coordinator.NewConfirmer(options, lease.Alive), p.mgr.Add(everywhere{candidacy.Run})
+	candidacy := p.candidacy(lock, arbiter)
+	return coordinator.NewConfirmer(options, lock.Alive), p.mgr.Add(everywhere{candidacy.Run})
 }
 
 // owned says whether an object is this manager's to see to.
@@ -417,9 +418,9 @@ func (p *parts) owned(o client.Object) bool {
 }
 
 // candidacy is how this replica stands for arbiter.
-func (p *parts) candidacy(lease *controllers.ClaimLease, arbiter *coordinator.Arbiter) *controllers.Candidacy {
+func (p *parts) candidacy(lock *lease.ClaimLock, arbiter *coordinator.Arbiter) *lease.Candidacy {
 	s := p.settings.ClaimCoordinator
-	return &controllers.Candidacy{Lease: lease, LeaseDuration: s.LeaseDuration, RenewDeadline: s.RenewDeadline, RetryPeriod: s.RetryPeriod,
+	return &lease.Candidacy{Lease: lock, LeaseDuration: s.LeaseDuration, RenewDeadline: s.RenewDeadline, RetryPeriod: s.RetryPeriod,
 		Arbiter: arbiter, Ready: p.mgr.GetCache().WaitForCacheSync}
 }
 

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
+	"github.com/beskar7/beskar7/pkg/lease"
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/controllers"
 	"github.com/beskar7/beskar7/pkg/cli"
@@ -85,7 +86,7 @@ func (r *running) filter() any {
 	return min(all.Host.WatchFilter, all.Machine.WatchFilter, all.Cluster.WatchFilter, all.Template.WatchFilter)
 }
 
-func (r *running) candidacy() *controllers.Candidacy { return r.parts.candidacy(nil, nil) }
+func (r *running) candidacy() *lease.Candidacy { return r.parts.candidacy(nil, nil) }
 
 // ofVendor is what a host of a vendor gets, and which part of all operations.
 func (r *running) ofVendor(vendor string) any {
