@@ -109,6 +109,9 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	}
 	g.connected, g.fault = connected, fault
 	g.deadlines = append(g.deadlines, again)
+	if recorded, err := r.recordServer(ctx, host, g); err != nil || recorded {
+		return ctrl.Result{}, err
+	}
 	if err := r.watchCluster(ctx, g); err != nil {
 		return ctrl.Result{}, err
 	}

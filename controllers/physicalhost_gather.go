@@ -227,15 +227,16 @@ func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim
 	}
 }
 
+// bootedAt is when the last boot for the claim was seen; zero: there was none.
 func bootedAt(host *v1beta1.PhysicalHost, o actuator.Observation) time.Time {
-	id := host.Spec.Claim.ID
-	if at, ok := o.Boots[id]; ok {
-		return at
-	}
-	if b := host.Status.Booted; b != nil && b.ClaimID == id {
+	at, b := o.Boots[host.Spec.Claim.ID], host.Status.Booted
+	switch {
+	case ranAgain(host, o):
+		return o.At // it is counted with the status that is written now
+	case b != nil && b.ClaimID == host.Spec.Claim.ID && b.At.After(at):
 		return b.At.Time
 	}
-	return time.Time{}
+	return at
 }
 
 // gatherContent says whether our media could be inserted now.

@@ -202,7 +202,8 @@ const (
 func reportHealth(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, now metav1.Time) {
 	s, b := &host.Status, host.Status.Booted
 	score := ptr.Deref(s.HealthScore, fullHealth)
-	dark := g.facts.Claim == provision.ClaimHeld && !g.facts.Bound && b != nil && b.OffAt != nil && d.Action != provision.MarkBound
+	off := g.facts.Observed && g.facts.Power == provision.PowerStateOff // now: what fell silent once may run again
+	dark := g.facts.Claim == provision.ClaimHeld && !g.facts.Bound && off && b != nil && b.OffAt != nil && d.Action != provision.MarkBound
 	failed := dark || (d.State == provision.Booting || d.State == provision.BootFailed) && (g.facts.BootOverdue || g.facts.Report == provision.ReportFailed)
 	switch {
 	case d.Action == provision.MarkBound && score < fullHealth:

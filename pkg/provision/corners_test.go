@@ -424,3 +424,20 @@ func TestWhatMayLiveIsNotCut(t *testing.T) {
 		}
 	}
 }
+
+// A system that was booted, and is not known to be off, is not taken from its machine because its BMC is not read, or says once that
+// it is off; nothing but reading is done.
+func TestWhatWasBootedIsBootingUntilItIsKnownToBeOff(t *testing.T) {
+	n := everyCorner(func(f Facts) {
+		unsure := !f.Observed || f.Power != PowerStateOn && !f.Steady
+		if f.Claim != ClaimHeld || f.Bound || !f.Booted || !unsure || f.Quarantined || f.OtherServer || f.Duplicate || f.Paused {
+			return
+		}
+		if d := Decide(f); d.State != Booting || d.Action.Changes() {
+			t.Fatalf("%+v: %+v", d, f)
+		}
+	})
+	if n == 0 {
+		t.Fatal("no corners")
+	}
+}
