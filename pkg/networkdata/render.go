@@ -1,4 +1,4 @@
-package controllers
+package networkdata
 
 import (
 	"encoding/json"
@@ -41,9 +41,9 @@ type netplanInterface struct {
 // active-backup bond never fails over.
 const linkMonitor = 100
 
-// renderNetwork writes the host's network data in the format that the family reads: see bootmedia.Content.NetworkData. A family
+// Render writes the host's network data in the format that the family reads: see bootmedia.Content.NetworkData. A family
 // that reads none says so instead of booting without a network.
-func renderNetwork(family bootmedia.Family, n *v1beta1.NetworkData) ([]byte, error) {
+func Render(family bootmedia.Family, n *v1beta1.NetworkData) ([]byte, error) {
 	if n == nil || len(n.Interfaces) == 0 {
 		return nil, nil
 	}

@@ -1,9 +1,9 @@
-package controllers
+package networkdata
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -115,7 +115,9 @@ func openStackNetworksOf(i *v1beta1.NetworkInterface, servers []openStackService
 }
 
 func netmask(p netip.Prefix) string {
-	return net.IP(net.CIDRMask(p.Bits(), p.Addr().BitLen())).String()
+	ones := bytes.Repeat([]byte{0xff}, p.Addr().BitLen()/8)
+	all, _ := netip.AddrFromSlice(ones)
+	return netip.PrefixFrom(all, p.Bits()).Masked().Addr().String()
 }
 
 // firstPort is the port whose address a device of one or several ports has until it is told otherwise.

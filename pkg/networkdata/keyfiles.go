@@ -1,4 +1,4 @@
-package controllers
+package networkdata
 
 import (
 	"crypto/sha256"

@@ -1,4 +1,4 @@
-package controllers
+package networkdata
 
 import (
 	"encoding/json"
@@ -29,7 +29,7 @@ func declared() *v1beta1.NetworkData {
 
 func TestNetplanOfABondAndAVLAN(t *testing.T) {
 	for _, family := range []bootmedia.Family{bootmedia.FamilyGeneric, bootmedia.FamilyUbuntu, bootmedia.FamilyDebian, bootmedia.FamilyTalos} {
-		raw, err := renderNetwork(family, declared())
+		raw, err := Render(family, declared())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +62,7 @@ func sections(text string) map[string]map[string]string {
 }
 
 func TestKeyfilesOfABondAndAVLAN(t *testing.T) {
-	raw, err := renderNetwork(bootmedia.FamilyFedoraCoreOS, declared())
+	raw, err := Render(bootmedia.FamilyFedoraCoreOS, declared())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestKeyfilesOfABondAndAVLAN(t *testing.T) {
 	is("bond0.7", "ipv6", "dns-search", "example.org;")
 	is("oob", "ipv4", "method", "auto")
 	is("oob", "connection", "interface-name", "")
-	if again, _ := renderNetwork(bootmedia.FamilyRHCOS, declared()); string(again) != string(raw) {
+	if again, _ := Render(bootmedia.FamilyRHCOS, declared()); string(again) != string(raw) {
 		t.Error("two renderings differ")
 	}
 	// What is rendered is what the media take.
@@ -111,11 +111,11 @@ func TestKeyfilesOfABondAndAVLAN(t *testing.T) {
 }
 
 func TestFamiliesThatTakeNoNetworkDataSaySo(t *testing.T) {
-	if _, err := renderNetwork(bootmedia.FamilyNone, declared()); err == nil || !strings.Contains(err.Error(), "bootstrap data") {
+	if _, err := Render(bootmedia.FamilyNone, declared()); err == nil || !strings.Contains(err.Error(), "bootstrap data") {
 		t.Error(err)
 	}
 	for _, family := range bootmedia.Families() {
-		if raw, err := renderNetwork(family, nil); err != nil || raw != nil {
+		if raw, err := Render(family, nil); err != nil || raw != nil {
 			t.Errorf("%s without: %q, %v", family, raw, err)
 		}
 	}
@@ -129,7 +129,7 @@ func TestNetworkDataOfEachFamily(t *testing.T) {
 		if family == bootmedia.FamilyNone {
 			continue
 		}
-		raw, err := renderNetwork(family, declared())
+		raw, err := Render(family, declared())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +192,7 @@ func TestNetworkDataIsCheckedBeforeItIsWritten(t *testing.T) {
 			if family == bootmedia.FamilyNone {
 				continue
 			}
-			if _, err := renderNetwork(family, n); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := Render(family, n); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: want an error with %q, got %v", family, want, err)
 			}
 		}
