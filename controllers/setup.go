@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 )
 
@@ -39,7 +40,7 @@ type SetupOptions struct {
 	// Timeout bounds one reconcile; asked at the start of each.
 	Timeout func() time.Duration
 	// SyncPeriod is how often every object is looked at although nothing changed.
-	SyncPeriod Period
+	SyncPeriod settings.Period
 	// Wake carries the hosts that the gate and the actuator ask to be looked at.
 	Wake *Waker
 	// WakeMachine carries the machines that the claimer asks to be looked at.

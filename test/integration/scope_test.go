@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"crypto/rand"
 	"maps"
 	"os"
 	"os/exec"
@@ -29,6 +30,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
@@ -172,7 +174,7 @@ func startResyncing(t *testing.T, cfg *rest.Config, filter string, every time.Du
 	gate := bmcqueue.New(bmcqueue.Options{Settings: bmcqueue.Settings{MaxConcurrentOps: 4, WorkerCount: 4, MaxQueueSize: 10, OperationTimeout: time.Minute}, Done: wake.Wake})
 	f.hands = actuator.New(actuator.Options{Gate: gate, Driver: f, Clock: clock.RealClock{}, Changed: wake.Wake})
 	clusters := clustercache.NewFakeEmptyClusterCache()
-	claims := coordinator.NewOptimistic(coordinator.Options{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{}, Random: controllers.Random, Informed: true,
+	claims := coordinator.NewOptimistic(coordinator.Options{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{}, Random: rand.Reader, Informed: true,
 		Owned: func(o client.Object) bool { return controllers.Owned(filter, o) },
 		Fence: func() coordinator.Fence { return coordinator.Fence{Holder: filter} }, Settings: func() coordinator.Settings { return coordinator.Settings{} }})
 	r := controllers.Reconcilers{
@@ -184,7 +186,7 @@ func startResyncing(t *testing.T, cfg *rest.Config, filter string, every time.Du
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: mgr.GetClient(), WatchFilter: filter},
 	}
 	if err := controllers.SetupAll(t.Context(), mgr, r, controllers.SetupOptions{MaxConcurrentReconciles: 2, Timeout: func() time.Duration { return time.Minute },
-		SyncPeriod: controllers.Period{Of: f.period}, Wake: wake, WakeMachine: controllers.NewWaker()}); err != nil {
+		SyncPeriod: settings.Period{Of: f.period}, Wake: wake, WakeMachine: controllers.NewWaker()}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

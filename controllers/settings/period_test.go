@@ -1,4 +1,4 @@
-package controllers
+package settings
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func TestAPeriodFollowsItsSettingWhileItIsWaitedFor(t *testing.T) {
 				live := newLive(t, config.Sources{})
 				period := live.Period(func(s config.Settings) time.Duration { return s.Reconcile.SyncPeriod })
 				began, ended := time.Now(), make(chan bool, 1)
-				go func() { ended <- period.wait(t.Context()) }()
+				go func() { ended <- period.Wait(t.Context()) }()
 				for _, value := range c.values {
 					<-time.After(7 * time.Second)
 					live.apply("beskar7-config", map[string]string{"reconcile.syncPeriod": value, "bmc.maxRetries": "4"})
@@ -43,7 +43,7 @@ func TestAPeriodFollowsItsSettingWhileItIsWaitedFor(t *testing.T) {
 func TestAPeriodEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if (Period{Of: func() time.Duration { return time.Hour }}).wait(ctx) {
+	if (Period{Of: func() time.Duration { return time.Hour }}).Wait(ctx) {
 		t.Error("an hour passed")
 	}
 }

@@ -1,4 +1,4 @@
-package controllers
+package settings
 
 import (
 	"context"
@@ -13,8 +13,8 @@ type Period struct {
 	Changed func() <-chan struct{}
 }
 
-// wait returns true when the period has passed, false when the context ended.
-func (p Period) wait(ctx context.Context) bool {
+// Wait returns true when the period has passed, false when the context ended.
+func (p Period) Wait(ctx context.Context) bool {
 	began := time.Now()
 	for {
 		var changed <-chan struct{}

@@ -1,7 +1,8 @@
-package controllers
+package lease
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"sync"
@@ -14,11 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
-	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/cli"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/hostselection"
 )
@@ -47,7 +48,7 @@ func (l *lock) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte,
 		return nil, nil, errDown
 	}
 	if l.held == nil {
-		return nil, nil, apierrors.NewNotFound(schema.GroupResource{Resource: "leases"}, ClaimLeaseName)
+		return nil, nil, apierrors.NewNotFound(schema.GroupResource{Resource: "leases"}, ClaimName)
 	}
 	l.seen = l.version
 	copied := *l.held
@@ -70,7 +71,7 @@ func (l *lock) put(r resourcelock.LeaderElectionRecord, over int) error {
 		return errDown
 	}
 	if over != l.version {
-		return apierrors.NewConflict(schema.GroupResource{Resource: "leases"}, ClaimLeaseName, errors.New("changed"))
+		return apierrors.NewConflict(schema.GroupResource{Resource: "leases"}, ClaimName, errors.New("changed"))
 	}
 	l.version++
 	l.held, l.seen = &r, l.version
@@ -85,7 +86,7 @@ func (l *lock) cut(down bool) {
 
 func (*lock) RecordEvent(string) {}
 func (l *lock) Identity() string { return l.identity }
-func (*lock) Describe() string   { return ClaimLeaseName }
+func (*lock) Describe() string   { return ClaimName }
 func (r *record) holder() string { r.mu.Lock(); defer r.mu.Unlock(); return r.held.HolderIdentity }
 func (r *record) terms() (n int) { r.mu.Lock(); defer r.mu.Unlock(); return r.held.LeaderTransitions }
 
@@ -122,14 +123,16 @@ func (p *progress) leaders() (names []string) {
 	return names
 }
 
-// stand makes a candidate whose arbiter knows the rig's API server.
-func stand(r *rig, l *lock, p *progress) *Candidacy {
-	lease := &ClaimLease{DriverLease: &DriverLease{Interface: l, clock: clock.RealClock{}, validity: 10 * time.Second}, duration: 15 * time.Second,
+// stand makes a candidate whose arbiter knows an API server.
+func stand(api client.Client, l *lock, p *progress) *Candidacy {
+	lease := &ClaimLock{Lock: &Lock{Interface: l, clock: clock.RealClock{}, validity: 10 * time.Second}, duration: 15 * time.Second,
 		release: func(context.Context) error { return nil }}
 	arbiter := coordinator.NewArbiter(coordinator.ArbiterOptions{
-		Options: coordinator.Options{Client: r.api, Reader: r.api, Fence: lease.Fence, Random: Random,
+		Options: coordinator.Options{Client: api, Reader: api, Fence: lease.Fence, Random: rand.Reader,
 			Settings: func() coordinator.Settings { return coordinator.Settings{Algorithm: hostselection.Deterministic} }},
-		Clock: clock.RealClock{}, Progress: progressOf{p, l.identity}, Wish: Wishes{Client: r.api}.Of,
+		Clock: clock.RealClock{}, Progress: progressOf{p, l.identity}, Wish: func(context.Context, *v1beta1.Beskar7Machine) (coordinator.ClaimRequest, bool) {
+			return coordinator.ClaimRequest{}, false
+		},
 	})
 	return &Candidacy{Lease: lease, LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
 		Arbiter: arbiter, Ready: func(context.Context) bool { return true }}
@@ -138,14 +141,14 @@ func stand(r *rig, l *lock, p *progress) *Candidacy {
 // One arbiter at a time: it is followed at once when it ends, after the Lease has expired when it is cut off, and then it claims
 // nothing any more and stands again.
 func TestOneArbiterAtATime(t *testing.T) {
-	r := newRig(t)
+	api := fake.NewClientBuilder().WithScheme(cli.Scheme()).Build()
 	synctest.Test(t, func(t *testing.T) {
 		lease, p := &record{}, &progress{leading: map[string]bool{}}
 		locks := map[string]*lock{"a": {record: lease, identity: "a"}, "b": {record: lease, identity: "b"}}
 		candidates, ends := map[string]*Candidacy{}, map[string]context.CancelFunc{}
 		for name, l := range locks {
 			ctx, cancel := context.WithCancel(t.Context())
-			candidates[name], ends[name] = stand(r, l, p), cancel
+			candidates[name], ends[name] = stand(api, l, p), cancel
 			go func() { _ = candidates[name].Run(ctx) }()
 		}
 		defer func() { ends["a"](); ends["b"](); synctest.Wait() }()
@@ -185,64 +188,12 @@ func TestOneArbiterAtATime(t *testing.T) {
 func TestTheLeaseIsNotLetGoBeforeTheArbiterEnded(t *testing.T) {
 	l := &lock{record: &record{}, identity: "a"}
 	busy := errors.New("claims are still being written")
-	lease := &ClaimLease{DriverLease: &DriverLease{Interface: l, clock: clock.RealClock{}, validity: time.Second}, duration: time.Second,
+	lease := &ClaimLock{Lock: &Lock{Interface: l, clock: clock.RealClock{}, validity: time.Second}, duration: time.Second,
 		release: func(context.Context) error { return busy }}
 	if err := lease.Create(t.Context(), resourcelock.LeaderElectionRecord{HolderIdentity: "a", RenewTime: metav1.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	if err := lease.Update(t.Context(), resourcelock.LeaderElectionRecord{}); !errors.Is(err, busy) || l.holder() != "a" {
 		t.Fatalf("error %v, holder %q", err, l.holder())
-	}
-}
-
-// What the arbiter may claim for: the same order of the contract as the machine controller's, and only machines that will give
-// their host back.
-func TestWishes(t *testing.T) {
-	ready := func() (*v1beta1.Beskar7Machine, *clusterv1.Machine, *clusterv1.Cluster) {
-		m, owner, cluster := newMachine(), newOwner(), newCluster()
-		m.Spec.HostRef = nil
-		cluster.Status.Initialization.InfrastructureProvisioned = ptr.To(true)
-		owner.Labels = map[string]string{clusterv1.MachineControlPlaneLabel: ""}
-		owner.Spec.FailureDomain = "rack-1"
-		return m, owner, cluster
-	}
-	for name, spoil := range map[string]func(*v1beta1.Beskar7Machine, *clusterv1.Machine, *clusterv1.Cluster){
-		"":             func(*v1beta1.Beskar7Machine, *clusterv1.Machine, *clusterv1.Cluster) {},
-		"no finalizer": func(m *v1beta1.Beskar7Machine, _ *clusterv1.Machine, _ *clusterv1.Cluster) { m.Finalizers = nil },
-		"paused": func(m *v1beta1.Beskar7Machine, _ *clusterv1.Machine, _ *clusterv1.Cluster) {
-			m.Annotations = map[string]string{clusterv1.PausedAnnotation: ""}
-		},
-		"cluster paused": func(_ *v1beta1.Beskar7Machine, _ *clusterv1.Machine, c *clusterv1.Cluster) {
-			c.Spec.Paused = ptr.To(true)
-		},
-		"no infrastructure": func(_ *v1beta1.Beskar7Machine, _ *clusterv1.Machine, c *clusterv1.Cluster) {
-			c.Status = clusterv1.ClusterStatus{}
-		},
-		"no bootstrap data": func(_ *v1beta1.Beskar7Machine, o *clusterv1.Machine, _ *clusterv1.Cluster) {
-			o.Spec.Bootstrap.DataSecretName = nil
-		},
-		"no owner": func(m *v1beta1.Beskar7Machine, _ *clusterv1.Machine, _ *clusterv1.Cluster) { m.OwnerReferences = nil },
-		"another watch filter": func(m *v1beta1.Beskar7Machine, _ *clusterv1.Machine, _ *clusterv1.Cluster) {
-			m.Labels[clusterv1.WatchLabel] = "x"
-		},
-		"cluster of another name": func(m *v1beta1.Beskar7Machine, _ *clusterv1.Machine, _ *clusterv1.Cluster) {
-			m.Labels[clusterv1.ClusterNameLabel] = "x"
-		},
-	} {
-		m, owner, cluster := ready()
-		m.Labels[clusterv1.WatchLabel] = "mine"
-		spoil(m, owner, cluster)
-		r := newRig(t, m, owner, cluster)
-		stored := &v1beta1.Beskar7Machine{}
-		if err := r.api.Get(t.Context(), client.ObjectKeyFromObject(m), stored); err != nil {
-			t.Fatal(err)
-		}
-		request, ok := Wishes{Client: r.api, WatchFilter: "mine"}.Of(t.Context(), stored)
-		if ok != (name == "") {
-			t.Errorf("%q: %v", name, ok)
-		}
-		if ok && (!request.ControlPlane || request.FailureDomain != "rack-1" || request.Cluster != "c" || request.Boot.BootstrapSecret != "m") {
-			t.Errorf("request %+v", request)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package controllers
+package lease
 
 import (
 	"context"
@@ -34,7 +34,7 @@ func (m *memoryLock) Identity() string { return m.identity }
 
 func (m *memoryLock) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	if m.store.record == nil {
-		return nil, nil, apierrors.NewNotFound(leases, DriverLeaseName)
+		return nil, nil, apierrors.NewNotFound(leases, DriverName)
 	}
 	m.version = m.store.version
 	record := *m.store.record
@@ -43,14 +43,14 @@ func (m *memoryLock) Get(context.Context) (*resourcelock.LeaderElectionRecord, [
 
 func (m *memoryLock) Create(_ context.Context, r resourcelock.LeaderElectionRecord) error {
 	if m.store.record != nil {
-		return apierrors.NewAlreadyExists(leases, DriverLeaseName)
+		return apierrors.NewAlreadyExists(leases, DriverName)
 	}
 	return m.write(r)
 }
 
 func (m *memoryLock) Update(_ context.Context, r resourcelock.LeaderElectionRecord) error {
 	if m.store.record == nil || m.version != m.store.version {
-		return apierrors.NewConflict(leases, DriverLeaseName, errors.New("changed"))
+		return apierrors.NewConflict(leases, DriverName, errors.New("changed"))
 	}
 	return m.write(r)
 }
@@ -72,12 +72,12 @@ func newCandidates(t *testing.T) *candidates {
 	return &candidates{t: t, clock: clocktesting.NewFakePassiveClock(time.Now())}
 }
 
-func (c *candidates) process(name string) *DriverLease {
-	return &DriverLease{Interface: &memoryLock{store: &c.store, identity: name}, clock: c.clock, validity: 10 * time.Second}
+func (c *candidates) process(name string) *Lock {
+	return &Lock{Interface: &memoryLock{store: &c.store, identity: name}, clock: c.clock, validity: 10 * time.Second}
 }
 
 // look is what a candidate does that does not get the Lease.
-func (c *candidates) look(l *DriverLease) {
+func (c *candidates) look(l *Lock) {
 	c.t.Helper()
 	if _, _, err := l.Get(c.t.Context()); err != nil {
 		c.t.Fatal(err)
@@ -85,7 +85,7 @@ func (c *candidates) look(l *DriverLease) {
 }
 
 // take is what the leader election does to get it.
-func (c *candidates) take(l *DriverLease) {
+func (c *candidates) take(l *Lock) {
 	c.t.Helper()
 	record := c.record(l.Identity(), c.clock.Now())
 	_, _, err := l.Get(c.t.Context())
@@ -131,7 +131,7 @@ func TestDriverLeaseIsValidForItsTimeOnly(t *testing.T) {
 func TestDriverLeaseHandOver(t *testing.T) {
 	c := newCandidates(t)
 	a, b, d, e := c.process("a"), c.process("b"), c.process("d"), c.process("e")
-	want := func(l *DriverLease, how bmcqueue.HandOver) {
+	want := func(l *Lock, how bmcqueue.HandOver) {
 		t.Helper()
 		if got := l.HandOver(); got != how {
 			t.Errorf("%s was handed over as %d, want %d", l.Identity(), got, how)

@@ -1,4 +1,4 @@
-package controllers
+package settings
 
 import (
 	"context"
@@ -24,7 +24,7 @@ import (
 type validity interface{ SetConfigValid(valid bool) }
 
 // Watch follows the ConfigMaps of settings until the context ends.
-func (l *LiveSettings) Watch(ctx context.Context, mgr ctrl.Manager, metric validity) error {
+func (l *Live) Watch(ctx context.Context, mgr ctrl.Manager, metric validity) error {
 	clientset, err := kubernetes.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return err
@@ -33,7 +33,7 @@ func (l *LiveSettings) Watch(ctx context.Context, mgr ctrl.Manager, metric valid
 }
 
 // watch follows each ConfigMap by its name: the manager may read no others.
-func (l *LiveSettings) watch(ctx context.Context, clientset kubernetes.Interface, recorder events.EventRecorder, metric validity) error {
+func (l *Live) watch(ctx context.Context, clientset kubernetes.Interface, recorder events.EventRecorder, metric validity) error {
 	s := l.Settings()
 	namespace := configNamespace(s)
 	f := &follower{live: l, namespace: namespace, events: recorder, metric: metric, told: map[string]string{}}
@@ -80,7 +80,7 @@ func listWatch(clientset kubernetes.Interface, namespace, name string) toolscach
 
 // follower tells people what became of a changed ConfigMap.
 type follower struct {
-	live      *LiveSettings
+	live      *Live
 	namespace string
 	events    events.EventRecorder
 	metric    validity
@@ -101,7 +101,7 @@ func (f *follower) changed(name string, found *corev1.ConfigMap) {
 	f.metric.SetConfigValid(len(verdict.Errors) == 0)
 	log := f.live.log.WithName("settings").WithValues("configMap", f.namespace+"/"+name)
 	if len(verdict.Errors) > 0 {
-		log.Error(SettingsError(verdict.Findings), "The settings are invalid: the last good ones stay in effect")
+		log.Error(Invalid(verdict.Findings), "The settings are invalid: the last good ones stay in effect")
 		f.tell(found, corev1.EventTypeWarning, "InvalidSettings", "the last good settings stay in effect: ", verdict.Errors)
 		return
 	}
@@ -126,8 +126,8 @@ func of(name string, findings []config.Finding) []config.Finding {
 	return slices.DeleteFunc(slices.Clone(findings), func(f config.Finding) bool { return f.Source != "" && f.Name != name })
 }
 
-// noteLimit is how long the API server lets the note of an event be, in bytes.
-const noteLimit = 1024
+// NoteLimit is how long the API server lets the note of an event be, in bytes.
+const NoteLimit = 1024
 
 // tell makes one event of all items. Each reason is told once until it changes: every replica follows the ConfigMap, and a
 // watch that begins anew shows it again.
@@ -137,7 +137,7 @@ func (f *follower) tell(about *corev1.ConfigMap, kind, reason, intro string, ite
 	}
 	note := ""
 	if len(items) > 0 {
-		note = intro + strings.Join(fit(items, noteLimit-len(intro)), "; ")
+		note = intro + strings.Join(fit(items, NoteLimit-len(intro)), "; ")
 	}
 	key := about.Name + "/" + reason
 	if f.told[key] == note {
@@ -187,7 +187,7 @@ type verdict struct {
 }
 
 // apply takes over the live settings with one ConfigMap's data changed, or none of them. nil: it is gone.
-func (l *LiveSettings) apply(name string, data map[string]string) verdict {
+func (l *Live) apply(name string, data map[string]string) verdict {
 	l.applying.Lock()
 	defer l.applying.Unlock()
 	l.mu.Lock()

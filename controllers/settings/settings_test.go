@@ -1,4 +1,4 @@
-package controllers
+package settings
 
 import (
 	"context"
@@ -27,20 +27,20 @@ import (
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
-func newLive(t *testing.T, sources config.Sources) *LiveSettings {
+func newLive(t *testing.T, sources config.Sources) *Live {
 	t.Helper()
 	start, findings := config.Load(sources)
 	if len(findings.Errors) > 0 {
 		t.Fatal(findings.Errors)
 	}
-	live, err := NewLiveSettings(start, sources)
+	live, err := New(start, sources)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return live
 }
 
-func TestLiveSettingsFollowTheConfigMapAndNothingElse(t *testing.T) {
+func TestLiveFollowsTheConfigMapAndNothingElse(t *testing.T) {
 	live := newLive(t, config.Sources{})
 	start := live.Settings()
 	changes := 0
@@ -97,7 +97,7 @@ func TestSettingsForOneHost(t *testing.T) {
 		}
 		return config.Tuning{}
 	})
-	host := newHost()
+	host := &v1beta1.PhysicalHost{}
 	if got := live.BMC(host); got.Cooldown != 10*time.Second || got.RequestTimeout != 70*time.Second || got.MaxRetries != 3 {
 		t.Errorf("of a host of unknown vendor: %+v", got)
 	}
@@ -223,17 +223,17 @@ func TestEventsFitIntoTheirNote(t *testing.T) {
 	for i := range 100 {
 		items = append(items, config.Finding{Key: fmt.Sprintf("key-%d", i), Message: strings.Repeat("x", 50)})
 	}
-	note := strings.Join(fit(items, noteLimit), "; ")
-	if len(note) > noteLimit || !strings.Contains(note, "key-0:") || !strings.HasSuffix(note, " more: see the log of the manager") {
+	note := strings.Join(fit(items, NoteLimit), "; ")
+	if len(note) > NoteLimit || !strings.Contains(note, "key-0:") || !strings.HasSuffix(note, " more: see the log of the manager") {
 		t.Fatalf("%d bytes: %s", len(note), note)
 	}
-	if lines := fit(items[:3], noteLimit); len(lines) != 3 {
+	if lines := fit(items[:3], NoteLimit); len(lines) != 3 {
 		t.Fatalf("left out what fits: %v", lines)
 	}
 }
 
 // A person's file, flags, environment and ConfigMaps all arrive, and what is missing is no error.
-func TestReadSources(t *testing.T) {
+func TestRead(t *testing.T) {
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		name, found := strings.CutPrefix(r.URL.Path, "/api/v1/namespaces/here/configmaps/")
@@ -256,7 +256,7 @@ func TestReadSources(t *testing.T) {
 	if err := flags.Parse([]string{"--config=" + file, "--log-level=warn"}); err != nil {
 		t.Fatal(err)
 	}
-	sources, err := ReadSources(t.Context(), &rest.Config{Host: api.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}, flags)
+	sources, err := Read(t.Context(), &rest.Config{Host: api.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}, flags)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,14 +267,14 @@ func TestReadSources(t *testing.T) {
 	if err := flags.Set("config", file+".absent"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadSources(t.Context(), &rest.Config{Host: api.URL}, flags); err == nil {
+	if _, err := Read(t.Context(), &rest.Config{Host: api.URL}, flags); err == nil {
 		t.Error("a file that is not there is no error")
 	}
 }
 
 // Whatever a ConfigMap holds: all of its live settings take effect, or none. Whoever looks meanwhile sees the old settings whole or
 // the new ones whole, the log is only told levels that are in effect, and when the ConfigMap is as before, so are the settings.
-func FuzzLiveSettings(f *testing.F) {
+func FuzzLive(f *testing.F) {
 	f.Add("bmc.maxRetries", "5", "provisioning.workerCount", "9")
 	f.Add("bmc.maxRetries", "5", "provisioning.workerCount", "99")
 	f.Add("leaderElection.renewDeadline", "30s", "log.level", "debug")
@@ -283,7 +283,7 @@ func FuzzLiveSettings(f *testing.F) {
 	f.Fuzz(func(t *testing.T, key, value, other, second string) {
 		start, _ := config.Load(config.Sources{})
 		level := ""
-		live := &LiveSettings{settings: start, level: func(l string) { level = l }}
+		live := &Live{settings: start, level: func(l string) { level = l }}
 		good := map[string]string{"bmc.retryDelay": "2s"}
 		live.apply("beskar7-config", good)
 		before := live.Settings()
@@ -320,7 +320,7 @@ func FuzzLiveSettings(f *testing.F) {
 }
 
 // whileLooking are the settings that someone saw who looked all the time while f ran.
-func whileLooking(live *LiveSettings, f func()) map[config.Settings]bool {
+func whileLooking(live *Live, f func()) map[config.Settings]bool {
 	seen, looking, end := map[config.Settings]bool{}, make(chan struct{}), make(chan struct{})
 	var watcher sync.WaitGroup
 	watcher.Go(func() {

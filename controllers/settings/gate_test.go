@@ -1,4 +1,4 @@
-package controllers
+package settings
 
 import (
 	"reflect"
@@ -15,7 +15,7 @@ func TestGateFollowsAllEightSettings(t *testing.T) {
 	if len(findings.Errors) > 0 {
 		t.Fatal(findings.Errors)
 	}
-	live, err := NewLiveSettings(start, config.Sources{})
+	live, err := New(start, config.Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package controllers
+package lease
 
 import (
 	"context"
@@ -15,13 +15,13 @@ import (
 	"github.com/beskar7/beskar7/pkg/coordinator"
 )
 
-// ClaimLeaseName is the Lease of the claim arbiter. It is another one than the drivers', so that the arbiter may run on a replica
+// ClaimName is the Lease of the claim arbiter. It is another one than the drivers', so that the arbiter may run on a replica
 // that drives nothing.
-const ClaimLeaseName = "beskar7-claim-coordinator"
+const ClaimName = "beskar7-claim-coordinator"
 
-// ClaimLease is the lock of the arbiter's election. Besides what DriverLease remembers it knows whether anybody holds the Lease.
-type ClaimLease struct {
-	*DriverLease
+// ClaimLock is the lock of the arbiter's election. Besides what Lock remembers it knows whether anybody holds the Lease.
+type ClaimLock struct {
+	*Lock
 
 	// duration without a renewal after which a holder is given up.
 	duration time.Duration
@@ -35,18 +35,18 @@ type ClaimLease struct {
 	seen time.Time
 }
 
-// NewClaimLease makes the lock for the arbiter's election.
-func NewClaimLease(config *rest.Config, namespace, identity string, duration, renewDeadline time.Duration, c clock.PassiveClock) (*ClaimLease, error) {
-	lease, err := newLease(config, namespace, ClaimLeaseName, identity, renewDeadline, c)
+// NewClaimLock makes the lock for the arbiter's election.
+func NewClaimLock(config *rest.Config, namespace, identity string, duration, renewDeadline time.Duration, c clock.PassiveClock) (*ClaimLock, error) {
+	lease, err := newLease(config, namespace, ClaimName, identity, renewDeadline, c)
 	if err != nil {
 		return nil, err
 	}
-	return &ClaimLease{DriverLease: lease, duration: duration, release: func(context.Context) error { return nil }}, nil
+	return &ClaimLock{Lock: lease, duration: duration, release: func(context.Context) error { return nil }}, nil
 }
 
 // Get notes who holds the Lease.
-func (l *ClaimLease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
-	record, raw, err := l.DriverLease.Get(ctx)
+func (l *ClaimLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	record, raw, err := l.Lock.Get(ctx)
 	if err == nil {
 		l.see(*record)
 	}
@@ -54,8 +54,8 @@ func (l *ClaimLease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecor
 }
 
 // Create takes a Lease that nobody ever had.
-func (l *ClaimLease) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	err := l.DriverLease.Create(ctx, record)
+func (l *ClaimLock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	err := l.Lock.Create(ctx, record)
 	if err == nil {
 		l.see(record)
 	}
@@ -63,7 +63,7 @@ func (l *ClaimLease) Create(ctx context.Context, record resourcelock.LeaderElect
 }
 
 // Update takes, renews or lets go of the Lease.
-func (l *ClaimLease) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+func (l *ClaimLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	if record.HolderIdentity == "" {
 		l.Settled() // nothing of an arbiter is ever on its way to a BMC
 	}
@@ -72,14 +72,14 @@ func (l *ClaimLease) Update(ctx context.Context, record resourcelock.LeaderElect
 			return fmt.Errorf("keep the Lease until it expires: %w", err)
 		}
 	}
-	err := l.DriverLease.Update(ctx, record)
+	err := l.Lock.Update(ctx, record)
 	if err == nil {
 		l.see(record)
 	}
 	return err
 }
 
-func (l *ClaimLease) see(record resourcelock.LeaderElectionRecord) {
+func (l *ClaimLock) see(record resourcelock.LeaderElectionRecord) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if record.HolderIdentity != l.holder || !record.RenewTime.Time.Equal(l.renewal) {
@@ -88,7 +88,7 @@ func (l *ClaimLease) see(record resourcelock.LeaderElectionRecord) {
 }
 
 // Alive says whether any process, this one or another, was seen to hold the Lease of late.
-func (l *ClaimLease) Alive() bool {
+func (l *ClaimLock) Alive() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.holder != "" && l.clock.Since(l.seen) < l.duration
@@ -96,7 +96,7 @@ func (l *ClaimLease) Alive() bool {
 
 // Candidacy lets this replica stand for arbiter for as long as it lives. To lose the Lease is no reason to end: it stands again.
 type Candidacy struct {
-	Lease                                     *ClaimLease
+	Lease                                     *ClaimLock
 	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
 	Arbiter                                   *coordinator.Arbiter
 	// Ready waits for the caches from which the arbiter learns what machines wish for.
@@ -115,7 +115,7 @@ func (c *Candidacy) Run(ctx context.Context) error {
 	c.Lease.release = c.halt
 	for ctx.Err() == nil {
 		elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-			Lock: c.Lease, Name: ClaimLeaseName, ReleaseOnCancel: true,
+			Lock: c.Lease, Name: ClaimName, ReleaseOnCancel: true,
 			LeaseDuration: c.LeaseDuration, RenewDeadline: c.RenewDeadline, RetryPeriod: c.RetryPeriod,
 			Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: c.lead, OnStoppedLeading: func() {}},
 		})

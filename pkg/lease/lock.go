@@ -1,4 +1,4 @@
-package controllers
+package lease
 
 import (
 	"context"
@@ -17,14 +17,14 @@ import (
 
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=beskar7-system
 
-// DriverLeaseName is the Lease under which one process drives all BMCs. It is the manager's own leader election: with
+// DriverName is the Lease under which one process drives all BMCs. It is the manager's own leader election: with
 // --leader-elect=false it is taken all the same, as a rolling update overlaps two processes. One name for both, so that a
 // change of the flag never makes two drivers.
-const DriverLeaseName = "beskar7-bmc-driver"
+const DriverName = "beskar7-bmc-driver"
 
-// DriverLease wraps the lock of the leader election and remembers what it saw: when the Lease was last renewed, under which
+// Lock wraps the lock of the leader election and remembers what it saw: when the Lease was last renewed, under which
 // transition, and how the holder before had left it. It is the fence of the BMC gate.
-type DriverLease struct {
+type Lock struct {
 	resourcelock.Interface
 
 	clock clock.PassiveClock
@@ -42,22 +42,22 @@ type DriverLease struct {
 // errNotSettled keeps the Lease from being let go: whoever takes it next shall wait until it expires, and start quietly.
 var errNotSettled = errors.New("the driver lease is not let go: something may still be on its way to a BMC")
 
-// NewDriverLease makes the lock for the leader election. validity must be shorter than the lease duration.
-func NewDriverLease(config *rest.Config, namespace, identity string, validity time.Duration, c clock.PassiveClock) (*DriverLease, error) {
-	return newLease(config, namespace, DriverLeaseName, identity, validity, c)
+// NewDriverLock makes the lock for the leader election. validity must be shorter than the lease duration.
+func NewDriverLock(config *rest.Config, namespace, identity string, validity time.Duration, c clock.PassiveClock) (*Lock, error) {
+	return newLease(config, namespace, DriverName, identity, validity, c)
 }
 
-func newLease(config *rest.Config, namespace, name, identity string, validity time.Duration, c clock.PassiveClock) (*DriverLease, error) {
+func newLease(config *rest.Config, namespace, name, identity string, validity time.Duration, c clock.PassiveClock) (*Lock, error) {
 	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, namespace, name,
 		resourcelock.ResourceLockConfig{Identity: identity}, config, validity)
 	if err != nil {
 		return nil, fmt.Errorf("make the lock of Lease %s: %w", name, err)
 	}
-	return &DriverLease{Interface: lock, clock: c, validity: validity}, nil
+	return &Lock{Interface: lock, clock: c, validity: validity}, nil
 }
 
 // Get notes how the last holder left the Lease, and that it is another's now.
-func (l *DriverLease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+func (l *Lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record, raw, err := l.Interface.Get(ctx)
 	if err != nil {
 		return record, raw, err
@@ -76,7 +76,7 @@ func (l *DriverLease) Get(ctx context.Context) (*resourcelock.LeaderElectionReco
 }
 
 // Create takes a Lease that does not exist: nobody had it yet, or somebody did just now and it was deleted.
-func (l *DriverLease) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+func (l *Lock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	began := l.clock.Now()
 	err := l.Interface.Create(ctx, record)
 	if err == nil {
@@ -91,7 +91,7 @@ func (l *DriverLease) Create(ctx context.Context, record resourcelock.LeaderElec
 }
 
 // Update takes, renews or lets go of the Lease; the last only after Settled.
-func (l *DriverLease) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+func (l *Lock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	began := l.clock.Now()
 	if record.HolderIdentity == "" && !l.letsGo() {
 		return errNotSettled
@@ -102,7 +102,7 @@ func (l *DriverLease) Update(ctx context.Context, record resourcelock.LeaderElec
 }
 
 // note counts validity from before the request: the API server stamped the renewal no earlier.
-func (l *DriverLease) note(record resourcelock.LeaderElectionRecord, began time.Time, err error) {
+func (l *Lock) note(record resourcelock.LeaderElectionRecord, began time.Time, err error) {
 	if err != nil {
 		return
 	}
@@ -119,14 +119,14 @@ func (l *DriverLease) note(record resourcelock.LeaderElectionRecord, began time.
 }
 
 // Valid is true while the Lease is surely ours.
-func (l *DriverLease) Valid() bool {
+func (l *Lock) Valid() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.renewed.IsZero() && l.clock.Since(l.renewed) < l.validity
 }
 
 // Fence names the Lease for claims.
-func (l *DriverLease) Fence() coordinator.Fence {
+func (l *Lock) Fence() coordinator.Fence {
 	if !l.Valid() {
 		return coordinator.Fence{}
 	}
@@ -136,21 +136,21 @@ func (l *DriverLease) Fence() coordinator.Fence {
 }
 
 // HandOver says how the holder before left the Lease. If it let go, nothing of it is on its way to a BMC any more.
-func (l *DriverLease) HandOver() bmcqueue.HandOver {
+func (l *Lock) HandOver() bmcqueue.HandOver {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.handOver
 }
 
 // Settled allows that the Lease is let go: nothing of this process, nor of an unclean end before it, can be on its way to a BMC.
-func (l *DriverLease) Settled() {
+func (l *Lock) Settled() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.settled = true
 }
 
 // letsGo says whether the Lease may be let go. From the moment that it is to be, it is not ours any more.
-func (l *DriverLease) letsGo() bool {
+func (l *Lock) letsGo() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.renewed = time.Time{}

@@ -1,11 +1,9 @@
-package controllers
+package settings
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -20,8 +18,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/config"
@@ -32,12 +28,9 @@ import (
 
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch,namespace=beskar7-system
 
-// Random is where claim ids come from.
-var Random io.Reader = rand.Reader
-
-// ReadSources collects everything that settings can come from: flags, environment, the file of --config, and the ConfigMaps of
+// Read collects everything that settings can come from: flags, environment, the file of --config, and the ConfigMaps of
 // --config-map that exist.
-func ReadSources(ctx context.Context, rc *rest.Config, flags *pflag.FlagSet) (config.Sources, error) {
+func Read(ctx context.Context, rc *rest.Config, flags *pflag.FlagSet) (config.Sources, error) {
 	sources := config.Sources{Flags: flags, Env: os.Environ()}
 	first := bootSettings(sources)
 	if name := first.Scope.ConfigFile; name != "" {
@@ -89,8 +82,8 @@ func configNamespace(s config.Settings) string {
 	return "beskar7-system"
 }
 
-// SettingsError lists everything that is wrong with the settings, all at once.
-func SettingsError(f config.Findings) error {
+// Invalid lists everything that is wrong with the settings, all at once.
+func Invalid(f config.Findings) error {
 	return errors.New("the settings are invalid:\n  " + joined(f.Errors, "\n  "))
 }
 
@@ -102,11 +95,11 @@ func joined[T fmt.Stringer](items []T, separator string) string {
 	return strings.Join(lines, separator)
 }
 
-// LiveSettings are the effective settings, followed while the process runs. What is invalid never takes effect.
+// Live are the effective settings, followed while the process runs. What is invalid never takes effect.
 //
 // Locking: applying is held while a change is taken over, so that changes and what they call are in one order; mu guards the
 // fields below it and is never held while calling out.
-type LiveSettings struct {
+type Live struct {
 	log   logr.Logger
 	level func(string)
 	// table says what is known of a vendor; nil: nothing.
@@ -123,42 +116,42 @@ type LiveSettings struct {
 	sources  config.Sources
 }
 
-// NewLiveSettings starts from loaded settings.
-func NewLiveSettings(s config.Settings, sources config.Sources) (*LiveSettings, error) {
+// New starts from loaded settings.
+func New(s config.Settings, sources config.Sources) (*Live, error) {
 	log, level, err := newLogger(s.Log, os.Stderr)
 	if err != nil {
 		return nil, err
 	}
-	live := &LiveSettings{log: log, level: level, settings: s, sources: sources, changed: make(chan struct{})}
+	live := &Live{log: log, level: level, settings: s, sources: sources, changed: make(chan struct{})}
 	live.following.Store(-1)
 	return live, nil
 }
 
 // Logger is the process's logger.
-func (l *LiveSettings) Logger() logr.Logger { return l.log }
+func (l *Live) Logger() logr.Logger { return l.log }
 
 // Settings are the settings now in effect.
-func (l *LiveSettings) Settings() config.Settings {
+func (l *Live) Settings() config.Settings {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.settings
 }
 
 // Changed returns a channel that is closed at the next change, when the new settings are in effect.
-func (l *LiveSettings) Changed() <-chan struct{} {
+func (l *Live) Changed() <-chan struct{} {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.changed
 }
 
 // Period is the time between rounds that a setting says.
-func (l *LiveSettings) Period(of func(config.Settings) time.Duration) Period {
+func (l *Live) Period(of func(config.Settings) time.Duration) Period {
 	return Period{Of: func() time.Duration { return of(l.Settings()) }, Changed: l.Changed}
 }
 
 // Ready is nil once the ConfigMaps of settings are followed. Invalid ones do not end that: the last good settings are in
 // effect, and a replica that is not ready would serve no webhooks.
-func (l *LiveSettings) Ready(*http.Request) error {
+func (l *Live) Ready(*http.Request) error {
 	if l.following.Load() != 0 {
 		return errors.New("the ConfigMaps of settings are not read yet")
 	}
@@ -166,13 +159,13 @@ func (l *LiveSettings) Ready(*http.Request) error {
 }
 
 // OnChange calls f after every change. It must be called before Watch.
-func (l *LiveSettings) OnChange(f func()) { l.onChange = append(l.onChange, f) }
+func (l *Live) OnChange(f func()) { l.onChange = append(l.onChange, f) }
 
 // UseTable gives what is known of vendors: what counts where no source says anything. It must be called before Watch.
-func (l *LiveSettings) UseTable(table func(vendor string) config.Tuning) { l.table = table }
+func (l *Live) UseTable(table func(vendor string) config.Tuning) { l.table = table }
 
 // Gate are the settings of the BMC gate.
-func (l *LiveSettings) Gate() bmcqueue.Settings {
+func (l *Live) Gate() bmcqueue.Settings {
 	s := l.Settings()
 	p := s.Provisioning
 	return bmcqueue.Settings{GroupCaps: s.GroupCaps(), MaxConcurrentOps: p.MaxConcurrentOps, WorkerCount: p.WorkerCount, MaxQueueSize: p.MaxQueueSize, OperationTimeout: p.OperationTimeout,
@@ -180,25 +173,25 @@ func (l *LiveSettings) Gate() bmcqueue.Settings {
 }
 
 // BMC are the settings for the BMC of one host: its own, those of its vendor, the global ones.
-func (l *LiveSettings) BMC(host *v1beta1.PhysicalHost) config.Tuning {
-	vendor, table := vendorOf(host), config.Tuning{}
+func (l *Live) BMC(host *v1beta1.PhysicalHost) config.Tuning {
+	vendor, table := VendorOf(host), config.Tuning{}
 	if l.table != nil {
-		table = l.table(identifiedAs(host))
+		table = l.table(IdentifiedAs(host))
 	}
 	return l.Settings().For(vendor, ownTuning(host), table)
 }
 
-// vendorOf is the vendor that a host's owner named, else what its BMC said.
-func vendorOf(host *v1beta1.PhysicalHost) string {
+// VendorOf is the vendor that a host's owner named, else what its BMC said.
+func VendorOf(host *v1beta1.PhysicalHost) string {
 	if v := host.Spec.RedfishConnection.Vendor; v != "" || host.Status.BMC == nil {
 		return v
 	}
 	return host.Status.BMC.Vendor
 }
 
-// identifiedAs is the row of the vendor table that the driver chose; the owner's word where that is of another vendor, or
+// IdentifiedAs is the row of the vendor table that the driver chose; the owner's word where that is of another vendor, or
 // nothing was chosen yet.
-func identifiedAs(host *v1beta1.PhysicalHost) string {
+func IdentifiedAs(host *v1beta1.PhysicalHost) string {
 	said := host.Spec.RedfishConnection.Vendor
 	if b := host.Status.BMC; b != nil && (said == "" || config.VendorOf(said) == config.VendorOf(b.Vendor)) {
 		return b.Vendor
@@ -207,25 +200,26 @@ func identifiedAs(host *v1beta1.PhysicalHost) string {
 }
 
 func ownTuning(host *v1beta1.PhysicalHost) config.Tuning {
-	t := tuning(host)
-	return config.Tuning{Cooldown: tuned(t.Cooldown, 0), OperationTimeout: tuned(t.OperationTimeout, 0), ConnectionTimeout: tuned(t.ConnectionTimeout, 0),
-		RequestTimeout: tuned(t.RequestTimeout, 0), RetryDelay: tuned(t.RetryDelay, 0), MaxRetries: int(ptr.Deref(t.MaxRetries, 0))}
+	t := TuningOf(host)
+	return config.Tuning{Cooldown: Tuned(t.Cooldown, 0), OperationTimeout: Tuned(t.OperationTimeout, 0), ConnectionTimeout: Tuned(t.ConnectionTimeout, 0),
+		RequestTimeout: Tuned(t.RequestTimeout, 0), RetryDelay: Tuned(t.RetryDelay, 0), MaxRetries: int(ptr.Deref(t.MaxRetries, 0))}
 }
 
 // Selection are the settings of host selection.
-func (l *LiveSettings) Selection() coordinator.Settings {
+func (l *Live) Selection() coordinator.Settings {
 	h := l.Settings().HostSelection
 	return coordinator.Settings{Algorithm: hostselection.Algorithm(h.Algorithm), RetryLimit: h.RetryLimit, BackoffMultiplier: h.BackoffMultiplier, MaxBackoffDelay: h.MaxBackoffDelay}
 }
 
-// CachesSynced is ready once the manager's caches are.
-func CachesSynced(c cache.Cache) healthz.Checker {
-	return func(r *http.Request) error {
-		soon, cancel := context.WithTimeout(r.Context(), time.Second)
-		defer cancel()
-		if !c.WaitForCacheSync(soon) {
-			return errors.New("the caches are not synced yet")
-		}
-		return nil
+// TuningOf is what the owner of a host said of its BMC.
+func TuningOf(h *v1beta1.PhysicalHost) v1beta1.Tuning {
+	return ptr.Deref(h.Spec.RedfishConnection.Tuning, v1beta1.Tuning{})
+}
+
+// Tuned is the host's own value if it has one that makes sense.
+func Tuned(own *metav1.Duration, otherwise time.Duration) time.Duration {
+	if own != nil && own.Duration > 0 {
+		return own.Duration
 	}
+	return otherwise
 }
