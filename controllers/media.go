@@ -19,6 +19,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/networkdata"
 )
 
 // MediaSource answers the media server from the API: what a token hash stands for, and where a phone-home is kept. It runs on
@@ -170,7 +171,7 @@ func (s *MediaSource) olderGrant(ctx context.Context, host *v1beta1.PhysicalHost
 // contentOf is what a claimed host's media are made of, before the image was looked into.
 func contentOf(host *v1beta1.PhysicalHost, secret *corev1.Secret) (bootmedia.Content, error) {
 	claim, boot := host.Spec.Claim, host.Spec.Boot
-	network, err := renderNetwork(bootmedia.Family(boot.OSFamily), host.Spec.NetworkData)
+	network, err := networkdata.Render(bootmedia.Family(boot.OSFamily), host.Spec.NetworkData)
 	if err != nil {
 		return bootmedia.Content{}, err
 	}

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -169,7 +170,8 @@ func blanked(secret *corev1.Secret) (client.Patch, error) {
 }
 
 // blankMedium takes the bootstrap data out of the record of a host's grant. It is done before the host is marked bound, which
-// closes them, so that a crash in between repeats it.
+// closes them, so that a crash in between repeats it. A Secret that the API server lets nobody change, such as one that somebody made
+// immutable, is left for MediumSweep: the mark alone ends the service of the data, and a system that runs must not wait for it.
 func (r *PhysicalHostReconciler) blankMedium(ctx context.Context, host *v1beta1.PhysicalHost) error {
 	if host.Spec.Claim.Media == nil {
 		return nil
@@ -185,7 +187,12 @@ func (r *PhysicalHostReconciler) blankMedium(ctx context.Context, host *v1beta1.
 	if patch == nil || err != nil {
 		return err
 	}
-	if err := r.Client.Patch(ctx, secret, patch); client.IgnoreNotFound(err) != nil {
+	err = client.IgnoreNotFound(r.Client.Patch(ctx, secret, patch))
+	if refused(err) {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot take the bootstrap data out of the Secret of a medium; they are not served any more, and stay in it until it can be changed", "secret", secret.Name)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("take the bootstrap data out of the medium's Secret %s: %w", secret.Name, err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,11 +53,13 @@ func (s *MediumSweep) Start(ctx context.Context) error {
 	}
 }
 
+// sweep looks at every record: one that cannot be tidied keeps no other from it.
 func (s *MediumSweep) sweep(ctx context.Context) error {
 	records := &corev1.SecretList{}
 	if err := s.SecretReader.List(ctx, records, client.HasLabels{v1beta1.MediumLabel}, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("list the records of media: %w", err)
 	}
+	var failed []error
 	for i := range records.Items {
 		record := &records.Items[i]
 		if record.Type != v1beta1.MediumSecretType || s.WatchFilter != "" && record.Labels[clusterv1.WatchLabel] != s.WatchFilter ||
@@ -64,10 +67,10 @@ func (s *MediumSweep) sweep(ctx context.Context) error {
 			continue
 		}
 		if err := s.tidy(ctx, record); err != nil {
-			return err
+			failed = append(failed, fmt.Errorf("tidy the medium's Secret %s/%s: %w", record.Namespace, record.Name, err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // tidy looks at one record and the host that it belongs to.
@@ -102,7 +105,7 @@ func (s *MediumSweep) grantOf(ctx context.Context, reader client.Reader, record 
 			continue
 		}
 		if err != nil {
-			return false, false, fmt.Errorf("read the host of the medium's Secret %s: %w", record.Name, err)
+			return false, false, fmt.Errorf("read its host: %w", err)
 		}
 		if claim := host.Spec.Claim; claim != nil && claim.Media != nil && mediumName(host.Name, claim.Media.TokenHash) == record.Name {
 			return true, claim.Bound && dataClosed(claim, s.Clock.Now()), nil

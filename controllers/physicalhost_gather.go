@@ -7,12 +7,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/annotations"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/coordinator"
@@ -95,6 +95,9 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 	g.brief.ClaimID = ""
 	if claim := host.Spec.Claim; claim != nil {
 		r.gatherTenancy(host, claim, g)
+		if err := r.gatherSecrets(ctx, host, g); err != nil {
+			return nil, err
+		}
 		r.gatherBoots(host, g)
 		if err := r.gatherLife(ctx, host, g); err != nil {
 			return nil, err
@@ -227,15 +230,16 @@ func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim
 	}
 }
 
+// bootedAt is when the last boot for the claim was seen; zero: there was none.
 func bootedAt(host *v1beta1.PhysicalHost, o actuator.Observation) time.Time {
-	id := host.Spec.Claim.ID
-	if at, ok := o.Boots[id]; ok {
-		return at
-	}
-	if b := host.Status.Booted; b != nil && b.ClaimID == id {
+	at, b := o.Boots[host.Spec.Claim.ID], host.Status.Booted
+	switch {
+	case ranAgain(host, o):
+		return o.At // it is counted with the status that is written now
+	case b != nil && b.ClaimID == host.Spec.Claim.ID && b.At.After(at):
 		return b.At.Time
 	}
-	return time.Time{}
+	return at
 }
 
 // gatherContent says whether our media could be inserted now.
@@ -346,27 +350,23 @@ const (
 )
 
 func bootTimeout(h *v1beta1.PhysicalHost) time.Duration {
-	return tuned(tuning(h).BootTimeout, defaultBootTimeout)
+	return settings.Tuned(settings.TuningOf(h).BootTimeout, defaultBootTimeout)
 }
 
 func shutdownTimeout(h *v1beta1.PhysicalHost) time.Duration {
-	return tuned(tuning(h).ShutdownTimeout, defaultShutdownTimeout)
+	return settings.Tuned(settings.TuningOf(h).ShutdownTimeout, defaultShutdownTimeout)
 }
 
 func releaseTimeout(h *v1beta1.PhysicalHost) time.Duration {
-	return tuned(tuning(h).ReleaseTimeout, defaultReleaseTimeout)
+	return settings.Tuned(settings.TuningOf(h).ReleaseTimeout, defaultReleaseTimeout)
 }
 
 // restOf is how long the host's BMC is left alone after a change: as its owner says, else as the vendor table knows.
 func restOf(h *v1beta1.PhysicalHost) actuator.Rest {
-	if own := tuning(h).SettleTime; own != nil {
+	if own := settings.TuningOf(h).SettleTime; own != nil {
 		rest := max(own.Duration, 0)
 		return actuator.Rest{AfterEject: rest, AfterInsert: rest, AfterPower: rest}
 	}
-	known := redfish.TuningOf(identifiedAs(h))
+	known := redfish.TuningOf(settings.IdentifiedAs(h))
 	return actuator.Rest{AfterEject: known.AfterEject, AfterInsert: known.AfterInsert, AfterPower: known.AfterPower}
-}
-
-func tuning(h *v1beta1.PhysicalHost) v1beta1.Tuning {
-	return ptr.Deref(h.Spec.RedfishConnection.Tuning, v1beta1.Tuning{})
 }

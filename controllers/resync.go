@@ -10,6 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/beskar7/beskar7/controllers/settings"
 )
 
 // resync looks at all objects of a kind again, although nothing changed, whenever its period has passed: the net under events
@@ -21,7 +23,7 @@ type resync struct {
 	list client.ObjectList
 	// filter is the value of --watch-filter.
 	filter string
-	period Period
+	period settings.Period
 }
 
 // source runs with the controller that it feeds, so only in the process that drives.
@@ -33,7 +35,7 @@ func (s resync) source() source.Source {
 }
 
 func (s resync) run(ctx context.Context, queue requestQueue) {
-	for s.period.wait(ctx) {
+	for s.period.Wait(ctx) {
 		s.round(ctx, queue)
 	}
 }

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"crypto/rand"
 	"maps"
 	"os"
 	"os/exec"
@@ -29,6 +30,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
@@ -106,6 +108,7 @@ func until(t *testing.T, what string, done func() bool) {
 // filtered is a manager with a filter, on empty servers that it cannot mistake.
 type filtered struct {
 	filter string
+	every  time.Duration // between the resyncs
 	hands  *actuator.Actuator
 	mu     sync.Mutex
 	asked  map[string]bool
@@ -140,7 +143,7 @@ func (f *filtered) period() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waits++
-	return 200 * time.Millisecond
+	return f.every
 }
 
 func (f *filtered) rounds() int {
@@ -150,6 +153,12 @@ func (f *filtered) rounds() int {
 }
 
 func startFiltered(t *testing.T, cfg *rest.Config, filter string) *filtered {
+	t.Helper()
+	return startResyncing(t, cfg, filter, 200*time.Millisecond)
+}
+
+// startResyncing is startFiltered with resyncs as often as asked.
+func startResyncing(t *testing.T, cfg *rest.Config, filter string, every time.Duration) *filtered {
 	t.Helper()
 	scheme, err := lab.Scheme()
 	if err != nil {
@@ -161,11 +170,11 @@ func startFiltered(t *testing.T, cfg *rest.Config, filter string) *filtered {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, wake := &filtered{filter: filter, asked: map[string]bool{}}, controllers.NewWaker()
+	f, wake := &filtered{filter: filter, every: every, asked: map[string]bool{}}, controllers.NewWaker()
 	gate := bmcqueue.New(bmcqueue.Options{Settings: bmcqueue.Settings{MaxConcurrentOps: 4, WorkerCount: 4, MaxQueueSize: 10, OperationTimeout: time.Minute}, Done: wake.Wake})
 	f.hands = actuator.New(actuator.Options{Gate: gate, Driver: f, Clock: clock.RealClock{}, Changed: wake.Wake})
 	clusters := clustercache.NewFakeEmptyClusterCache()
-	claims := coordinator.NewOptimistic(coordinator.Options{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{}, Random: controllers.Random, Informed: true,
+	claims := coordinator.NewOptimistic(coordinator.Options{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{}, Random: rand.Reader, Informed: true,
 		Owned: func(o client.Object) bool { return controllers.Owned(filter, o) },
 		Fence: func() coordinator.Fence { return coordinator.Fence{Holder: filter} }, Settings: func() coordinator.Settings { return coordinator.Settings{} }})
 	r := controllers.Reconcilers{
@@ -177,7 +186,7 @@ func startFiltered(t *testing.T, cfg *rest.Config, filter string) *filtered {
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: mgr.GetClient(), WatchFilter: filter},
 	}
 	if err := controllers.SetupAll(t.Context(), mgr, r, controllers.SetupOptions{MaxConcurrentReconciles: 2, Timeout: func() time.Duration { return time.Minute },
-		SyncPeriod: controllers.Period{Of: f.period}, Wake: wake, WakeMachine: controllers.NewWaker()}); err != nil {
+		SyncPeriod: settings.Period{Of: f.period}, Wake: wake, WakeMachine: controllers.NewWaker()}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
