@@ -345,7 +345,8 @@ func (p *parts) addGate() (*actuator.Actuator, error) {
 }
 
 func (p *parts) driverOptions() redfish.Options {
-	return redfish.Options{Installation: controllers.Installation(p.mgr.GetConfig(), leaseNamespace(p.settings)), Reach: p.reach}
+	return redfish.Options{Installation: controllers.Installation(p.mgr.GetConfig(), leaseNamespace(p.settings)), Reach: p.reach,
+		MaxLogouts: func() int { return min(p.live.Gate().MaxConcurrentOps, p.live.Gate().WorkerCount) }}
 }
 
 // drive runs the gate for as long as this process leads. When the lease is lost the manager ends, and the process with it; when the

@@ -55,7 +55,9 @@ type noBMC struct{}
 func (noBMC) BMC(redfish.Target) (redfish.BMC, error) {
 	return redfishfake.New(redfishfake.Options{}), nil
 }
-func (noBMC) Forget(string) {}
+func (noBMC) Release(redfish.Target) bool          { return false }
+func (noBMC) LogOut(context.Context, string) error { return nil }
+func (noBMC) Forget(redfish.Target)                {}
 
 type indexed map[string]client.IndexerFunc
 

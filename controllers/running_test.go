@@ -20,7 +20,9 @@ import (
 type oneBMC struct{ bmc *redfishfake.BMC }
 
 func (o oneBMC) BMC(redfish.Target) (redfish.BMC, error) { return o.bmc, nil }
-func (oneBMC) Forget(string)                             {}
+func (oneBMC) Release(redfish.Target) bool               { return false }
+func (oneBMC) LogOut(context.Context, string) error      { return nil }
+func (oneBMC) Forget(redfish.Target)                     {}
 
 // runningRig is a rig with a gate that runs, around one server. It lives in a bubble of synctest: time passes when all rests.
 type runningRig struct {

@@ -26,10 +26,13 @@ type Gate interface {
 	Park(endpoint, credential string, until time.Time)
 }
 
-// Driver opens BMCs; opening makes no request. A client whose log-in was refused stays refused until it is forgotten.
+// Driver opens BMCs; opening makes no request. A client whose log-in was refused stays refused until it is forgotten. Release says
+// that one is not needed any more, and reports whether sessions are left at its BMC that LogOut has to end.
 type Driver interface {
 	BMC(redfish.Target) (redfish.BMC, error)
-	Forget(address string)
+	Forget(redfish.Target)
+	Release(redfish.Target) (left bool)
+	LogOut(ctx context.Context, address string) error
 }
 
 // Options configure an Actuator.
@@ -115,7 +118,7 @@ type Tracking struct {
 	ParkedUntil time.Time
 }
 
-// Track polls a host and makes it known. A changed address or system starts from nothing; changed credentials or trust keep
+// Track polls a host and makes it known. A changed address or system starts from nothing, and the session before is ended; changed credentials or trust keep
 // what was observed and try at once. It is cheap and meant to be called at every reconcile.
 func (a *Actuator) Track(t Tracking) error {
 	if err := t.Target.Validate(); err != nil {
@@ -160,6 +163,9 @@ func (a *Actuator) Track(t Tracking) error {
 	}
 	a.gate.Withdraw(t.Host)
 	a.gate.Unregister(t.Host)
+	if moved {
+		a.leave(old.target, old.endpoint)
+	}
 	a.gate.Register(a.pollOf(server, t))
 	return nil
 }
@@ -190,13 +196,17 @@ func (a *Actuator) tracks(endpoint string) bool {
 	return false
 }
 
-// Forget drops a host.
+// Forget drops a host, and has its session ended.
 func (a *Actuator) Forget(host string) {
 	a.gate.Withdraw(host)
 	a.gate.Unregister(host)
 	a.mu.Lock()
+	t := a.hosts[host]
 	delete(a.hosts, host)
 	a.mu.Unlock()
+	if t != nil {
+		a.leave(t.target, t.endpoint)
+	}
 }
 
 // Observed is the newest observation of a host, and whether it is tracked.
@@ -321,7 +331,7 @@ func (a *Actuator) open(t *tracked) (access, error) {
 	a.mu.Unlock()
 	if f != nil && f.LoginFailed && !f.Outdated {
 		// The gate lets an endpoint with a refused log-in through for one probe only, or because something changed.
-		a.driver.Forget(target.Address)
+		a.driver.Forget(target)
 	}
 	var err error
 	at.BMC, err = a.driver.BMC(target)

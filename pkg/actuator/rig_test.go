@@ -120,7 +120,9 @@ func newTapped(ctx context.Context, b *tap, brief Brief) *rig {
 
 func (r *rig) Valid() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.fence }
 
-func (r *rig) Forget(string) {
+func (*rig) Release(redfish.Target) bool          { return false }
+func (*rig) LogOut(context.Context, string) error { return nil }
+func (r *rig) Forget(redfish.Target) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forgets++

@@ -100,7 +100,6 @@ func (c *conn) credential(ctx context.Context) (credential, *Error) {
 		if err := c.startSession(ctx); err != nil {
 			return credential{}, err
 		}
-		c.endFormer(ctx)
 		if cred, ok, err = c.known(); err != nil {
 			return cred, err
 		}
@@ -109,6 +108,9 @@ func (c *conn) credential(ctx context.Context) (credential, *Error) {
 		}
 	}
 	if c.sweepDue() {
+		for _, former := range c.takeFormer() {
+			_ = former.retire(ctx)
+		}
 		c.sweep(ctx, cred)
 	}
 	return cred, nil
@@ -332,9 +334,9 @@ func (c *conn) shut() {
 	c.auth.retired = true
 }
 
-// retire ends the session of a conn that was shut. It waits for a login under way, so
-// that no session is made after it.
-func (c *conn) retire(ctx context.Context) {
+// retire ends the session of a conn that was shut, and those that it was to end itself. It waits for a login under way, so
+// that no session is made after it. After an error, which says that the BMC cannot be asked now, it may be called again.
+func (c *conn) retire(ctx context.Context) *Error {
 	select {
 	case c.loginSlot <- struct{}{}:
 		defer func() { <-c.loginSlot }()
@@ -342,29 +344,31 @@ func (c *conn) retire(ctx context.Context) {
 	}
 	c.mu.Lock()
 	token, session := c.auth.token, c.auth.session
+	c.mu.Unlock()
+	defer c.transport.CloseIdleConnections()
+	if token != "" {
+		if err := c.endSession(ctx, session, credential{token: token}); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
 	c.auth.token, c.auth.session, c.auth.record = "", "", ""
 	c.mu.Unlock()
-	if token != "" {
-		c.endSession(ctx, session, credential{token: token})
+	former := c.takeFormer()
+	for i, f := range former {
+		if err := f.retire(ctx); err != nil {
+			c.follow(former[i:]...)
+			return err
+		}
 	}
-	c.transport.CloseIdleConnections()
-	for _, former := range c.takeFormer() {
-		former.retire(ctx)
-	}
+	return nil
 }
 
-// follow takes over from a connection that is shut.
-func (c *conn) follow(former *conn) {
+// follow takes over from connections that are shut.
+func (c *conn) follow(former ...*conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.former = append(c.former, former)
-}
-
-// endFormer ends what the connections before this one left. Called under the login slot.
-func (c *conn) endFormer(ctx context.Context) {
-	for _, former := range c.takeFormer() {
-		former.retire(ctx)
-	}
+	c.former = append(c.former, former...)
 }
 
 func (c *conn) takeFormer() []*conn {
@@ -375,17 +379,21 @@ func (c *conn) takeFormer() []*conn {
 	return former
 }
 
-// endSession deletes one of our sessions, as best it can.
-func (c *conn) endSession(ctx context.Context, session string, cred credential) {
+// endSession deletes one of our sessions, as best it can. The error, if any, says that the BMC could not be asked.
+func (c *conn) endSession(ctx context.Context, session string, cred credential) *Error {
 	if session == "" {
 		c.log.Debug("bmc session cannot be ended: it was given no location", "endpoint", c.endpoint)
-		return
+		return nil
 	}
 	// A BMC that closed the idle connection meanwhile must not cost a place in its table.
 	_, err := c.send(ctx, request{op: "log out", method: http.MethodDelete, link: session, again: true}, cred)
 	if err != nil && err.Kind != KindNotFound {
 		c.log.Debug("bmc session not ended", "endpoint", c.endpoint, "kind", err.Kind, "status", err.Status)
+		if err.Kind == KindUnreachable || err.Kind == KindBusy || err.Kind == KindCanceled {
+			return err
+		}
 	}
+	return nil
 }
 
 // serviceRoot reads the root once, without credentials. A BMC that hides even

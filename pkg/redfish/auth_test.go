@@ -85,7 +85,7 @@ func TestForgetAllowsAnotherLogin(t *testing.T) {
 	s.mu.Lock()
 	s.password = canary
 	s.mu.Unlock()
-	p.Forget(s.URL + "/")
+	p.Forget(testTarget(s))
 	b, err = p.BMC(testTarget(s))
 	must(t, err)
 	_, err = b.State(t.Context())

@@ -35,10 +35,8 @@ type Options struct {
 	// BMCs, the same in every process of it: such as a UID of its namespace. It
 	// marks sessions, so that those of a killed process are found and ended.
 	Installation string
-	// LogoutTimeout bounds a log-out in the background: 10 s.
-	LogoutTimeout time.Duration
-	// MaxLogouts is how many of these run at a time, at most one to a BMC: 10.
-	MaxLogouts int
+	// MaxLogouts is how many BMCs Close asks at a time, asked when it begins: 10, and one at least.
+	MaxLogouts func() int
 	// Reach judges each address before a connection is made to it; nil judges none.
 	Reach *endpoint.Policy
 
@@ -60,11 +58,8 @@ func (o Options) withDefaults() Options {
 	if o.MinTLSVersion == 0 {
 		o.MinTLSVersion = tls.VersionTLS12
 	}
-	if o.LogoutTimeout <= 0 {
-		o.LogoutTimeout = 10 * time.Second
-	}
-	if o.MaxLogouts <= 0 {
-		o.MaxLogouts = 10
+	if o.MaxLogouts == nil {
+		o.MaxLogouts = func() int { return 10 }
 	}
 	return o
 }
@@ -92,14 +87,14 @@ type Pool struct {
 	opts Options
 	// key makes fingerprints of targets that say nothing about the password.
 	key []byte
-	// logouts counts connections being retired in the background, logoutSlots bounds them.
-	logouts     sync.WaitGroup
-	logoutSlots chan struct{}
 
 	mu      sync.Mutex
 	closed  bool
 	clients map[clientKey]*client
 	conns   map[connKey]*conn
+	// former are the connections that nobody uses any more, by endpoint, shut and in the order in which that was found. The next
+	// call to the BMC, LogOut or Close ends their sessions: nothing is asked of a BMC beside its caller's turn.
+	former map[string][]*conn
 }
 
 type clientKey struct{ endpoint, system string }
@@ -116,8 +111,8 @@ func NewPool(opts Options) *Pool {
 	opts.process = rand.Text()
 	opts = opts.withDefaults()
 	return &Pool{
-		opts: opts, key: key, logoutSlots: make(chan struct{}, opts.MaxLogouts),
-		clients: map[clientKey]*client{}, conns: map[connKey]*conn{},
+		opts: opts, key: key,
+		clients: map[clientKey]*client{}, conns: map[connKey]*conn{}, former: map[string][]*conn{},
 	}
 }
 
@@ -139,6 +134,7 @@ func (p *Pool) BMC(t Target) (BMC, error) {
 		return nil, errors.New("the pool is closed")
 	}
 	if have := p.clients[key]; have != nil && have.settings == settings && have.vendorName == t.Vendor {
+		have.conn.follow(p.takeFormer(endpoint)...)
 		return have, nil
 	}
 	// Only now: a client exists for valid targets alone, and to parse the CA bundle at every poll of every host is felt.
@@ -157,13 +153,8 @@ func (p *Pool) BMC(t Target) (BMC, error) {
 	}
 	made := newClient(shared, settings, t)
 	p.clients[key] = made
-	for _, former := range p.unused() {
-		if former.endpoint == endpoint {
-			shared.follow(former)
-			continue
-		}
-		p.logout(former)
-	}
+	p.shutUnused()
+	shared.follow(p.takeFormer(endpoint)...)
 	return made, nil
 }
 
@@ -186,74 +177,109 @@ func (p *Pool) settings(t Target) [sha256.Size]byte {
 	return [sha256.Size]byte(mac.Sum(nil))
 }
 
-// Forget retires every client of the address and logs out in the background.
-// The next BMC call starts anew: also the way to try a refused login again.
-func (p *Pool) Forget(address string) {
-	endpoint, err := EndpointKey(address)
+// Forget has the next BMC call for the target start anew, for every system there that logs in as it does: also the way to try a
+// refused log-in again. What others use at the address stays.
+func (p *Pool) Forget(t Target) {
+	p.retire(t, func(_ clientKey, same bool) bool { return same })
+}
+
+// Release retires the client of a target that is not needed any more, and reports whether its connection leaves a session to be
+// ended: with the next call to the BMC, or with LogOut if there is none.
+func (p *Pool) Release(t Target) (left bool) {
+	return p.retire(t, func(key clientKey, same bool) bool { return same && key.system == t.SystemID })
+}
+
+// retire takes out clients at the target's endpoint; same tells which of them log in as it does.
+func (p *Pool) retire(t Target, is func(key clientKey, same bool) bool) (left bool) {
+	endpoint, err := EndpointKey(t.Address)
 	if err != nil {
-		return // never pooled
+		return false // never pooled
 	}
+	t.Timeouts = t.Timeouts.or(p.opts.Timeouts)
+	settings := connKey{endpoint, p.settings(t)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for key := range p.clients {
-		if key.endpoint == endpoint {
+	for key, c := range p.clients {
+		if key.endpoint == endpoint && is(key, c.settings == settings) {
 			delete(p.clients, key)
 		}
 	}
-	for _, c := range p.unused() {
-		p.logout(c)
-	}
+	p.shutUnused()
+	return len(p.former[endpoint]) > 0
 }
 
-// unused takes out and shuts the connections that no client uses any more. Needs p.mu.
-func (p *Pool) unused() []*conn {
+// shutUnused takes out and shuts the connections that no client uses any more. Needs p.mu.
+func (p *Pool) shutUnused() {
 	used := map[connKey]bool{}
 	for _, c := range p.clients {
 		used[c.settings] = true
 	}
-	var out []*conn
 	for key, c := range p.conns {
 		if !used[key] {
 			delete(p.conns, key)
 			c.shut()
-			out = append(out, c)
+			p.former[c.endpoint] = append(p.former[c.endpoint], c)
 		}
 	}
-	return out
 }
 
-// logout ends the sessions of connections to one BMC in the background, one after the other.
-func (p *Pool) logout(conns ...*conn) {
-	p.logouts.Go(func() {
-		p.logoutSlots <- struct{}{}
-		defer func() { <-p.logoutSlots }()
-		for _, c := range conns {
-			ctx, cancel := context.WithTimeout(context.Background(), p.opts.LogoutTimeout)
-			c.retire(ctx)
-			cancel()
+// takeFormer gives what was left at the endpoint to whoever ends it. Needs p.mu.
+func (p *Pool) takeFormer(endpoint string) []*conn {
+	taken := p.former[endpoint]
+	delete(p.former, endpoint)
+	return taken
+}
+
+// LogOut ends the sessions that nobody uses any more at the address, one request after the other. After an error, which says that
+// the BMC cannot be asked now, it may be called again.
+func (p *Pool) LogOut(ctx context.Context, address string) error {
+	endpoint, err := EndpointKey(address)
+	if err != nil {
+		return nil // never pooled
+	}
+	p.mu.Lock()
+	taken := p.takeFormer(endpoint)
+	p.mu.Unlock()
+	for i, c := range taken {
+		if err := c.retire(ctx); err != nil {
+			p.mu.Lock()
+			p.former[endpoint] = append(p.former[endpoint], taken[i:]...)
+			p.mu.Unlock()
+			return c.fail("log out", err)
 		}
-	})
+	}
+	return nil
 }
 
-// Close logs out everywhere, MaxLogouts at a time, and returns when that is done or
-// ctx ends; then with its error, because sessions may be left.
+// Close logs out everywhere, MaxLogouts at a time and one request to a BMC, and returns when that is done or
+// ctx ends; then with its error, because sessions may be left. No other call may be under way.
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
 	clear(p.clients)
-	byBMC := map[string][]*conn{}
-	for _, c := range p.unused() {
-		byBMC[c.endpoint] = append(byBMC[c.endpoint], c)
-	}
-	for _, conns := range byBMC {
-		p.logout(conns...)
-	}
+	p.shutUnused()
+	todo := p.former
+	p.former = map[string][]*conn{}
 	p.mu.Unlock()
 	done := make(chan struct{})
-	go func() { p.logouts.Wait(); close(done) }()
+	go func() {
+		defer close(done)
+		slots := make(chan struct{}, max(p.opts.MaxLogouts(), 1))
+		var all sync.WaitGroup
+		for _, conns := range todo {
+			slots <- struct{}{}
+			all.Go(func() {
+				defer func() { <-slots }()
+				for _, c := range conns {
+					_ = c.retire(ctx)
+				}
+			})
+		}
+		all.Wait()
+	}()
 	select {
 	case <-done:
-		return nil
+		return ctx.Err()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

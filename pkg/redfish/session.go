@@ -67,11 +67,11 @@ func (c *conn) addStale(record string) {
 	}
 }
 
-// sweepDue tells whether there are sessions to look for.
+// sweepDue tells whether there are sessions to look for, or to end.
 func (c *conn) sweepDue() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.auth.stale) > 0 || c.auth.listing
+	return len(c.auth.stale) > 0 || c.auth.listing || len(c.former) > 0
 }
 
 // sweep ends sessions of earlier processes, as best it can. Called under the

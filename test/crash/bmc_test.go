@@ -58,7 +58,9 @@ func (d driver) BMC(t redfish.Target) (redfish.BMC, error) {
 	return bmc{s.fake, d.p, s}, nil
 }
 
-func (driver) Forget(string) {}
+func (driver) Release(redfish.Target) bool          { return false }
+func (driver) LogOut(context.Context, string) error { return nil }
+func (driver) Forget(redfish.Target)                {}
 
 // bmc is one BMC as one process reaches it.
 type bmc struct {

@@ -123,7 +123,9 @@ func (f *filtered) BMC(target redfish.Target) (redfish.BMC, error) {
 	return redfishfake.New(redfishfake.Options{}), nil
 }
 
-func (*filtered) Forget(string) {}
+func (*filtered) Release(redfish.Target) bool          { return false }
+func (*filtered) LogOut(context.Context, string) error { return nil }
+func (*filtered) Forget(redfish.Target)                {}
 
 func (*filtered) Prepare(context.Context, string, string) (bootmedia.Prepared, error) {
 	return bootmedia.Prepared{Ready: true}, nil
