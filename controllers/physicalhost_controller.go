@@ -95,10 +95,11 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, host, v1beta1.HostFinalizer); err != nil || added {
 		return ctrl.Result{}, err
 	}
-	if err := r.guardSecret(ctx, host); err != nil {
+	guarded, err := r.guardSecret(ctx, host)
+	if err != nil {
 		return ctrl.Result{}, err
 	}
-	connected, fault, err := r.track(ctx, host)
+	connected, fault, err := r.track(ctx, host, guarded)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -126,8 +127,11 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 }
 
 // track makes the host known to the gate, unless a user's fault keeps it from being reached.
-func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.PhysicalHost) (*connection, *inputError, error) {
+func (r *PhysicalHostReconciler) track(ctx context.Context, host *v1beta1.PhysicalHost, guarded bool) (*connection, *inputError, error) {
 	connected, err := r.connect(ctx, host)
+	if err == nil && !guarded && unbegun(host) {
+		err = &inputError{v1beta1.ReasonSecretNotFound, "a Secret of the BMC is being deleted, and nothing is begun for the claim with it: once it is gone, create it anew"}
+	}
 	var fault *inputError
 	if errors.As(err, &fault) {
 		r.forget(key(host))

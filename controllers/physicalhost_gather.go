@@ -95,6 +95,9 @@ func (r *PhysicalHostReconciler) gather(ctx context.Context, reader client.Reade
 	g.brief.ClaimID = ""
 	if claim := host.Spec.Claim; claim != nil {
 		r.gatherTenancy(host, claim, g)
+		if err := r.gatherSecrets(ctx, host, g); err != nil {
+			return nil, err
+		}
 		r.gatherBoots(host, g)
 		if err := r.gatherLife(ctx, host, g); err != nil {
 			return nil, err
