@@ -27,7 +27,7 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 	}
 	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
 	options := p.mediaOptions(source)
-	options.StreamFailed = p.streams.Report(p.mgr.GetClient(), p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid)
+	options.StreamFailed = p.streams.Report(p.mgr.GetClient(), p.mgr.GetEventRecorder("beskar7"), p.wake.Wake, p.lease.Valid)
 	source.Refused = options.StreamFailed
 	options.Peers, options.PeerClient = peers.URLs, controllers.PeerClient(p.certificate)
 	server := bootmedia.New(options)

@@ -10,14 +10,13 @@ import (
 	"github.com/beskar7/beskar7/pkg/coordinator"
 )
 
-// Field indexes of PhysicalHosts, besides coordinator.HostByClaimMachine.
+// Field indexes of PhysicalHosts, besides those that others name.
 const (
 	hostByCluster = "spec.claim.cluster"
 	hostBySecret  = "spec.redfishConnection.secrets"
 	// hostByNeededSecret has the claimed hosts only.
 	hostByNeededSecret = "spec.redfishConnection.secrets.claimed"
 	hostByBootstrap    = "spec.boot.bootstrapSecret"
-	hostByToken        = "spec.claim.media.tokenHash"
 	hostByServer       = "status.hardware.identities"
 )
 
@@ -38,12 +37,7 @@ func IndexHosts(ctx context.Context, indexer client.FieldIndexer) error {
 			}
 			return []string{h.Spec.Boot.BootstrapSecret}
 		},
-		hostByToken: func(h *v1beta1.PhysicalHost) []string {
-			if h.Spec.Claim == nil || h.Spec.Claim.Media == nil {
-				return nil
-			}
-			return []string{h.Spec.Claim.Media.TokenHash}
-		},
+		hostByToken:  indexHostByToken,
 		hostByServer: serverIdentities,
 	}
 	for field, extract := range indexes {

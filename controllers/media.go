@@ -45,6 +45,17 @@ type MediaSource struct {
 	late map[string]lateness
 }
 
+// hostByToken is the field index of hosts by the hash of the token of their grant.
+const hostByToken = "spec.claim.media.tokenHash"
+
+// indexHostByToken gives hostByToken its values.
+func indexHostByToken(h *v1beta1.PhysicalHost) []string {
+	if h.Spec.Claim == nil || h.Spec.Claim.Media == nil {
+		return nil
+	}
+	return []string{h.Spec.Claim.Media.TokenHash}
+}
+
 // readRecord is a record, and the version of its Secret.
 type readRecord struct {
 	version types.UID
@@ -71,7 +82,7 @@ func (s *MediaSource) Grant(ctx context.Context, tokenHash string) (bootmedia.Gr
 	if claim.Release != nil || host.Spec.Boot == nil {
 		return bootmedia.Grant{}, bootmedia.ErrUnknown
 	}
-	grant := bootmedia.Grant{Host: key(host), Closed: dataClosed(claim, now)}
+	grant := bootmedia.Grant{Host: nameOfHost(host), Closed: dataClosed(claim, now)}
 	if claim.Media.Expires != nil {
 		grant.Expires = claim.Media.Expires.Time
 	}
@@ -274,7 +285,7 @@ func (s *MediaSource) refuse(host *v1beta1.PhysicalHost, why error) error {
 
 func (s *MediaSource) tell(host *v1beta1.PhysicalHost, why error) {
 	if s.Refused != nil {
-		s.Refused(key(host), "", fmt.Errorf("bootstrap data are not served: %w", why))
+		s.Refused(nameOfHost(host), "", fmt.Errorf("bootstrap data are not served: %w", why))
 	}
 }
 
@@ -284,19 +295,19 @@ func (s *MediaSource) lateSince(host *v1beta1.PhysicalHost) time.Duration {
 	if s.late == nil {
 		s.late = map[string]lateness{}
 	}
-	now, l := s.Clock.Now(), s.late[key(host)]
+	now, l := s.Clock.Now(), s.late[nameOfHost(host)]
 	if now.Sub(l.last) > lateForget {
 		l.first = now
 	}
 	l.last = now
-	s.late[key(host)] = l
+	s.late[nameOfHost(host)] = l
 	return now.Sub(l.first)
 }
 
 func (s *MediaSource) inTime(host *v1beta1.PhysicalHost) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.late, key(host))
+	delete(s.late, nameOfHost(host))
 }
 
 // PhoneHome makes a receipt durable before the booted system gets its answer. A success stays; a failure may still be followed
@@ -328,3 +339,6 @@ func (s *MediaSource) PhoneHome(ctx context.Context, tokenHash string, outcome b
 
 // maxDetail is the limit of the API for a report's detail, in bytes.
 const maxDetail = 512
+
+// nameOfHost is "namespace/name", as streams and gate name a host.
+func nameOfHost(host *v1beta1.PhysicalHost) string { return client.ObjectKeyFromObject(host).String() }

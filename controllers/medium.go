@@ -13,12 +13,10 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -167,46 +165,4 @@ func blanked(secret *corev1.Secret) (client.Patch, error) {
 	// Under the UID that was seen: another Secret of that name is none of ours.
 	text, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": secret.UID}, "data": data})
 	return client.RawPatch(types.MergePatchType, text), err
-}
-
-// blankMedium takes the bootstrap data out of the record of a host's grant. It is done before the host is marked bound, which
-// closes them, so that a crash in between repeats it. A Secret that the API server lets nobody change, such as one that somebody made
-// immutable, is left for MediumSweep: the mark alone ends the service of the data, and a system that runs must not wait for it.
-func (r *PhysicalHostReconciler) blankMedium(ctx context.Context, host *v1beta1.PhysicalHost) error {
-	if host.Spec.Claim.Media == nil {
-		return nil
-	}
-	secret, err := mediumOf(ctx, r.SecretReader, host)
-	if wrong := mediumError(""); errors.As(err, &wrong) || apierrors.IsNotFound(err) {
-		return nil // nothing of ours to take them out of
-	}
-	if err != nil {
-		return err
-	}
-	patch, err := blanked(secret)
-	if patch == nil || err != nil {
-		return err
-	}
-	err = client.IgnoreNotFound(r.Client.Patch(ctx, secret, patch))
-	if refused(err) {
-		ctrl.LoggerFrom(ctx).Error(err, "Cannot take the bootstrap data out of the Secret of a medium; they are not served any more, and stay in it until it can be changed", "secret", secret.Name)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("take the bootstrap data out of the medium's Secret %s: %w", secret.Name, err)
-	}
-	return nil
-}
-
-// dropMedium deletes the record of a grant that has ended. What a crash leaves is collected by MediumSweep.
-func (r *PhysicalHostReconciler) dropMedium(ctx context.Context, host *v1beta1.PhysicalHost, grant *v1beta1.MediaGrant) error {
-	if grant == nil || grant.MediumHash == "" {
-		return nil
-	}
-	secret := &corev1.Secret{}
-	err := r.SecretReader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: mediumName(host.Name, grant.TokenHash)}, secret)
-	if err != nil || secret.Type != v1beta1.MediumSecretType {
-		return client.IgnoreNotFound(err)
-	}
-	return client.IgnoreNotFound(r.Client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID}))
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/actuator"
-	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
@@ -25,12 +24,6 @@ import (
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=physicalhosts/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=create;delete;get;list;watch;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-
-// Preparer makes images ready to be inserted; see bootmedia.Server.
-type Preparer interface {
-	Prepare(ctx context.Context, imageURL, checksum string) (bootmedia.Prepared, error)
-	Again(imageURL string)
-}
 
 // PhysicalHostReconciler brings hosts from what they are to what spec says. It is the only writer of host status, the only one
 // that hands work to the BMC gate, and never waits for hardware.

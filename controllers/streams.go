@@ -56,7 +56,7 @@ func (s *Streams) Failed(host string, err error) bool {
 
 // Report is a bootmedia.Options.StreamFailed: each news is an event of the host, and wakes its controller if that runs here. A
 // reader that went away is no failure.
-func (s *Streams) Report(hosts client.Reader, recorder events.EventRecorder, wake *Waker, driving func() bool) func(host, imageURL string, err error) {
+func (s *Streams) Report(hosts client.Reader, recorder events.EventRecorder, wake func(host string), driving func() bool) func(host, imageURL string, err error) {
 	return func(host, _ string, err error) { // the error names the image
 		if errors.Is(err, context.Canceled) || !s.Failed(host, err) {
 			return
@@ -73,7 +73,7 @@ func (s *Streams) Report(hosts client.Reader, recorder events.EventRecorder, wak
 		}
 		recorder.Eventf(about, nil, corev1.EventTypeWarning, reason, "ServeMedia", "%s", err)
 		if driving() {
-			wake.Wake(host)
+			wake(host)
 		}
 	}
 }

@@ -23,7 +23,7 @@ func TestStreamsTellNewsOnce(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(epoch)
 	recorder, wake, driving := events.NewFakeRecorder(100), NewWaker(), false
 	r := newRig(t, claimedHost())
-	report := (&Streams{Clock: clock}).Report(r.api, recorder, wake, func() bool { return driving })
+	report := (&Streams{Clock: clock}).Report(r.api, recorder, wake.Wake, func() bool { return driving })
 	told := func() (all []string) {
 		for {
 			select {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/bootmedia"
 )
 
 const (
@@ -21,6 +22,12 @@ const (
 	// passed on, and its other services are wanted, too.
 	warmPatience = 3 * time.Minute
 )
+
+// Preparer makes images ready to be inserted; see bootmedia.Server.
+type Preparer interface {
+	Prepare(ctx context.Context, imageURL, checksum string) (bootmedia.Prepared, error)
+	Again(imageURL string)
+}
 
 // Warmth has every replica keep the images that claimed hosts may read. A BMC reads through all of them in turn: one that joins
 // without the image would have to pass on every request.
