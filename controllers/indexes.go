@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 )
 
@@ -37,8 +38,8 @@ func IndexHosts(ctx context.Context, indexer client.FieldIndexer) error {
 			}
 			return []string{h.Spec.Boot.BootstrapSecret}
 		},
-		hostByToken:  indexHostByToken,
-		hostByServer: serverIdentities,
+		media.HostByToken: media.IndexHostByToken,
+		hostByServer:      serverIdentities,
 	}
 	for field, extract := range indexes {
 		if err := indexer.IndexField(ctx, &v1beta1.PhysicalHost{}, field, func(o client.Object) []string {

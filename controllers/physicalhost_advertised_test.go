@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/cluster-api/util/conditions"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 )
 
 // covering is a certificate of which only is known what it covers: by the URL, why clients do not trust it.
@@ -29,7 +30,7 @@ func (covering) Run(context.Context) error            { return errors.ErrUnsuppo
 func TestHostsTellOfACertificateThatDoesNotDo(t *testing.T) {
 	good := covering{"https://192.0.2.5:8090": nil, "https://192.0.2.6": errors.New("it is not for 192.0.2.6"), "http://192.0.2.6": nil}
 	for _, c := range []struct {
-		certificate ServingCertificate
+		certificate media.Certificate
 		own, want   string
 	}{
 		{good, "", ""}, {good, "https://192.0.2.6", "is not for 192.0.2.6"}, {good, "http://192.0.2.6", ""}, {nil, "", ""},

@@ -11,23 +11,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 )
 
 // blankMedium takes the bootstrap data out of the record of a host's grant. It is done before the host is marked bound, which
 // closes them, so that a crash in between repeats it. A Secret that the API server lets nobody change, such as one that somebody made
-// immutable, is left for MediumSweep: the mark alone ends the service of the data, and a system that runs must not wait for it.
+// immutable, is left for media.Sweep: the mark alone ends the service of the data, and a system that runs must not wait for it.
 func (r *PhysicalHostReconciler) blankMedium(ctx context.Context, host *v1beta1.PhysicalHost) error {
 	if host.Spec.Claim.Media == nil {
 		return nil
 	}
-	secret, err := mediumOf(ctx, r.SecretReader, host)
-	if wrong := mediumError(""); errors.As(err, &wrong) || apierrors.IsNotFound(err) {
+	secret, err := media.RecordOf(ctx, r.SecretReader, host)
+	if wrong := media.RecordError(""); errors.As(err, &wrong) || apierrors.IsNotFound(err) {
 		return nil // nothing of ours to take them out of
 	}
 	if err != nil {
 		return err
 	}
-	patch, err := blanked(secret)
+	patch, err := media.Blanked(secret)
 	if patch == nil || err != nil {
 		return err
 	}
@@ -42,13 +43,13 @@ func (r *PhysicalHostReconciler) blankMedium(ctx context.Context, host *v1beta1.
 	return nil
 }
 
-// dropMedium deletes the record of a grant that has ended. What a crash leaves is collected by MediumSweep.
+// dropMedium deletes the record of a grant that has ended. What a crash leaves is collected by media.Sweep.
 func (r *PhysicalHostReconciler) dropMedium(ctx context.Context, host *v1beta1.PhysicalHost, grant *v1beta1.MediaGrant) error {
 	if grant == nil || grant.MediumHash == "" {
 		return nil
 	}
 	secret := &corev1.Secret{}
-	err := r.SecretReader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: mediumName(host.Name, grant.TokenHash)}, secret)
+	err := r.SecretReader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: media.RecordName(host.Name, grant.TokenHash)}, secret)
 	if err != nil || secret.Type != v1beta1.MediumSecretType {
 		return client.IgnoreNotFound(err)
 	}

@@ -1,4 +1,4 @@
-package controllers
+package scope
 
 import (
 	"sigs.k8s.io/cluster-api/util/labels"
