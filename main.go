@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -57,12 +58,19 @@ import (
 // version is set by the linker.
 var version = "v0.0.0-dev"
 
+// heapGrowth, in percent, is what the heap may grow by between two collections, where GOGC does not say it. Half of Go's default:
+// a fleet of 1,000 keeps some 45 MiB alive, and it is the garbage beside them that decides about memory, not about CPU.
+const heapGrowth = 50
+
 func main() {
 	ctx := ctrl.SetupSignalHandler()
 	if cli.Handles(os.Args[1:]) {
 		ctrl.SetLogger(logr.Discard())
 		klog.SetLogger(logr.Discard()) // a port-forward that ends is no line for an operator
 		os.Exit(cli.New(cli.Options{Env: os.Environ()}).Run(ctx, os.Args[1:]))
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(heapGrowth)
 	}
 	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "manager:", err)

@@ -51,8 +51,8 @@ func TestAGrantOfABoundHostIsForOneBoot(t *testing.T) {
 	if err := r.host.mint(t.Context(), host, g); err != nil {
 		t.Fatal(err)
 	}
-	if until := r.getHost().Spec.Claim.Media.DataUntil; until == nil || until.Sub(epoch) != defaultBootTimeout {
-		t.Errorf("data until %v, want %s", until, epoch.Add(defaultBootTimeout))
+	if until := r.getHost().Spec.Claim.Media.DataUntil; until == nil || until.Sub(epoch) != bootsOfAnother*defaultBootTimeout {
+		t.Errorf("data until %v, want %s", until, epoch.Add(bootsOfAnother*defaultBootTimeout))
 	}
 }
 

@@ -25,6 +25,10 @@ const grantLifetime = 24 * time.Hour
 // the first, and a boot that is tried again gets a new grant once less than one is left.
 const bootsOfGrant = 3
 
+// bootsOfAnother is the same for the one more boot of a bound host: the boot, and as long again until it begins. A grant with less than
+// a boot left while the server is off is replaced, so that no data end in mid boot.
+const bootsOfAnother = 2
+
 // mint draws a media token, records what its media are made of, and then its hash. The token itself is only kept in memory, and
 // in the URLs that the BMC gets.
 func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
@@ -47,7 +51,7 @@ func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.Physica
 	grant := &v1beta1.MediaGrant{TokenHash: token.Hash(), MediumHash: hash, ImageETag: record.ImageETag, ImageLength: record.ImageLength,
 		DataUntil: ptr.To(metav1.NewTime(now.Add(bootsOfGrant * timeout)))}
 	if g.facts.Bound { // the one more boot that its owner's word allows
-		grant.DataUntil = ptr.To(metav1.NewTime(now.Add(timeout)))
+		grant.DataUntil = ptr.To(metav1.NewTime(now.Add(bootsOfAnother * timeout)))
 	}
 	if g.facts.Install {
 		grant.Expires = ptr.To(metav1.NewTime(now.Add(grantLifetime)))
@@ -113,8 +117,11 @@ func holdsData(secret *corev1.Secret, host *v1beta1.PhysicalHost) bool {
 // the slots is taken out, and a new one is made. A host that runs keeps what it booted from.
 func (r *PhysicalHostReconciler) gatherGrant(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
 	grant := host.Spec.Claim.Media
-	if g.brief.Hash == "" || grant == nil || host.Spec.Claim.Bound || g.observation.State.Power != redfish.PowerOff {
+	if g.brief.Hash == "" || grant == nil || g.observation.State.Power != redfish.PowerOff {
 		return nil
+	}
+	if host.Spec.Claim.Bound && (grant.DataUntil == nil || g.brief.Facts.Install || !g.brief.Facts.AlwaysOn) {
+		return nil // not made for another boot
 	}
 	spent := grant.DataUntil != nil && grant.DataUntil.Sub(r.Clock.Now()) < bootTimeout(host)
 	if !spent {
@@ -130,6 +137,9 @@ func (r *PhysicalHostReconciler) gatherGrant(ctx context.Context, host *v1beta1.
 	}
 	if spent {
 		g.brief.Hash, g.brief.URLs = "", nil
+		g.brief.Facts.DataOpen = g.brief.Facts.DataOpen && !host.Spec.Claim.Bound
+	} else if grant.DataUntil != nil {
+		g.deadlines = append(g.deadlines, grant.DataUntil.Add(-bootTimeout(host)))
 	}
 	return nil
 }

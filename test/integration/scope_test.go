@@ -110,6 +110,7 @@ func until(t *testing.T, what string, done func() bool) {
 // filtered is a manager with a filter, on empty servers that it cannot mistake.
 type filtered struct {
 	filter string
+	every  time.Duration // between the resyncs
 	hands  *actuator.Actuator
 	mu     sync.Mutex
 	asked  map[string]bool
@@ -144,7 +145,7 @@ func (f *filtered) period() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waits++
-	return 200 * time.Millisecond
+	return f.every
 }
 
 func (f *filtered) rounds() int {
@@ -154,6 +155,12 @@ func (f *filtered) rounds() int {
 }
 
 func startFiltered(t *testing.T, cfg *rest.Config, filter string) *filtered {
+	t.Helper()
+	return startResyncing(t, cfg, filter, 200*time.Millisecond)
+}
+
+// startResyncing is startFiltered with resyncs as often as asked.
+func startResyncing(t *testing.T, cfg *rest.Config, filter string, every time.Duration) *filtered {
 	t.Helper()
 	scheme, err := lab.Scheme()
 	if err != nil {
@@ -165,7 +172,7 @@ func startFiltered(t *testing.T, cfg *rest.Config, filter string) *filtered {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, wake := &filtered{filter: filter, asked: map[string]bool{}}, controllers.NewWaker()
+	f, wake := &filtered{filter: filter, every: every, asked: map[string]bool{}}, controllers.NewWaker()
 	gate := bmcqueue.New(bmcqueue.Options{Settings: bmcqueue.Settings{MaxConcurrentOps: 4, WorkerCount: 4, MaxQueueSize: 10, OperationTimeout: time.Minute}, Done: wake.Wake})
 	f.hands = actuator.New(actuator.Options{Gate: gate, Driver: f, Clock: clock.RealClock{}, Changed: wake.Wake})
 	clusters := clustercache.NewFakeEmptyClusterCache()
