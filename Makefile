@@ -47,7 +47,7 @@ generate: $(CONTROLLER_GEN_STAMP) ## Write deepcopy functions and generated docu
 
 manifests: $(CONTROLLER_GEN_STAMP) ## Write CRDs, the manager's role, the webhook configuration and the Helm chart
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
-	$(CONTROLLER_GEN) rbac:roleName=system-manager-role webhook paths=./controllers/... \
+	$(CONTROLLER_GEN) rbac:roleName=system-manager-role webhook paths=./controllers/... paths=./pkg/lease/... \
 		output:rbac:dir=config/rbac output:webhook:dir=config/webhook
 	cd hack/helm && go run .
 
