@@ -163,6 +163,9 @@ const (
 type SlotInfo struct {
 	ID    string
 	Types []string
+	// Stick: the vendor is known to show the server a USB disk in the slot. That
+	// MediaTypes names one says nothing: it may be a floppy.
+	Stick bool
 }
 
 // Placement says which medium goes into which slot.

@@ -287,6 +287,7 @@ func (d *mediaDoc) slot(r slotRef, row *vendor) Slot {
 		Image: unlessNone(d.Image), ImageName: unlessNone(d.ImageName), ConnectedVia: string(d.ConnectedVia),
 		CanInsert: r.usable(),
 	}
+	s.Stick = row.stick && slices.ContainsFunc(s.Types, func(t string) bool { return strings.EqualFold(t, "USBStick") })
 	if row.imageStays && !s.Inserted && strings.EqualFold(s.ConnectedVia, "NotConnected") {
 		s.Image, s.ImageName = "", ""
 	}
