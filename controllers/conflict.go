@@ -24,3 +24,6 @@ func quietly(inner reconcile.Reconciler) reconcile.Reconciler {
 		return result, err
 	})
 }
+
+// refused says whether the API server refuses a write whatever its version: no retry helps before somebody changes something.
+func refused(err error) bool { return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -100,5 +102,24 @@ func TestALeftSecretIsLetGoAfterARestart(t *testing.T) {
 	r.lookAt("h1", 2)
 	if r.guarded("left") || !r.guarded("bmc") {
 		t.Fatalf("guarded: left %v, bmc %v", r.guarded("left"), r.guarded("bmc"))
+	}
+}
+
+// A Secret that no host names any more, and that nobody may change, stops no host.
+func TestALeftSecretThatStaysStopsNoHost(t *testing.T) {
+	left := newSecret("left")
+	left.Finalizers = []string{v1beta1.CredentialsFinalizer}
+	r := newRig(t, append(sharing(2, 1), left)...)
+	r.host.Client = interceptor.NewClient(r.api, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			if o.GetName() == left.Name {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, left.Name, nil)
+			}
+			return c.Patch(ctx, o, p, opts...)
+		}})
+	r.lookAt("h1", 3)
+	h := &v1beta1.PhysicalHost{}
+	if r.get(h, "h1"); h.Status.State == "" || !r.guarded("bmc") {
+		t.Errorf("state %q", h.Status.State)
 	}
 }

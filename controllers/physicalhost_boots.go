@@ -12,6 +12,7 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
 // Pauses between the boots of a row, counted from one boot to the next: a server that switches itself off is not booted again at
@@ -99,8 +100,8 @@ func reportBoots(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision, 
 	switch b := s.Booted; {
 	case seen && (b == nil || b.ClaimID != claim.ID || at.Truncate(time.Second).After(b.At.Time)):
 		countBoot(host, metav1.NewTime(at.Truncate(time.Second)), now)
-	case !seen && ours && b == nil:
-		countBoot(host, now, now) // the record was lost; the medium is in, and the override was used
+	case !seen && ours && b == nil, ranAgain(host, g.observation):
+		countBoot(host, now, now) // the record was lost; the medium is in, and the override was used. Or the boot was not recorded
 	}
 	if b := s.Booted; b != nil && b.ClaimID == claim.ID && b.OffAt == nil && fellSilent(g.observation, b) {
 		b.OffAt = ptr.To(metav1.NewTime(g.observation.At.Truncate(time.Second)))
@@ -117,9 +118,17 @@ func restartRow(host *v1beta1.PhysicalHost, b *v1beta1.BootRecord, asked bool) {
 	}
 }
 
+// ranAgain: an unbound server that was off after its last boot is on, and that boot is not counted: a process that ended before it
+// saw it ordered it, or a person did.
+func ranAgain(host *v1beta1.PhysicalHost, o actuator.Observation) bool {
+	claim, b := host.Spec.Claim, host.Status.Booted
+	return !claim.Bound && b != nil && b.ClaimID == claim.ID && b.OffAt != nil && o.State.Power == redfish.PowerOn && o.At.After(b.OffAt.Time) &&
+		!o.Boots[claim.ID].Truncate(time.Second).After(b.At.Time)
+}
+
 // fellSilent: the server was read off after its boot, and not by one slip of its BMC.
 func fellSilent(o actuator.Observation, b *v1beta1.BootRecord) bool {
-	return o.Steady && o.State.Power == "Off" && o.At.Truncate(time.Second).After(b.At.Time)
+	return o.Steady && o.State.Power == redfish.PowerOff && o.At.Truncate(time.Second).After(b.At.Time)
 }
 
 func countBoot(host *v1beta1.PhysicalHost, at, now metav1.Time) {

@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -8,6 +10,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/actuator"
+	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/redfish"
 	"github.com/beskar7/beskar7/pkg/serverid"
 )
@@ -28,6 +31,26 @@ func recordedServer(h *v1beta1.PhysicalHost) serverid.Identity {
 		}
 	}
 	return inventory
+}
+
+// unrecorded: the claim is of a version that did not record its server, so that only status.hardware says which one it is, which a
+// lost status or a move takes along.
+func unrecorded(h *v1beta1.PhysicalHost) bool {
+	return h.Spec.Claim != nil && h.Spec.Claim.Server == nil
+}
+
+// recordServer completes the claim of an older version by the server of status.hardware, once that one is seen to answer. Nothing
+// but this reading would tell them apart later. recorded is true if it was written: the write wakes us.
+func (r *PhysicalHostReconciler) recordServer(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) (recorded bool, err error) {
+	server := coordinator.ServerOf(host)
+	if !unrecorded(host) || server == nil || g.facts.Paused || g.facts.Duplicate || !g.facts.Observed {
+		return false, nil
+	}
+	now := serverid.Identity{UUID: g.observation.State.SystemUUID, Serial: g.observation.State.Serial}
+	if recordedServer(host).Compare(now) != serverid.Same {
+		return false, nil
+	}
+	return true, r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server = server })
 }
 
 // acceptedServer names the server that a person takes for the host's, or is "". A claimed host stays what it was claimed as.
@@ -64,19 +87,37 @@ func identityVerified(host *v1beta1.PhysicalHost, g *gathered) metav1.Condition 
 			"PhysicalHost %s is the same server (%s) and is claimed, too. Nothing is changed at the BMC through it: delete its Machine, then that PhysicalHost", g.alsoClaimed, recorded))
 	case !g.facts.Observed:
 		return set(metav1.ConditionUnknown, v1beta1.ReasonNotObserved, "the BMC was not read yet")
+	case unrecorded(host) && host.Status.Hardware == nil && now.Known():
+		return set(metav1.ConditionUnknown, v1beta1.ReasonIdentityNotTold, forgottenServer(host, now))
 	case !recorded.Known():
 		return set(metav1.ConditionUnknown, v1beta1.ReasonIdentityNotTold, "the BMC tells neither a system UUID nor a serial number that is more than a place holder: the host is known by its address and system alone")
 	case recorded.Compare(now) == serverid.Unknown:
 		return set(metav1.ConditionUnknown, v1beta1.ReasonIdentityNotTold, fmt.Sprintf(
 			"the BMC does not say which server it is, as it did before (%s): nothing is changed until it does. If that lasts, reset the BMC", recorded))
 	}
+	if unrecorded(host) {
+		return set(metav1.ConditionTrue, v1beta1.ReasonIdentityVerified, "compared with status.hardware, as the claim records no server: it is of an older version, and completed once the host is not paused")
+	}
 	return set(metav1.ConditionTrue, v1beta1.ReasonIdentityVerified, "")
+}
+
+// forgottenServer: nothing says any more which server was claimed. A person may know.
+func forgottenServer(host *v1beta1.PhysicalHost, found serverid.Identity) string {
+	server, err := json.Marshal(map[string]any{"spec": map[string]any{"claim": map[string]any{"server": v1beta1.Server{SystemUUID: found.UUID, SerialNumber: found.Serial}}}})
+	if err != nil {
+		server = nil // it is text
+	}
+	return fmt.Sprintf("the claim is of an older version, which recorded no server, and status.hardware was lost: the host is known by its address and system alone. There answers %s; if that is the server that was claimed, have it recorded: kubectl -n %s patch ph %s --type merge -p %s",
+		found, host.Namespace, host.Name, shellWord(string(server)))
 }
 
 // otherServer tells what was expected, what was found, and what a person does.
 func otherServer(host *v1beta1.PhysicalHost, g *gathered) string {
 	found := g.observation.Answering
 	what := fmt.Sprintf("another server answers at %s: expected %s, found %s. Nothing is changed there. ", host.Spec.RedfishConnection.Address, g.brief.Recorded(g.observation), found)
+	if unrecorded(host) {
+		what += "Expected is what status.hardware says, as the claim records no server. "
+	}
 	if host.Spec.Claim != nil {
 		return what + fmt.Sprintf("Bring the BMC of the claimed server back to this address. If it is gone, delete its Machine (%s) and end the release unverified when it is overdue; then mend the address, or accept the server that is there", deleteMachine(host, g.machine))
 	}

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -109,6 +110,52 @@ func TestAClaimedHostStaysTheServerItWasClaimedAs(t *testing.T) {
 				}
 				if now.Spec.Claim == nil {
 					t.Error("the claim is cleared by what another server showed")
+				}
+			})
+		})
+	}
+}
+
+// A claim of a version that recorded no server is completed once, by the server of status.hardware, and never by another one; until
+// then it is told what guards it.
+func TestAClaimWithoutItsServerIsCompletedByTheSameServerOnly(t *testing.T) {
+	same := func() *redfishfake.BMC { return redfishfake.New(redfishfake.Options{Power: redfish.PowerOff}) }
+	recorded := &v1beta1.Server{SystemUUID: "00000000-0000-4000-8000-000000000001", SerialNumber: "FAKE0001"}
+	for name, c := range map[string]struct {
+		bmc  *redfishfake.BMC
+		edit func(*v1beta1.PhysicalHost)
+		want *v1beta1.Server
+		says string
+	}{
+		"the same answers": {same(), func(*v1beta1.PhysicalHost) {}, recorded, ""},
+		"releasing": {same(), func(h *v1beta1.PhysicalHost) {
+			h.Spec.Claim.Release = &v1beta1.Release{Reason: "MachineDeleted", RequestedAt: metav1.NewTime(epoch)}
+			h.Spec.Claim.Bound = true
+		}, recorded, ""},
+		"paused":          {same(), func(h *v1beta1.PhysicalHost) { h.Spec.Paused = true }, nil, "compared with status.hardware"},
+		"another answers": {swapped(), func(*v1beta1.PhysicalHost) {}, nil, "Expected is what status.hardware says"},
+		"status was lost": {swapped(), func(h *v1beta1.PhysicalHost) { h.Status.Hardware = nil }, nil,
+			`kubectl -n ns patch ph h --type merge -p '{"spec":{"claim":{"server":{"systemUUID":"` + swappedUUID + `","serialNumber":"B'\''1"}}}}'`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := inventoried(claimedHost())
+				h.Finalizers = []string{v1beta1.HostFinalizer}
+				c.edit(h)
+				r := newRunningRig(t, c.bmc, h, newMachine(), newOwner(), newCluster(), newSecret("bmc"))
+				var first *v1beta1.Server
+				for range 12 {
+					synctest.Wait()
+					r.look(1)
+					if claim := r.getHost().Spec.Claim; claim != nil && claim.Server != nil {
+						first = claim.Server
+					}
+				}
+				if !reflect.DeepEqual(first, c.want) {
+					t.Fatalf("recorded %+v", first)
+				}
+				if said := conditions.GetMessage(r.getHost(), v1beta1.IdentityVerifiedCondition); !strings.Contains(said, c.says) || c.says == "" && said != "" {
+					t.Errorf("it says %q", said)
 				}
 			})
 		})

@@ -99,6 +99,8 @@ func offFault(host *v1beta1.PhysicalHost, g *gathered, d provision.Decision) (re
 		return notReady(whyOff(f, v1beta1.ReasonDeleting), "off, and the PhysicalHost is being deleted: it is not powered on; "+replaceMachine(host, g)+", and the host is released and goes"), true
 	case f.Bound && f.Install && !f.KeepOn:
 		return notReady(v1beta1.ReasonPoweredOff, "the server is off, and spec.powerPolicy is Observe: power it on, or set spec.powerPolicy to KeepOn"), true
+	case d.State == provision.Booting && !f.Observed && host.Status.Booted != nil && host.Status.Booted.OffAt != nil:
+		return notReady(v1beta1.ReasonSwitchedOff, silence(host)+": whether it is booted again is decided once its BMC is read"), true
 	case d.Resting():
 		return notReady(v1beta1.ReasonSwitchedOff, silence(host)+": it is booted again, see status.attempts and status.nextAttempt; look at its console and at its image"), true
 	case !f.Bound && f.Booted && f.NodeUnknown && waits:

@@ -23,7 +23,7 @@ type OSFamily string
 
 // Claim says who owns a host, and how far that went. It is inert until the machine's hostRef names it back.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.server) == has(oldSelf.server) && (!has(self.server) || self.server == oldSelf.server)",message="the server of a claim is recorded with the claim and stays what it is until the claim ends"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.server) || has(self.server) && self.server == oldSelf.server",message="the server of a claim is recorded once and stays what it is until the claim ends"
 type Claim struct {
 	// id is random, 16 hex digits; it is part of the provider id. Set with the claim.
 	// +required
@@ -45,7 +45,8 @@ type Claim struct {
 	// +kubebuilder:validation:MaxLength=317
 	Owner string `json:"owner,omitempty"`
 	// server is which server was claimed, from the inventory that it was chosen by. Written with the claim, so that it outlives
-	// status and `clusterctl move`; nothing is changed at the BMC while another server answers there.
+	// status and `clusterctl move`; nothing is changed at the BMC while another server answers there. For a claim without it, as older
+	// versions made them, the host controller writes it once, when the server of status.hardware answers; until then that is compared.
 	// +optional
 	Server *Server `json:"server,omitempty"`
 	// claimedAt is when the claim was made, by the clock of whoever made it.

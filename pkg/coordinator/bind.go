@@ -223,7 +223,7 @@ func writeClaim(ctx context.Context, c client.Client, host *v1beta1.PhysicalHost
 	at := metav1.NewMicroTime(now.Truncate(time.Microsecond)) // as it will be read
 	updated.Spec.Claim = &v1beta1.Claim{
 		ID: id, Machine: req.Machine.Name, Cluster: req.Cluster, Owner: req.Owner, ClaimedAt: &at,
-		LeaseHolder: fence.Holder, LeaseTransitions: fence.Transitions, Server: serverOf(host),
+		LeaseHolder: fence.Holder, LeaseTransitions: fence.Transitions, Server: ServerOf(host),
 	}
 	boot := req.Boot
 	updated.Spec.Boot = &boot
@@ -234,8 +234,8 @@ func writeClaim(ctx context.Context, c client.Client, host *v1beta1.PhysicalHost
 // longestIdentity is what the API takes: a BMC that says more says nothing that identifies.
 const longestIdentity = 256
 
-// serverOf is which server the host was found to be when it was inventoried; nil if its BMC did not say.
-func serverOf(host *v1beta1.PhysicalHost) *v1beta1.Server {
+// ServerOf is which server the host was found to be when it was inventoried, as a claim records it; nil if its BMC did not say.
+func ServerOf(host *v1beta1.PhysicalHost) *v1beta1.Server {
 	hw := host.Status.Hardware
 	if hw == nil {
 		return nil
@@ -259,7 +259,7 @@ func serverOf(host *v1beta1.PhysicalHost) *v1beta1.Server {
 func answers(req ClaimRequest, want hostselection.Request, host *v1beta1.PhysicalHost) bool {
 	claim := host.Spec.Claim
 	if claim == nil || claim.Machine != req.Machine.Name || claim.Cluster != req.Cluster || claim.Release != nil ||
-		host.Spec.Boot == nil || *host.Spec.Boot != req.Boot || (Holding{Host: host}).touched() {
+		host.Spec.Boot == nil || *host.Spec.Boot != req.Boot || (Holding{Host: host}).Touched() {
 		return false
 	}
 	// The host as it was before it was claimed: what is asked now is whether it is the kind that the machine wants.

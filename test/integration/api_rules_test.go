@@ -154,9 +154,9 @@ func hostRules(t *testing.T, c client.Client) {
 		{"a system under the claim", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.SystemID = "2" }, "systemID does not change while the host is claimed"},
 		{"no system under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.SystemID = "" }, "systemID does not change while the host is claimed"},
 		{"other credentials under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.RedfishConnection.CredentialsSecretRef.Name = "other" }, ""},
-		{"a server under the claim", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server = &v1beta1.Server{SerialNumber: "S"} }, "the server of a claim is recorded with the claim"},
-		{"another server under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server.SerialNumber = "S" }, "the server of a claim is recorded with the claim"},
-		{"no server under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server = nil }, "the server of a claim is recorded with the claim"},
+		{"a server under a claim without one", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server = &v1beta1.Server{SerialNumber: "S"} }, ""},
+		{"another server under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server.SerialNumber = "S" }, "the server of a claim is recorded once"},
+		{"no server under the claim", system, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Server = nil }, "the server of a claim is recorded once"},
 		{"a server with the claim", none, system, ""},
 		{"a token in place of its hash", claimed, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media = &v1beta1.MediaGrant{TokenHash: "token"} }, "tokenHash"},
 	} {
