@@ -64,19 +64,23 @@ func TestProgramsReadTheComposedMedium(t *testing.T) {
 		return
 	}
 	files := map[string]string{
-		"boot/grub/grub.cfg": "linux /live/vmlinuz quiet\n", "live/vmlinuz": "kernel", "live/Root.squashfs": strings.Repeat("root", 50_000),
+		"boot/grub/grub.cfg": "linux /live/vmlinuz quiet\n", "live/vmlinuz": "kernel", "live/Root.squashfs": strings.Repeat("root",
+			50_000),
 		"live/empty": "", "boot/isolinux.bin": strings.Repeat("b", 4096), "a file with a long name.and.dots": "x",
 	}
 	for name, program := range map[string][]string{
-		"xorriso, El Torito":   {"xorriso", "-as", "mkisofs", "-quiet", "-r", "-J", "-V", "LIVE", "-b", "boot/isolinux.bin", "-c", "boot/boot.cat", "-no-emul-boot", "-boot-info-table"},
-		"xorriso, Rock Ridge":  {"xorriso", "-as", "mkisofs", "-quiet", "-R", "-V", "LIVE", "-iso-level", "3"},
-		"genisoimage":          {"genisoimage", "-quiet", "-r", "-J", "-V", "LIVE"},
-		"genisoimage, padded":  {"genisoimage", "-quiet", "-R", "-pad", "-V", "LIVE", "-b", "boot/isolinux.bin", "-c", "boot/boot.cat", "-no-emul-boot"},
+		"xorriso, El Torito": {"xorriso", "-as", "mkisofs", "-quiet", "-r", "-J", "-V", "LIVE", "-b", "boot/isolinux.bin", "-c",
+			"boot/boot.cat", "-no-emul-boot", "-boot-info-table"},
+		"xorriso, Rock Ridge": {"xorriso", "-as", "mkisofs", "-quiet", "-R", "-V", "LIVE", "-iso-level", "3"},
+		"genisoimage":         {"genisoimage", "-quiet", "-r", "-J", "-V", "LIVE"},
+		"genisoimage, padded": {"genisoimage", "-quiet", "-R", "-pad", "-V", "LIVE", "-b", "boot/isolinux.bin", "-c", "boot/boot.cat",
+			"-no-emul-boot"},
 		"genisoimage, no root": {"genisoimage", "-quiet", "-R", "-no-pad", "-V", "LIVE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			image := made(t, files, program...)
-			out := mustCompose(t, image, recipe{label: labelNoCloud, files: []isoFile{{"meta-data", []byte("m")}, {"user-data", []byte("#cloud-config\n")}}})
+			out := mustCompose(t, image, recipe{label: labelNoCloud, files: []isoFile{{"meta-data", []byte("m")}, {"user-data",
+				[]byte("#cloud-config\n")}}})
 			path, tree := filepath.Join(t.TempDir(), "composed.iso"), t.TempDir()
 			if err := os.WriteFile(path, out, 0o600); err != nil {
 				t.Fatal(err)
@@ -94,10 +98,12 @@ func TestProgramsReadTheComposedMedium(t *testing.T) {
 					t.Errorf("xorriso: %s: %v, %d bytes", p, err, len(got))
 				}
 			}
-			if listed := runProgram(t, "isoinfo", "-R", "-f", "-i", path); !strings.Contains(listed, "/user-data\n") || !strings.Contains(listed, "/live/Root.squashfs\n") {
+			if listed := runProgram(t, "isoinfo", "-R", "-f", "-i", path); !strings.Contains(listed,
+				"/user-data\n") || !strings.Contains(listed, "/live/Root.squashfs\n") {
 				t.Errorf("isoinfo lists\n%s", listed)
 			}
-			if said := runProgram(t, "xorriso", "-indev", path, "-pvd_info", "-report_el_torito", "plain"); !strings.Contains(said, "cidata") ||
+			if said := runProgram(t, "xorriso", "-indev", path, "-pvd_info", "-report_el_torito", "plain"); !strings.Contains(said,
+				"cidata") ||
 				strings.Contains(strings.Join(program, " "), "-b ") != strings.Contains(said, "El Torito cat") {
 				t.Errorf("xorriso says\n%s", said)
 			}
@@ -109,10 +115,11 @@ func TestProgramsReadTheComposedMedium(t *testing.T) {
 // makes since 2024: no header "coreiso+" in the system area.
 func fedoraCoreOS(change ...func(map[string]string)) map[string]string {
 	files := map[string]string{
-		"images/ignition.img":       strings.Repeat("\x00", 256<<10),
-		"coreos/igninfo.json":       "{\n  \"file\": \"images/ignition.img\"\n}\n",
-		"coreos/features.json":      "{\n  \"installer-config\": true,\n  \"live-initrd-network\": true\n}\n",
-		"EFI/fedora/grub.cfg":       "\tlinux /images/pxeboot/vmlinuz coreos.liveiso=fedora-coreos-43 ignition.firstboot ignition.platform.id=metal\n",
+		"images/ignition.img":  strings.Repeat("\x00", 256<<10),
+		"coreos/igninfo.json":  "{\n  \"file\": \"images/ignition.img\"\n}\n",
+		"coreos/features.json": "{\n  \"installer-config\": true,\n  \"live-initrd-network\": true\n}\n",
+		"EFI/fedora/grub.cfg": "\tlinux /images/pxeboot/vmlinuz coreos.liveiso=fedora-coreos-43 ignition.firstboot " +
+			"ignition.platform.id=metal\n",
 		"images/pxeboot/vmlinuz":    "kernel",
 		"images/pxeboot/initrd.img": "initrd",
 	}
@@ -126,7 +133,8 @@ func TestCoreOSImageOfXorrisoTakesItsConfig(t *testing.T) {
 	if !hasPrograms(t, "xorriso") {
 		return
 	}
-	image := made(t, fedoraCoreOS(), "xorriso", "-as", "mkisofs", "-quiet", "-rational-rock", "-J", "-joliet-long", "-V", "fedora-coreos-43")
+	image := made(t, fedoraCoreOS(), "xorriso", "-as", "mkisofs", "-quiet", "-rational-rock", "-J", "-joliet-long", "-V",
+		"fedora-coreos-43")
 	for _, family := range []Family{FamilyFedoraCoreOS, FamilyRHCOS} {
 		c := composedContent(family, FormatIgnition, `{"ignition":{"version":"3.4.0"}}`)
 		looks := lookAtImage(t, image)
@@ -157,9 +165,11 @@ func TestAnImplantedSumIsToldOrTakenOut(t *testing.T) {
 	if !hasPrograms(t, "xorriso", "implantisomd5", "checkisomd5") {
 		return
 	}
-	for line, refused := range map[string]bool{"linux /k root=live:/dev/sr0 rd.live.image rd.live.check quiet": true, "linux /k rd.live.image": false} {
+	for line, refused := range map[string]bool{"linux /k root=live:/dev/sr0 rd.live.image rd.live.check quiet": true,
+		"linux /k rd.live.image": false} {
 		iso := filepath.Join(t.TempDir(), "image.iso")
-		runProgram(t, "xorriso", "-as", "mkisofs", "-quiet", "-r", "-J", "-V", "NODE", "-o", iso, writeTree(t, map[string]string{"EFI/BOOT/grub.cfg": line + "\n", "LiveOS/squashfs.img": strings.Repeat("s", 2<<20)}))
+		runProgram(t, "xorriso", "-as", "mkisofs", "-quiet", "-r", "-J", "-V", "NODE", "-o", iso, writeTree(t,
+			map[string]string{"EFI/BOOT/grub.cfg": line + "\n", "LiveOS/squashfs.img": strings.Repeat("s", 2<<20)}))
 		runProgram(t, "implantisomd5", iso)
 		runProgram(t, "checkisomd5", iso)
 		image, err := os.ReadFile(iso)
@@ -176,10 +186,12 @@ func TestAnImplantedSumIsToldOrTakenOut(t *testing.T) {
 			t.Errorf("%s: beside a drive of its own: %v", line, err)
 		}
 		composedISO := filepath.Join(t.TempDir(), "composed.iso")
-		if err := os.WriteFile(composedISO, mustCompose(t, image, recipe{label: labelNoCloud, files: []isoFile{{"user-data", nil}}}), 0o600); err != nil {
+		if err := os.WriteFile(composedISO, mustCompose(t, image, recipe{label: labelNoCloud, files: []isoFile{{"user-data", nil}}}),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
-		if out, _ := exec.CommandContext(t.Context(), "checkisomd5", composedISO).CombinedOutput(); !strings.Contains(string(out), "No checksum information") {
+		if out, _ := exec.CommandContext(t.Context(), "checkisomd5", composedISO).CombinedOutput(); !strings.Contains(string(out),
+			"No checksum information") {
 			t.Errorf("checkisomd5 says %s", out)
 		}
 	}

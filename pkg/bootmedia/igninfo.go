@@ -60,7 +60,8 @@ func (v *volume) findEmbedArea(r io.ReaderAt) error {
 	if info.Length != nil {
 		area.length = *info.Length
 	}
-	if area.length <= 0 || info.Offset > int64(e.size) || area.length > int64(e.size)-info.Offset || area.off > v.size || area.length > v.size-area.off {
+	if area.length <= 0 || info.Offset > int64(e.size) || area.length > int64(e.size)-info.Offset || area.off > v.size ||
+		area.length > v.size-area.off {
 		return errors.New("the image is damaged: its embed area lies outside of the file that has it")
 	}
 	v.embed = area

@@ -72,13 +72,15 @@ func checkCloudInit(c Content) error {
 	case installer == installerSubiquity && autoinstalls(c.UserData):
 		return nil
 	case installer == installerSubiquity:
-		return fmt.Errorf("the image is %s, which reads bootstrap data with an autoinstall section only, and waits for a person without: "+
+		return fmt.Errorf("the image is %s, which reads bootstrap data with an autoinstall section only, and waits for a person "+
+			"without: "+
 			"use a live image with kubeadm and cloud-init in it, or a disk image with bootMode Deploy", installer)
 	case installer != "":
 		return fmt.Errorf("the image is %s, which does not read cloud-init user data: "+
 			"use a live image with kubeadm and cloud-init in it, or a disk image with bootMode Deploy", installer)
 	case c.Looks.WithoutCloudInit:
-		return fmt.Errorf("the image has a list of its packages and cloud-init is not in it, so that nothing would read the bootstrap data: "+
+		return fmt.Errorf("the image has a list of its packages and cloud-init is not in it, so that nothing would read the "+
+			"bootstrap data: "+
 			"build it with cloud-init, or use another image for osFamily %s", c.Family)
 	}
 	return nil

@@ -38,7 +38,8 @@ type ImageLooksLike struct {
 // The places where the boot loaders of installation and live images keep their
 // configuration. Letters match in either case; * stands for the rest of a name.
 var bootConfigs = []string{
-	"boot/grub/*.cfg", "boot/grub2/*.cfg", "EFI/BOOT/*.cfg", "EFI/BOOT/*.conf", "EFI/fedora/*.cfg", "EFI/redhat/*.cfg", "EFI/centos/*.cfg", "EFI/debian/*.cfg",
+	"boot/grub/*.cfg", "boot/grub2/*.cfg", "EFI/BOOT/*.cfg", "EFI/BOOT/*.conf", "EFI/fedora/*.cfg", "EFI/redhat/*.cfg",
+	"EFI/centos/*.cfg", "EFI/debian/*.cfg",
 	"loader/entries/*.conf", "isolinux/*.cfg", "boot/isolinux/*.cfg", "boot/x86_64/loader/*.cfg", "boot/aarch64/loader/*.cfg",
 	"boot/syslinux/*.cfg", "syslinux/*.cfg", "syslinux.cfg",
 }
@@ -133,7 +134,8 @@ func lookInto(r io.ReaderAt, size int64) (ImageLooksLike, error) {
 		return ImageLooksLike{}, err
 	}
 	if err != nil {
-		return ImageLooksLike{VolumeLabel: v.label(), EmbedBytes: v.embed.length, Opaque: err.Error()}, nil //nolint:nilerr // told in Opaque
+		return ImageLooksLike{VolumeLabel: v.label(), EmbedBytes: v.embed.length, Opaque: err.Error()},
+			nil //nolint:nilerr // told in Opaque
 	}
 	return lookAround(r, v)
 }

@@ -29,7 +29,8 @@ func forgetSum(desc []byte) {
 // failure.
 func checkOwnSum(l *ImageLooksLike) error {
 	if _, checks := l.lines(argument("rd.live.check", "rd.live.check=1")); checks && l.ImplantedSum {
-		return errors.New("the image checks a sum of itself before it starts (rd.live.check on its kernel command line), and a medium with bootstrap data in it has another: " +
+		return errors.New("the image checks a sum of itself before it starts (rd.live.check on its kernel command line), and a " +
+			"medium with bootstrap data in it has another: " +
 			"build the image without rd.live.check, or use a host whose BMC has a second virtual medium")
 	}
 	return nil

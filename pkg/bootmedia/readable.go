@@ -17,14 +17,16 @@ func checkSystem(c Content, row family) error {
 	}
 	need := func(wanted ...string) error {
 		if known, found := c.Looks.lines(argument(wanted...)); known && !found {
-			return fmt.Errorf("the kernel command line of the image has no %s, without which osFamily %s does not look for bootstrap data on a medium: build the image with it", strings.Join(wanted, " or "), c.Family)
+			return fmt.Errorf("the kernel command line of the image has no %s, without which osFamily %s does not look for "+
+				"bootstrap data on a medium: build the image with it", strings.Join(wanted, " or "), c.Family)
 		}
 		return nil
 	}
 	switch c.Family {
 	case FamilyTalos:
 		if _, halts := c.Looks.lines(argument("talos.halt_if_installed=1", "talos.halt_if_installed")); halts {
-			return errors.New("the kernel command line of the image has talos.halt_if_installed: on a server whose disk has Talos on it the image stops and waits for a person; " +
+			return errors.New("the kernel command line of the image has talos.halt_if_installed: on a server whose disk has Talos " +
+				"on it the image stops and waits for a person; " +
 				"build the image without it (extra kernel argument -talos.halt_if_installed)")
 		}
 		if isMetalISO(c.Looks) {
@@ -36,11 +38,13 @@ func checkSystem(c Content, row family) error {
 			return err
 		}
 		if known, found := c.Looks.lines(firstBootArgument); known && !found {
-			return errors.New("the kernel command line of the image has no flatcar.first_boot=1, without which Flatcar does not run Ignition: build the image with it")
+			return errors.New("the kernel command line of the image has no flatcar.first_boot=1, without which Flatcar does not run " +
+				"Ignition: build the image with it")
 		}
 	case FamilyUbuntu:
 		if known, found := c.Looks.lines(argument("autoinstall")); autoinstalls(c.UserData) && known && !found {
-			return errors.New("the bootstrap data has an autoinstall section, and the kernel command line of the image has no \"autoinstall\": its installer would wait for a person before it touches a disk")
+			return errors.New("the bootstrap data has an autoinstall section, and the kernel command line of the image has no " +
+				"\"autoinstall\": its installer would wait for a person before it touches a disk")
 		}
 		return checkCloudInit(c)
 	case FamilyGeneric, FamilyDebian:
@@ -68,12 +72,15 @@ func checkReadable(c Content, row family) error {
 	major, _, _ := strings.Cut(version, ".")
 	switch {
 	case ignition && slices.Contains(ignitionOnly3, c.Family) && major != "3":
-		return fmt.Errorf("the bootstrap data is an Ignition config of version %s, and osFamily %s reads version 3 only: Cluster API's kubeadm provider writes version 2, which osFamily %s translates; "+
+		return fmt.Errorf("the bootstrap data is an Ignition config of version %s, and osFamily %s reads version 3 only: Cluster "+
+			"API's kubeadm provider writes version 2, which osFamily %s translates; "+
 			"use that, or a bootstrap provider that writes version 3", clip(version, 16), c.Family, FamilyFlatcar)
 	case ignition && row.phoneHome:
-		return fmt.Errorf("the bootstrap data is an Ignition config, and osFamily %s reads cloud-init user data: set the format in the bootstrap provider's config, or choose the osFamily that fits the image", c.Family)
+		return fmt.Errorf("the bootstrap data is an Ignition config, and osFamily %s reads cloud-init user data: set the format in "+
+			"the bootstrap provider's config, or choose the osFamily that fits the image", c.Family)
 	case row.layout == layoutEmbed && looksLikeCloudInit(c.UserData):
-		return fmt.Errorf("the bootstrap data is for cloud-init, and osFamily %s reads Ignition: set format %s in the bootstrap provider's config, or choose the osFamily that fits the image", c.Family, FormatIgnition)
+		return fmt.Errorf("the bootstrap data is for cloud-init, and osFamily %s reads Ignition: set format %s in the bootstrap "+
+			"provider's config, or choose the osFamily that fits the image", c.Family, FormatIgnition)
 	}
 	return nil
 }
@@ -96,7 +103,8 @@ func ignitionVersion(userData []byte) (version string, ok bool) {
 }
 
 func looksLikeCloudInit(userData []byte) bool {
-	return slices.ContainsFunc([]string{"#cloud-config", "## template:", "#!", "#include", "Content-Type:", "MIME-Version:"}, func(begin string) bool {
-		return bytes.HasPrefix(userData, []byte(begin))
-	})
+	return slices.ContainsFunc([]string{"#cloud-config", "## template:", "#!", "#include", "Content-Type:", "MIME-Version:"},
+		func(begin string) bool {
+			return bytes.HasPrefix(userData, []byte(begin))
+		})
 }

@@ -125,7 +125,8 @@ func (u *unpacked) addMessage(data []byte, nesting int) {
 			return
 		}
 		inner, _, _ := mime.ParseMediaType(p.Header.Get("Content-Type"))
-		if strings.HasPrefix(inner, "multipart/") || strings.HasPrefix(inner, "message/") || inner == "text/x-include-url" || inner == "text/part-handler" {
+		if strings.HasPrefix(inner, "multipart/") || strings.HasPrefix(inner,
+			"message/") || inner == "text/x-include-url" || inner == "text/part-handler" {
 			u.closed = true
 		}
 		u.addPart(p, p.Header.Get("Content-Transfer-Encoding"), nesting)
@@ -181,24 +182,27 @@ func autoinstalls(userData []byte) bool {
 	})
 }
 
-// Unreported says in words for a person why nobody will report how the bootstrap
-// of a machine ended; empty: its system does, if a URL to report to is set. Then
-// only the node of the workload cluster tells.
+// Unreported says in words for a person why a system with cloud-init, of which a
+// report is expected, will not tell how its bootstrap ended: then only the node in
+// the workload cluster does. Empty: it will, or nobody expects it to, as no system
+// without cloud-init reports.
 func Unreported(c Content) string {
-	row, ok := families[c.Family]
-	if !ok || !row.phoneHome {
-		return "osFamily " + string(c.Family) + " runs no cloud-init, so that the machine does not report how its bootstrap ended: its node in the workload cluster tells"
+	if !families[c.Family].phoneHome {
+		return ""
 	}
 	if autoinstalls(c.UserData) {
-		return "the bootstrap data is for Ubuntu's installer, which does not report how the bootstrap of the installed system ended: its node in the workload cluster tells"
+		return "the bootstrap data is for Ubuntu's installer, which does not report how the bootstrap of the installed system " +
+			"ended: its node in the workload cluster tells"
 	}
 	u := unpack(c.UserData)
 	for _, doc := range u.configs() {
 		if vendor, ok := doc["vendor_data"].(map[string]any); ok && vendor["enabled"] == false {
-			return "the bootstrap data switches vendor data off (vendor_data.enabled), so that the machine does not report how its bootstrap ended: its node in the workload cluster tells"
+			return "the bootstrap data switches vendor data off (vendor_data.enabled), so that the machine does not report how its " +
+				"bootstrap ended: its node in the workload cluster tells"
 		}
 		if modules, ok := doc["cloud_final_modules"]; ok && u.mentions("bootcmd") && !namesModule(modules, "scripts_vendor") {
-			return "the bootstrap data has a bootcmd and leaves scripts_vendor out of cloud_final_modules, so that the machine does not report how its bootstrap ended: its node in the workload cluster tells"
+			return "the bootstrap data has a bootcmd and leaves scripts_vendor out of cloud_final_modules, so that the machine does " +
+				"not report how its bootstrap ended: its node in the workload cluster tells"
 		}
 	}
 	return ""

@@ -160,8 +160,8 @@ type Slot struct {
 	ConnectedVia string
 	// CanInsert is false where the slot can only be fed from a browser.
 	CanInsert bool
-	// Stick: the server is known to see a USB disk in the slot. That Types names
-	// one is no such knowledge: it may be a floppy.
+	// Stick: what Types calls a USBStick is known to be a USB disk to the server.
+	// Elsewhere it may be a floppy.
 	Stick bool
 	// Mounting: the BMC took an image and is still fetching it. Problem says in
 	// words why the last insert came to nothing, where the BMC told.

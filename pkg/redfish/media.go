@@ -285,9 +285,8 @@ func (d *mediaDoc) slot(r slotRef, row *vendor) Slot {
 	s := Slot{
 		ID: r.id, Types: strs(d.MediaTypes), Inserted: bool(d.Inserted),
 		Image: unlessNone(d.Image), ImageName: unlessNone(d.ImageName), ConnectedVia: string(d.ConnectedVia),
-		CanInsert: r.usable(),
+		CanInsert: r.usable(), Stick: row.stick,
 	}
-	s.Stick = row.stick && slices.ContainsFunc(s.Types, func(t string) bool { return strings.EqualFold(t, "USBStick") })
 	if row.imageStays && !s.Inserted && strings.EqualFold(s.ConnectedVia, "NotConnected") {
 		s.Image, s.ImageName = "", ""
 	}
