@@ -23,6 +23,8 @@ func TestDataAndImageThatDoNotFitAreRefusedByWhatTheyAre(t *testing.T) {
 	}
 	const cloud = "## template: jinja\n#cloud-config\nruncmd:\n- kubeadm init\n"
 	ubuntu, debian, unlisted := lines("/casper/vmlinuz ---"), lines("vga=788 --- quiet"), lines("boot=live components")
+	checks, other := lines("/k rd.live.image rd.live.check quiet"), lines("/k rd.live.image rd.live.check quiet")
+	checks.ImplantedSum = true
 	ubuntu.VolumeLabel, debian.VolumeLabel, unlisted.WithoutCloudInit = "Ubuntu-Server 24.04.3 LTS amd64", "Debian 12.5.0 amd64 n", true
 	for name, c := range map[string]struct {
 		content Content
@@ -49,6 +51,8 @@ func TestDataAndImageThatDoNotFitAreRefusedByWhatTheyAre(t *testing.T) {
 		"debian's installer": {composedContent(FamilyDebian, FormatCloudConfig, cloud), debian, "Debian's installer"},
 		"anaconda": {composedContent(FamilyGeneric, FormatCloudConfig, cloud), lines("/k inst.stage2=hd:/dev/sr0"),
 			"Anaconda"},
+		"checks its own sum":      {composedContent(FamilyGeneric, FormatCloudConfig, cloud), checks, "rd.live.check"},
+		"has no sum to check":     {composedContent(FamilyGeneric, FormatCloudConfig, cloud), other, ""},
 		"live, no cloud-init":     {composedContent(FamilyDebian, FormatCloudConfig, cloud), unlisted, "cloud-init is not in it"},
 		"its own data, installer": {composedContent(FamilyNone, "", ""), ubuntu, ""},
 	} {
