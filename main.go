@@ -40,6 +40,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
@@ -51,6 +52,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/lease"
 	"github.com/beskar7/beskar7/pkg/metrics"
 	"github.com/beskar7/beskar7/pkg/redfish"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // version is set by the linker.
@@ -156,7 +158,7 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 	}
 	controllers.ObserveClients(recorder)
 	p := &parts{mgr: mgr, settings: s, live: live, lease: lock, metrics: recorder, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(),
-		streams: &controllers.Streams{Clock: clock.RealClock{}}, identity: id, reach: reachPolicy(s, apiServer(ctx, rc))}
+		streams: &media.Failures{Clock: clock.RealClock{}}, identity: id, reach: reachPolicy(s, apiServer(ctx, rc))}
 	if err := p.assemble(ctx); err != nil {
 		return nil, err
 	}
@@ -271,11 +273,11 @@ type parts struct {
 	// wakeMachine wakes machines, as wake wakes hosts.
 	wakeMachine *controllers.Waker
 	// streams is what went wrong when this replica served images.
-	streams *controllers.Streams
+	streams *media.Failures
 	// identity of this process in Leases.
 	identity string
 	// certificate is what the media door shows; nil: media are served over http.
-	certificate controllers.ServingCertificate
+	certificate media.Certificate
 	// reach says where BMCs and image servers may be.
 	reach *endpoint.Policy
 }
@@ -293,7 +295,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("set up the workload cluster cache: %w", err)
 	}
-	media, err := p.addMedia(ctx, secrets)
+	server, err := p.addMedia(ctx, secrets)
 	if err != nil {
 		return err
 	}
@@ -301,7 +303,7 @@ func (p *parts) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.addControllers(ctx, secrets, clusters, media, hands); err != nil {
+	if err := p.addControllers(ctx, secrets, clusters, server, hands); err != nil {
 		return err
 	}
 	return p.addChecks()
@@ -367,22 +369,22 @@ func (p *parts) drive(ctx context.Context, queue *bmcqueue.Queue, pool *redfish.
 	return nil
 }
 
-func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clusters clustercache.ClusterCache, media *bootmedia.Server, hands *actuator.Actuator) error {
+func (p *parts) addControllers(ctx context.Context, secrets client.Reader, clusters clustercache.ClusterCache, server *bootmedia.Server, hands *actuator.Actuator) error {
 	claims, err := p.claims(ctx)
 	if err != nil {
 		return err
 	}
-	r := p.reconcilers(secrets, clusters, media, hands)
+	r := p.reconcilers(secrets, clusters, server, hands)
 	r.Machine.Claims = claims
 	return controllers.SetupAll(ctx, p.mgr, r, p.setupOptions())
 }
 
 // reconcilers are all of them, but for what makes claims.
-func (p *parts) reconcilers(secrets client.Reader, clusters clustercache.ClusterCache, media *bootmedia.Server, hands *actuator.Actuator) controllers.Reconcilers {
+func (p *parts) reconcilers(secrets client.Reader, clusters clustercache.ClusterCache, server *bootmedia.Server, hands *actuator.Actuator) controllers.Reconcilers {
 	c, real, filter := p.mgr.GetClient(), clock.RealClock{}, p.settings.Scope.WatchFilter
 	return controllers.Reconcilers{
-		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: media,
-			Tokens: controllers.NewTokens(), Streams: p.streams, ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Metrics: p.metrics, Clock: real, BMC: p.live.BMC,
+		Host: &controllers.PhysicalHostReconciler{Client: c, Reader: p.mgr.GetAPIReader(), SecretReader: secrets, SecretMeta: p.mgr.GetCache(), Actuator: hands, Media: server,
+			Tokens: media.NewTokens(), Streams: p.streams, ClusterCache: clusters, Events: p.mgr.GetEventRecorder("beskar7"), Metrics: p.metrics, Clock: real, BMC: p.live.BMC,
 			MaxBoots: func() int { return p.live.Settings().Provisioning.MaxBoots },
 			MediaURL: p.mediaURL(), PhoneHomeURL: p.phoneHomeURL(), PhoneHomeCA: p.phoneHomeCA, Certificate: p.certificate, Reach: p.reach, ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
 		Machine:  &controllers.Beskar7MachineReconciler{Client: c, Reader: p.mgr.GetAPIReader(), ClusterCache: clusters, Clock: real, WatchFilter: filter},
@@ -426,7 +428,7 @@ func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
 
 // owned says whether an object is this manager's to see to.
 func (p *parts) owned(o client.Object) bool {
-	return controllers.Owned(p.settings.Scope.WatchFilter, o)
+	return scope.Owned(p.settings.Scope.WatchFilter, o)
 }
 
 // candidacy is how this replica stands for arbiter.

@@ -18,6 +18,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/metrics"
 	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // FleetMetrics are the gauges over the whole fleet.
@@ -87,7 +88,7 @@ func (g Gauges) set(ctx context.Context) error {
 	}
 	byState, awaiting := map[string]int{}, map[string]int{}
 	for i := range hosts.Items {
-		if !Owned(g.WatchFilter, &hosts.Items[i]) {
+		if !scope.Owned(g.WatchFilter, &hosts.Items[i]) {
 			continue
 		}
 		s := &hosts.Items[i].Status

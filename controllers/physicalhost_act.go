@@ -18,6 +18,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // act carries out a decision: API actions at once, hardware actions by handing them to the gate. over is true when there is
@@ -98,7 +99,7 @@ func (r *PhysicalHostReconciler) live(ctx context.Context, name client.ObjectKey
 	if err := r.Reader.Get(ctx, name, host); err != nil {
 		return nil, err
 	}
-	if !Owned(r.WatchFilter, host) {
+	if !scope.Owned(r.WatchFilter, host) {
 		return nil, apierrors.NewNotFound(v1beta1.GroupVersion.WithResource("physicalhosts").GroupResource(), name.Name)
 	}
 	return host, nil
@@ -176,9 +177,9 @@ func (r *PhysicalHostReconciler) clearClaim(ctx context.Context, host *v1beta1.P
 	}); err != nil {
 		return err
 	}
-	r.Streams.drop(key(host))
+	r.Streams.Drop(key(host))
 	if claim.Media != nil {
-		r.Tokens.drop(claim.Media.TokenHash)
+		r.Tokens.Drop(claim.Media.TokenHash)
 	}
 	if err := r.dropMedium(ctx, host, claim.Media); err != nil {
 		return err

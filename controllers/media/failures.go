@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"context"
@@ -16,15 +16,15 @@ import (
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 )
 
-// streamAgain is how often the same failure of one host's stream is passed on: a drive that reads asks many times a second.
-const streamAgain = time.Minute
+// TellAgain is how often the same failure of one host's stream is passed on: a drive that reads asks many times a second.
+const TellAgain = time.Minute
 
-// streamSlack is how long before power On is observed the firmware may already read.
-const streamSlack = 30 * time.Second
+// StreamSlack is how long before power On is observed the firmware may already read.
+const StreamSlack = 30 * time.Second
 
-// Streams keeps what last went wrong when this process served a host's image without having a copy of it. Its zero value knows of
+// Failures keeps what last went wrong when this process served a host's image without having a copy of it. Its zero value knows of
 // nothing. The host controller tells it in conditions; a replica that does not drive BMCs tells it in an event only.
-type Streams struct {
+type Failures struct {
 	Clock clock.PassiveClock
 
 	mu   sync.Mutex
@@ -38,14 +38,14 @@ type streamFault struct {
 }
 
 // Failed notes a failure to serve a host ("namespace/name") its image, and says whether it is news.
-func (s *Streams) Failed(host string, err error) bool {
+func (s *Failures) Failed(host string, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.last == nil {
 		s.last = map[string]streamFault{}
 	}
 	now, fault := s.Clock.Now(), s.last[host]
-	news := fault.text != err.Error() || now.Sub(fault.told) >= streamAgain
+	news := fault.text != err.Error() || now.Sub(fault.told) >= TellAgain
 	fault.text, fault.at = err.Error(), now
 	if news {
 		fault.told = now
@@ -56,7 +56,7 @@ func (s *Streams) Failed(host string, err error) bool {
 
 // Report is a bootmedia.Options.StreamFailed: each news is an event of the host, and wakes its controller if that runs here. A
 // reader that went away is no failure.
-func (s *Streams) Report(hosts client.Reader, recorder events.EventRecorder, wake *Waker, driving func() bool) func(host, imageURL string, err error) {
+func (s *Failures) Report(hosts client.Reader, recorder events.EventRecorder, wake func(host string), driving func() bool) func(host, imageURL string, err error) {
 	return func(host, _ string, err error) { // the error names the image
 		if errors.Is(err, context.Canceled) || !s.Failed(host, err) {
 			return
@@ -64,7 +64,7 @@ func (s *Streams) Report(hosts client.Reader, recorder events.EventRecorder, wak
 		namespace, name, _ := strings.Cut(host, "/")
 		about := &v1beta1.PhysicalHost{}
 		if err := hosts.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: name}, about); err != nil {
-			s.drop(host) // it is gone
+			s.Drop(host) // it is gone
 			return
 		}
 		reason := v1beta1.ReasonMediaNotServed
@@ -73,13 +73,13 @@ func (s *Streams) Report(hosts client.Reader, recorder events.EventRecorder, wak
 		}
 		recorder.Eventf(about, nil, corev1.EventTypeWarning, reason, "ServeMedia", "%s", err)
 		if driving() {
-			wake.Wake(host)
+			wake(host)
 		}
 	}
 }
 
-// since is what went wrong after t, or "".
-func (s *Streams) since(host string, t time.Time) string {
+// Since is what went wrong after t, or "".
+func (s *Failures) Since(host string, t time.Time) string {
 	if s == nil {
 		return ""
 	}
@@ -91,8 +91,8 @@ func (s *Streams) since(host string, t time.Time) string {
 	return ""
 }
 
-// drop forgets a host, as when its claim ends.
-func (s *Streams) drop(host string) {
+// Drop forgets a host, as when its claim ends.
+func (s *Failures) Drop(host string) {
 	if s == nil {
 		return
 	}

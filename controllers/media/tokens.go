@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"sync"
@@ -16,20 +16,20 @@ type Tokens struct {
 // NewTokens makes an empty store.
 func NewTokens() *Tokens { return &Tokens{byHash: map[string]bootmedia.Token{}} }
 
-func (t *Tokens) keep(token bootmedia.Token) {
+func (t *Tokens) Keep(token bootmedia.Token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.byHash[token.Hash()] = token
 }
 
-func (t *Tokens) drop(hash string) {
+func (t *Tokens) Drop(hash string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.byHash, hash)
 }
 
-// urls are where the media of a token are, or nil if the token is not known.
-func (t *Tokens) urls(hash, base string) map[bootmedia.Medium]string {
+// URLs are where the media of a token are, or nil if the token is not known.
+func (t *Tokens) URLs(hash, base string) map[bootmedia.Medium]string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	token, ok := t.byHash[hash]

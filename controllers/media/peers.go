@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"context"
@@ -24,14 +24,14 @@ import (
 
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=list,namespace=beskar7-system
 
-// MediaServiceName is the Service of the media servers of all replicas; its endpoints are how they find each other.
-const MediaServiceName = "beskar7-media"
+// ServiceName is the Service of the media servers of all replicas; its endpoints are how they find each other.
+const ServiceName = "beskar7-media"
 
 // peersFresh is how long the replicas are remembered: a BMC that reads from a cold replica asks many times in a second.
 const peersFresh = 2 * time.Second
 
-// MediaPeers are the media servers of the other replicas. It is asked only while an image is not here yet, so it watches nothing.
-type MediaPeers struct {
+// Peers are the media servers of the other replicas. It is asked only while an image is not here yet, so it watches nothing.
+type Peers struct {
 	// Reader reads live.
 	Reader    client.Reader
 	Namespace string
@@ -47,7 +47,7 @@ type MediaPeers struct {
 }
 
 // URLs are the base URLs of the other replicas that are ready, which they are not while they lack an image.
-func (p *MediaPeers) URLs(ctx context.Context) []string {
+func (p *Peers) URLs(ctx context.Context) []string {
 	if p.Self == "" {
 		return nil
 	}
@@ -60,7 +60,7 @@ func (p *MediaPeers) URLs(ctx context.Context) []string {
 	slices := &discoveryv1.EndpointSliceList{}
 	ctx, cancel := context.WithTimeout(ctx, peersFresh)
 	defer cancel()
-	if err := p.Reader.List(ctx, slices, client.InNamespace(p.Namespace), client.MatchingLabels{discoveryv1.LabelServiceName: MediaServiceName}); err != nil {
+	if err := p.Reader.List(ctx, slices, client.InNamespace(p.Namespace), client.MatchingLabels{discoveryv1.LabelServiceName: ServiceName}); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Cannot list the other replicas' media servers")
 		p.at = now
 		return p.urls
@@ -72,7 +72,7 @@ func (p *MediaPeers) URLs(ctx context.Context) []string {
 	return p.urls
 }
 
-func (p *MediaPeers) of(slice *discoveryv1.EndpointSlice) (urls []string) {
+func (p *Peers) of(slice *discoveryv1.EndpointSlice) (urls []string) {
 	if len(slice.Ports) == 0 || slice.Ports[0].Port == nil {
 		return nil
 	}
@@ -88,7 +88,7 @@ func (p *MediaPeers) of(slice *discoveryv1.EndpointSlice) (urls []string) {
 
 // PeerClient talks to the other replicas' media servers. What is sent to them opens a medium, so over https they have to show
 // a certificate that this replica takes for one of theirs. nil means that media are served over http.
-func PeerClient(certificate ServingCertificate) *http.Client {
+func PeerClient(certificate Certificate) *http.Client {
 	transport := &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   3 * time.Second,

@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"context"
@@ -23,6 +23,7 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/authority"
 	"github.com/beskar7/beskar7/pkg/endpoint"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=create,namespace=beskar7-system
@@ -37,9 +38,9 @@ const (
 	authorityKey = "ca.crt"
 )
 
-// MediaAuthority makes this replica's serving certificate, for all names under which the media door is advertised, from the
+// Authority makes this replica's serving certificate, for all names under which the media door is advertised, from the
 // authority in a Secret that all replicas share.
-type MediaAuthority struct {
+type Authority struct {
 	// Client reads live, and writes.
 	Client client.Client
 	// Secret holds the authority; it is made when it is not there.
@@ -63,7 +64,7 @@ type MediaAuthority struct {
 }
 
 // Load reads the authority, or makes it. Without it nothing can be served.
-func (m *MediaAuthority) Load(ctx context.Context) error {
+func (m *Authority) Load(ctx context.Context) error {
 	secret := &corev1.Secret{}
 	err := m.Client.Get(ctx, m.Secret, secret)
 	if apierrors.IsNotFound(err) {
@@ -77,7 +78,7 @@ func (m *MediaAuthority) Load(ctx context.Context) error {
 	return m.take(ctx, secret)
 }
 
-func (m *MediaAuthority) create(ctx context.Context) error {
+func (m *Authority) create(ctx context.Context) error {
 	pair, err := authority.New(m.Clock.Now())
 	if err != nil {
 		return err
@@ -87,7 +88,7 @@ func (m *MediaAuthority) create(ctx context.Context) error {
 }
 
 // take uses what the Secret holds, and renews it if that is due. One that cannot be used leaves the last one in use.
-func (m *MediaAuthority) take(ctx context.Context, secret *corev1.Secret) error {
+func (m *Authority) take(ctx context.Context, secret *corev1.Secret) error {
 	signer, err := authority.Load(authority.KeyPair{Certificate: secret.Data[corev1.TLSCertKey], Key: secret.Data[corev1.TLSPrivateKeyKey], Roots: secret.Data[authorityKey]})
 	if err != nil {
 		return fmt.Errorf("the media authority, Secret %s, cannot be used: %w: mend it, or delete it to have a new one made", m.Secret, err)
@@ -114,7 +115,7 @@ func (m *MediaAuthority) take(ctx context.Context, secret *corev1.Secret) error 
 }
 
 // Run looks at the Secret now and then, until the context ends.
-func (m *MediaAuthority) Run(ctx context.Context) error {
+func (m *Authority) Run(ctx context.Context) error {
 	tick := time.NewTicker(authorityLook)
 	defer tick.Stop()
 	for {
@@ -131,7 +132,7 @@ func (m *MediaAuthority) Run(ctx context.Context) error {
 
 // GetCertificate gives a certificate for all names there are now. It signs a new one when there are others, the authority is
 // another, or the last one has little time left.
-func (m *MediaAuthority) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (m *Authority) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.Clock.Now()
@@ -158,7 +159,7 @@ func (m *MediaAuthority) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate,
 }
 
 // names are all that the certificate is for. Needs m.mu.
-func (m *MediaAuthority) names() []string {
+func (m *Authority) names() []string {
 	own := make([]string, 0, len(m.hosts))
 	for name := range m.hosts {
 		own = append(own, name)
@@ -168,7 +169,7 @@ func (m *MediaAuthority) names() []string {
 }
 
 // Authority is what booted systems need to trust.
-func (m *MediaAuthority) Authority() []byte {
+func (m *Authority) Authority() []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.signer == nil {
@@ -178,7 +179,7 @@ func (m *MediaAuthority) Authority() []byte {
 }
 
 // Covers says whether the certificate is, or will be when it is next asked for, one for the URL.
-func (m *MediaAuthority) Covers(url string) error {
+func (m *Authority) Covers(url string) error {
 	u, err := endpoint.Parse(url)
 	if err != nil || u.Scheme != "https" {
 		return nil //nolint:nilerr // others say what is wrong with the URL
@@ -200,7 +201,7 @@ func (m *MediaAuthority) Covers(url string) error {
 }
 
 // VerifyPeer wants a certificate of the same authority: all replicas have theirs from it, with one name in common.
-func (m *MediaAuthority) VerifyPeer(shown []*x509.Certificate) error {
+func (m *Authority) VerifyPeer(shown []*x509.Certificate) error {
 	if len(shown) == 0 {
 		return errors.New("there is no certificate to compare")
 	}
@@ -214,7 +215,7 @@ func (m *MediaAuthority) VerifyPeer(shown []*x509.Certificate) error {
 }
 
 // Follow learns the names that hosts bring from the events of the cache.
-func (m *MediaAuthority) Follow(ctx context.Context, informers cache.Cache) error {
+func (m *Authority) Follow(ctx context.Context, informers cache.Cache) error {
 	informer, err := informers.GetInformer(ctx, &v1beta1.PhysicalHost{}, cache.BlockUntilSynced(false))
 	if err != nil {
 		return fmt.Errorf("watch the URLs of hosts: %w", err)
@@ -232,7 +233,7 @@ func (m *MediaAuthority) Follow(ctx context.Context, informers cache.Cache) erro
 	return err
 }
 
-func (m *MediaAuthority) changed(before, after any) {
+func (m *Authority) changed(before, after any) {
 	was, is := m.namesOf(before), m.namesOf(after)
 	if slices.Equal(was, is) {
 		return
@@ -254,9 +255,9 @@ func (m *MediaAuthority) changed(before, after any) {
 }
 
 // namesOf are the hosts of a PhysicalHost's own https URLs.
-func (m *MediaAuthority) namesOf(o any) (names []string) {
+func (m *Authority) namesOf(o any) (names []string) {
 	host, ok := o.(*v1beta1.PhysicalHost)
-	if !ok || !Owned(m.WatchFilter, host) {
+	if !ok || !scope.Owned(m.WatchFilter, host) {
 		return nil
 	}
 	for _, text := range []string{host.Spec.MediaURL, host.Spec.PhoneHomeURL} {
@@ -268,6 +269,6 @@ func (m *MediaAuthority) namesOf(o any) (names []string) {
 }
 
 var (
-	_ ServingCertificate = (*MediaAuthority)(nil)
-	_ ServingCertificate = (*CertificateFolder)(nil)
+	_ Certificate = (*Authority)(nil)
+	_ Certificate = (*CertificateFolder)(nil)
 )

@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 // WatchGrants has ended called with the token hash of every grant that ends, changes or is bound from now on, so that a replica
-// keeps nothing in memory for it. It also starts the caches that a MediaSource reads, so that no BMC waits for them.
+// keeps nothing in memory for it. It also starts the caches that a Source reads, so that no BMC waits for them.
 func WatchGrants(ctx context.Context, c cache.Cache, ended func(tokenHash string)) error {
 	if _, err := c.GetInformer(ctx, &v1beta1.Beskar7Machine{}); err != nil {
 		return fmt.Errorf("watch Beskar7Machines for the media: %w", err)

@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 const (
@@ -21,6 +23,12 @@ const (
 	// passed on, and its other services are wanted, too.
 	warmPatience = 3 * time.Minute
 )
+
+// Preparer makes images ready to be inserted; see bootmedia.Server.
+type Preparer interface {
+	Prepare(ctx context.Context, imageURL, checksum string) (bootmedia.Prepared, error)
+	Again(imageURL string)
+}
 
 // Warmth has every replica keep the images that claimed hosts may read. A BMC reads through all of them in turn: one that joins
 // without the image would have to pass on every request.
@@ -46,7 +54,7 @@ func (w *Warmth) Run(ctx context.Context) error {
 	ticker := w.Clock.NewTicker(warmInterval)
 	defer ticker.Stop()
 	for {
-		if err := w.sweep(ctx); err != nil && ctx.Err() == nil {
+		if err := w.Once(ctx); err != nil && ctx.Err() == nil {
 			ctrl.LoggerFrom(ctx).Error(err, "Cannot list the hosts whose images are to be kept")
 		}
 		select {
@@ -57,9 +65,9 @@ func (w *Warmth) Run(ctx context.Context) error {
 	}
 }
 
-// sweep asks for all images in use, which also keeps them from being evicted. An image that cannot be had does not make a replica
+// Once asks for all images in use, which also keeps them from being evicted. An image that cannot be had does not make a replica
 // cold: no other has it in a better way.
-func (w *Warmth) sweep(ctx context.Context) error {
+func (w *Warmth) Once(ctx context.Context) error {
 	hosts := &v1beta1.PhysicalHostList{}
 	if err := w.Client.List(ctx, hosts, client.UnsafeDisableDeepCopy); err != nil {
 		return err
@@ -68,7 +76,7 @@ func (w *Warmth) sweep(ctx context.Context) error {
 	asked, lacks := map[image]bool{}, ""
 	for i := range hosts.Items {
 		h := &hosts.Items[i]
-		if !Owned(w.WatchFilter, h) || !readsImage(h) {
+		if !scope.Owned(w.WatchFilter, h) || !readsImage(h) {
 			continue
 		}
 		one := image{h.Spec.Boot.ImageURL, h.Spec.Boot.Checksum}

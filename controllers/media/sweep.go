@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"context"
@@ -20,12 +20,12 @@ const (
 	// sweepInterval is how often records without a grant are looked for: only a crash leaves them.
 	sweepInterval = 10 * time.Minute
 	// sweepAge is how old a record must be: it is written before its grant, and moved before the moved host is seen.
-	sweepAge = time.Hour
+	SweepAge = time.Hour
 )
 
-// MediumSweep deletes the records of media whose grant is no more, and takes the bootstrap data out of those whose grant serves
+// Sweep deletes the records of media whose grant is no more, and takes the bootstrap data out of those whose grant serves
 // none any more. The host controller does both at once; this is for what a crash left undone. It runs in the process that drives.
-type MediumSweep struct {
+type Sweep struct {
 	// Client reads hosts from the cache, and writes.
 	Client client.Client
 	// Reader reads live.
@@ -38,11 +38,11 @@ type MediumSweep struct {
 }
 
 // Start sweeps until the context ends.
-func (s *MediumSweep) Start(ctx context.Context) error {
+func (s *Sweep) Start(ctx context.Context) error {
 	ticker := s.Clock.NewTicker(sweepInterval)
 	defer ticker.Stop()
 	for {
-		if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
+		if err := s.Once(ctx); err != nil && ctx.Err() == nil {
 			ctrl.LoggerFrom(ctx).Error(err, "Cannot collect the records of media that are not granted any more; it is tried again", "after", sweepInterval)
 		}
 		select {
@@ -53,8 +53,8 @@ func (s *MediumSweep) Start(ctx context.Context) error {
 	}
 }
 
-// sweep looks at every record: one that cannot be tidied keeps no other from it.
-func (s *MediumSweep) sweep(ctx context.Context) error {
+// Once looks at every record: one that cannot be tidied keeps no other from it.
+func (s *Sweep) Once(ctx context.Context) error {
 	records := &corev1.SecretList{}
 	if err := s.SecretReader.List(ctx, records, client.HasLabels{v1beta1.MediumLabel}, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("list the records of media: %w", err)
@@ -63,7 +63,7 @@ func (s *MediumSweep) sweep(ctx context.Context) error {
 	for i := range records.Items {
 		record := &records.Items[i]
 		if record.Type != v1beta1.MediumSecretType || s.WatchFilter != "" && record.Labels[clusterv1.WatchLabel] != s.WatchFilter ||
-			s.Clock.Since(record.CreationTimestamp.Time) < sweepAge {
+			s.Clock.Since(record.CreationTimestamp.Time) < SweepAge {
 			continue
 		}
 		if err := s.tidy(ctx, record); err != nil {
@@ -74,7 +74,7 @@ func (s *MediumSweep) sweep(ctx context.Context) error {
 }
 
 // tidy looks at one record and the host that it belongs to.
-func (s *MediumSweep) tidy(ctx context.Context, record *corev1.Secret) error {
+func (s *Sweep) tidy(ctx context.Context, record *corev1.Secret) error {
 	granted, closed, err := s.grantOf(ctx, s.Client, record)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (s *MediumSweep) tidy(ctx context.Context, record *corev1.Secret) error {
 	if !granted {
 		return client.IgnoreNotFound(s.Client.Delete(ctx, record.DeepCopy(), client.Preconditions{UID: &record.UID}))
 	}
-	patch, err := blanked(record)
+	patch, err := Blanked(record)
 	if !closed || patch == nil || err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (s *MediumSweep) tidy(ctx context.Context, record *corev1.Secret) error {
 }
 
 // grantOf says whether a host's grant has this record, and whether it serves no bootstrap data any more.
-func (s *MediumSweep) grantOf(ctx context.Context, reader client.Reader, record *corev1.Secret) (granted, closed bool, err error) {
+func (s *Sweep) grantOf(ctx context.Context, reader client.Reader, record *corev1.Secret) (granted, closed bool, err error) {
 	for _, owner := range record.OwnerReferences {
 		host := &v1beta1.PhysicalHost{}
 		err := reader.Get(ctx, client.ObjectKey{Namespace: record.Namespace, Name: owner.Name}, host)
@@ -107,8 +107,8 @@ func (s *MediumSweep) grantOf(ctx context.Context, reader client.Reader, record 
 		if err != nil {
 			return false, false, fmt.Errorf("read its host: %w", err)
 		}
-		if claim := host.Spec.Claim; claim != nil && claim.Media != nil && mediumName(host.Name, claim.Media.TokenHash) == record.Name {
-			return true, claim.Bound && dataClosed(claim, s.Clock.Now()), nil
+		if claim := host.Spec.Claim; claim != nil && claim.Media != nil && RecordName(host.Name, claim.Media.TokenHash) == record.Name {
+			return true, claim.Bound && DataClosed(claim, s.Clock.Now()), nil
 		}
 	}
 	return false, false, nil

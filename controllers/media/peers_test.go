@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"crypto"
@@ -44,10 +44,10 @@ func TestPeersAreTheOtherReadyReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	api := fake.NewClientBuilder().WithScheme(scheme).WithObjects(
-		endpoints("a", MediaServiceName, map[string]*bool{"10.0.0.1": nil, "10.0.0.2": ptr.To(true), "10.0.0.3": ptr.To(false)}),
+		endpoints("a", ServiceName, map[string]*bool{"10.0.0.1": nil, "10.0.0.2": ptr.To(true), "10.0.0.3": ptr.To(false)}),
 		endpoints("b", "beskar7-webhook-service", map[string]*bool{"10.0.0.9": nil})).Build()
 	clock := clocktesting.NewFakePassiveClock(epoch)
-	p := &MediaPeers{Reader: api, Namespace: namespace, Self: "10.0.0.1", Scheme: "https", Clock: clock}
+	p := &Peers{Reader: api, Namespace: namespace, Self: "10.0.0.1", Scheme: "https", Clock: clock}
 	is := func(want string) {
 		t.Helper()
 		if got := strings.Join(p.URLs(t.Context()), " "); got != want {
@@ -61,7 +61,7 @@ func TestPeersAreTheOtherReadyReplicas(t *testing.T) {
 	is("https://10.0.0.2:8090") // remembered
 	clock.SetTime(epoch.Add(peersFresh))
 	is("")
-	p = &MediaPeers{Reader: api, Namespace: namespace, Scheme: "https", Clock: clock}
+	p = &Peers{Reader: api, Namespace: namespace, Scheme: "https", Clock: clock}
 	is("") // who does not know himself asks nobody
 }
 

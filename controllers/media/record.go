@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"bytes"
@@ -13,12 +13,10 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
@@ -33,11 +31,11 @@ import (
 // served nor this one to a token of his own. Once the host is bound the bootstrap data are taken out of it; what is left says how
 // long they were, so that the medium keeps its shape.
 
-// mediumKey holds the record as JSON; the data of each file are beside it, compressed, under blobPrefix and their SHA-256.
-const mediumKey, blobPrefix = "medium", "data-"
+// RecordKey holds the record as JSON; the data of each file are beside it, compressed, under blobPrefix and their SHA-256.
+const RecordKey, blobPrefix = "medium", "data-"
 
-// medium is what one grant's media are made of.
-type medium struct {
+// Record is what one grant's media are made of.
+type Record struct {
 	Host            string             `json:"host"`
 	ClaimID         string             `json:"claimID"`
 	TokenHash       string             `json:"tokenHash"`
@@ -50,31 +48,31 @@ type medium struct {
 	Rendered        bootmedia.Rendered `json:"rendered"`
 
 	// whole: the data are there, too.
-	whole bool
+	Whole bool
 }
 
-func (m *medium) content() bootmedia.Content {
+func (m *Record) content() bootmedia.Content {
 	return bootmedia.Content{Family: m.Family, ImageURL: m.ImageURL, Checksum: m.Checksum,
 		ImagePin: bootmedia.Pin{ETag: m.ImageETag, Length: m.ImageLength}, Rendered: &m.Rendered}
 }
 
-// mediumName is the name of the Secret that records the media of a token.
-func mediumName(host, tokenHash string) string {
+// RecordName is the name of the Secret that records the media of a token.
+func RecordName(host, tokenHash string) string {
 	return strings.TrimRight(host[:min(len(host), 200)], ".-") + "-medium-" + tokenHash[:min(len(tokenHash), 16)]
 }
 
-// secret is the record as it is stored, and its hash as the grant has it.
-func (m *medium) secret(host *v1beta1.PhysicalHost) (*corev1.Secret, string, error) {
+// Secret is the record as it is stored, and its hash as the grant has it.
+func (m *Record) Secret(host *v1beta1.PhysicalHost) (*corev1.Secret, string, error) {
 	text, err := json.Marshal(m)
 	if err != nil {
 		return nil, "", fmt.Errorf("record the medium: %w", err)
 	}
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: host.Namespace, Name: mediumName(host.Name, m.TokenHash),
+		ObjectMeta: metav1.ObjectMeta{Namespace: host.Namespace, Name: RecordName(host.Name, m.TokenHash),
 			Labels:          map[string]string{clusterv1.ClusterNameLabel: host.Spec.Claim.Cluster, clusterctlv1.ClusterctlMoveLabel: "", v1beta1.MediumLabel: ""},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: v1beta1.GroupVersion.String(), Kind: "PhysicalHost", Name: host.Name, UID: host.UID}}},
 		Type: v1beta1.MediumSecretType,
-		Data: map[string][]byte{mediumKey: text},
+		Data: map[string][]byte{RecordKey: text},
 	}
 	if filter, ok := host.Labels[clusterv1.WatchLabel]; ok {
 		secret.Labels[clusterv1.WatchLabel] = filter
@@ -96,49 +94,49 @@ func hashOf(text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// mediumError says why a record is not that of a host's grant. It does not mend itself.
-type mediumError string
+// RecordError says why a record is not that of a host's grant. It does not mend itself.
+type RecordError string
 
-func (e mediumError) Error() string { return string(e) }
+func (e RecordError) Error() string { return string(e) }
 
-// mediumOf reads the record of a host's grant. A *mediumError: it is none of this grant's. Not found: it is gone, or not yet seen.
-func mediumOf(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHost) (*corev1.Secret, error) {
+// RecordOf reads the record of a host's grant. A *RecordError: it is none of this grant's. Not found: it is gone, or not yet seen.
+func RecordOf(ctx context.Context, reader client.Reader, host *v1beta1.PhysicalHost) (*corev1.Secret, error) {
 	grant := host.Spec.Claim.Media
 	if grant.MediumHash == "" {
-		return nil, mediumError("no medium was recorded for the grant: it was made by an older version, or not by the host controller; the next boot gets a new one")
+		return nil, RecordError("no medium was recorded for the grant: it was made by an older version, or not by the host controller; the next boot gets a new one")
 	}
 	secret := &corev1.Secret{}
-	name := client.ObjectKey{Namespace: host.Namespace, Name: mediumName(host.Name, grant.TokenHash)}
+	name := client.ObjectKey{Namespace: host.Namespace, Name: RecordName(host.Name, grant.TokenHash)}
 	if err := reader.Get(ctx, name, secret); err != nil {
 		return nil, fmt.Errorf("read the medium's Secret %s: %w", name.Name, err)
 	}
-	if secret.Type != v1beta1.MediumSecretType || hashOf(secret.Data[mediumKey]) != grant.MediumHash {
-		return nil, mediumError(fmt.Sprintf("Secret %s is not the medium that was recorded for the grant", name.Name))
+	if secret.Type != v1beta1.MediumSecretType || hashOf(secret.Data[RecordKey]) != grant.MediumHash {
+		return nil, RecordError(fmt.Sprintf("Secret %s is not the medium that was recorded for the grant", name.Name))
 	}
 	return secret, nil
 }
 
-// readMedium takes a record out of its Secret and holds it against the host.
-func readMedium(secret *corev1.Secret, host *v1beta1.PhysicalHost) (*medium, error) {
-	m := &medium{}
-	if err := json.Unmarshal(secret.Data[mediumKey], m); err != nil {
-		return nil, mediumError("the recorded medium cannot be read")
+// ReadRecord takes a record out of its Secret and holds it against the host.
+func ReadRecord(secret *corev1.Secret, host *v1beta1.PhysicalHost) (*Record, error) {
+	m := &Record{}
+	if err := json.Unmarshal(secret.Data[RecordKey], m); err != nil {
+		return nil, RecordError("the recorded medium cannot be read")
 	}
 	claim := host.Spec.Claim
 	if m.Host != host.Name || m.ClaimID != claim.ID || m.TokenHash != claim.Media.TokenHash {
-		return nil, mediumError("the recorded medium is that of another grant")
+		return nil, RecordError("the recorded medium is that of another grant")
 	}
 	blobs := map[string][]byte{}
 	for name, packed := range secret.Data {
 		if sum, ok := strings.CutPrefix(name, blobPrefix); ok {
 			data, err := unpack(packed)
 			if err != nil {
-				return nil, mediumError("the recorded medium is damaged")
+				return nil, RecordError("the recorded medium is damaged")
 			}
 			blobs[sum] = data
 		}
 	}
-	m.whole = m.Rendered.Fill(blobs)
+	m.Whole = m.Rendered.Fill(blobs)
 	return m, nil
 }
 
@@ -153,8 +151,8 @@ func unpack(packed []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(r, maxBlob))
 }
 
-// blanked is the patch that takes the data out of a record; nil if there are none.
-func blanked(secret *corev1.Secret) (client.Patch, error) {
+// Blanked is the patch that takes the data out of a record; nil if there are none.
+func Blanked(secret *corev1.Secret) (client.Patch, error) {
 	data := map[string]any{}
 	for name := range secret.Data {
 		if strings.HasPrefix(name, blobPrefix) {
@@ -167,46 +165,4 @@ func blanked(secret *corev1.Secret) (client.Patch, error) {
 	// Under the UID that was seen: another Secret of that name is none of ours.
 	text, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": secret.UID}, "data": data})
 	return client.RawPatch(types.MergePatchType, text), err
-}
-
-// blankMedium takes the bootstrap data out of the record of a host's grant. It is done before the host is marked bound, which
-// closes them, so that a crash in between repeats it. A Secret that the API server lets nobody change, such as one that somebody made
-// immutable, is left for MediumSweep: the mark alone ends the service of the data, and a system that runs must not wait for it.
-func (r *PhysicalHostReconciler) blankMedium(ctx context.Context, host *v1beta1.PhysicalHost) error {
-	if host.Spec.Claim.Media == nil {
-		return nil
-	}
-	secret, err := mediumOf(ctx, r.SecretReader, host)
-	if wrong := mediumError(""); errors.As(err, &wrong) || apierrors.IsNotFound(err) {
-		return nil // nothing of ours to take them out of
-	}
-	if err != nil {
-		return err
-	}
-	patch, err := blanked(secret)
-	if patch == nil || err != nil {
-		return err
-	}
-	err = client.IgnoreNotFound(r.Client.Patch(ctx, secret, patch))
-	if refused(err) {
-		ctrl.LoggerFrom(ctx).Error(err, "Cannot take the bootstrap data out of the Secret of a medium; they are not served any more, and stay in it until it can be changed", "secret", secret.Name)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("take the bootstrap data out of the medium's Secret %s: %w", secret.Name, err)
-	}
-	return nil
-}
-
-// dropMedium deletes the record of a grant that has ended. What a crash leaves is collected by MediumSweep.
-func (r *PhysicalHostReconciler) dropMedium(ctx context.Context, host *v1beta1.PhysicalHost, grant *v1beta1.MediaGrant) error {
-	if grant == nil || grant.MediumHash == "" {
-		return nil
-	}
-	secret := &corev1.Secret{}
-	err := r.SecretReader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: mediumName(host.Name, grant.TokenHash)}, secret)
-	if err != nil || secret.Type != v1beta1.MediumSecretType {
-		return client.IgnoreNotFound(err)
-	}
-	return client.IgnoreNotFound(r.Client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID}))
 }

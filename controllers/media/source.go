@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"context"
@@ -20,11 +20,12 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/networkdata"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
-// MediaSource answers the media server from the API: what a token hash stands for, and where a phone-home is kept. It runs on
+// Source answers the media server from the API: what a token hash stands for, and where a phone-home is kept. It runs on
 // every replica, so that any of them serves any host.
-type MediaSource struct {
+type Source struct {
 	// Client reads hosts and machines from the cache and writes receipts.
 	Client client.Client
 	// WatchFilter is the value of the watch-filter label of the hosts that are served; empty: all.
@@ -45,24 +46,35 @@ type MediaSource struct {
 	late map[string]lateness
 }
 
+// HostByToken is the field index of hosts by the hash of the token of their grant.
+const HostByToken = "spec.claim.media.tokenHash"
+
+// IndexHostByToken gives hostByToken its values.
+func IndexHostByToken(h *v1beta1.PhysicalHost) []string {
+	if h.Spec.Claim == nil || h.Spec.Claim.Media == nil {
+		return nil
+	}
+	return []string{h.Spec.Claim.Media.TokenHash}
+}
+
 // readRecord is a record, and the version of its Secret.
 type readRecord struct {
 	version types.UID
-	medium  *medium
+	medium  *Record
 }
 
 // lateness is when a host was first and last answered "not yet".
 type lateness struct{ first, last time.Time }
 
 var (
-	_ bootmedia.Source   = (*MediaSource)(nil)
-	_ bootmedia.Recorder = (*MediaSource)(nil)
+	_ bootmedia.Source   = (*Source)(nil)
+	_ bootmedia.Recorder = (*Source)(nil)
 )
 
 // Grant says what a token hash stands for now. A release ends it at once, as does its expiry. Bootstrap data are served as long
 // as the host is unbound and the claim is confirmed by a machine that is to have them (I12); all else of a medium is served on,
 // as a system may live on it. What this replica may only be late to see is bootmedia.ErrNotYet.
-func (s *MediaSource) Grant(ctx context.Context, tokenHash string) (bootmedia.Grant, error) {
+func (s *Source) Grant(ctx context.Context, tokenHash string) (bootmedia.Grant, error) {
 	host, record, err := s.hostOf(ctx, tokenHash)
 	if err != nil {
 		return bootmedia.Grant{}, err
@@ -71,7 +83,7 @@ func (s *MediaSource) Grant(ctx context.Context, tokenHash string) (bootmedia.Gr
 	if claim.Release != nil || host.Spec.Boot == nil {
 		return bootmedia.Grant{}, bootmedia.ErrUnknown
 	}
-	grant := bootmedia.Grant{Host: key(host), Closed: dataClosed(claim, now)}
+	grant := bootmedia.Grant{Host: nameOfHost(host), Closed: DataClosed(claim, now)}
 	if claim.Media.Expires != nil {
 		grant.Expires = claim.Media.Expires.Time
 	}
@@ -79,7 +91,7 @@ func (s *MediaSource) Grant(ctx context.Context, tokenHash string) (bootmedia.Gr
 		return s.olderGrant(ctx, host, grant)
 	}
 	grant.Content = record.content()
-	if !record.whole {
+	if !record.Whole {
 		grant.Closed = true // taken out for good, be it a moment before the claim is marked bound: the rest is served on
 	}
 	if grant.Closed {
@@ -92,8 +104,8 @@ func (s *MediaSource) Grant(ctx context.Context, tokenHash string) (bootmedia.Gr
 	return grant, nil
 }
 
-// dataClosed says whether a claim's bootstrap data have had their reader, or their time.
-func dataClosed(claim *v1beta1.Claim, now time.Time) bool {
+// DataClosed says whether a claim's bootstrap data have had their reader, or their time.
+func DataClosed(claim *v1beta1.Claim, now time.Time) bool {
 	until := claim.Media.DataUntil
 	if until == nil {
 		return claim.Bound
@@ -102,9 +114,9 @@ func dataClosed(claim *v1beta1.Claim, now time.Time) bool {
 }
 
 // ended says whether the machine whose data these are is going away. An error says why they are not served at all.
-func (s *MediaSource) ended(ctx context.Context, host *v1beta1.PhysicalHost, record *medium) (bool, error) {
+func (s *Source) ended(ctx context.Context, host *v1beta1.PhysicalHost, record *Record) (bool, error) {
 	if host.Spec.Boot.BootstrapSecret != record.BootstrapSecret {
-		return false, mediumError(fmt.Sprintf("the claim names bootstrap Secret %q, and the medium was made of %q", host.Spec.Boot.BootstrapSecret, record.BootstrapSecret))
+		return false, RecordError(fmt.Sprintf("the claim names bootstrap Secret %q, and the medium was made of %q", host.Spec.Boot.BootstrapSecret, record.BootstrapSecret))
 	}
 	machine := &v1beta1.Beskar7Machine{}
 	err := s.Client.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: host.Spec.Claim.Machine}, machine)
@@ -117,16 +129,16 @@ func (s *MediaSource) ended(ctx context.Context, host *v1beta1.PhysicalHost, rec
 	if !host.ClaimedBy(machine) {
 		return false, fmt.Errorf("%w: Beskar7Machine %q does not name host and claim", bootmedia.ErrNotYet, machine.Name)
 	}
-	owner, err := bootstrapOwner(ctx, s.Client, machine, record.BootstrapSecret)
+	owner, err := BootstrapOwner(ctx, s.Client, machine, record.BootstrapSecret)
 	if err != nil {
 		return false, err
 	}
 	return !machine.DeletionTimestamp.IsZero() || !owner.DeletionTimestamp.IsZero(), nil
 }
 
-// bootstrapOwner is the Machine of a Beskar7Machine, which has to name that bootstrap Secret. It is bootmedia.ErrNotYet where it
-// is not there or names none yet, and a mediumError where it names another one.
-func bootstrapOwner(ctx context.Context, reader client.Client, machine *v1beta1.Beskar7Machine, secret string) (*clusterv1.Machine, error) {
+// BootstrapOwner is the Machine of a Beskar7Machine, which has to name that bootstrap Secret. It is bootmedia.ErrNotYet where it
+// is not there or names none yet, and a RecordError where it names another one.
+func BootstrapOwner(ctx context.Context, reader client.Client, machine *v1beta1.Beskar7Machine, secret string) (*clusterv1.Machine, error) {
 	owner, err := util.GetOwnerMachine(ctx, reader, machine.ObjectMeta)
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("read the Machine of Beskar7Machine %s: %w", machine.Name, err)
@@ -140,15 +152,15 @@ func bootstrapOwner(ctx context.Context, reader client.Client, machine *v1beta1.
 	case "":
 		return nil, fmt.Errorf("%w: Machine %q names no bootstrap Secret", bootmedia.ErrNotYet, owner.Name)
 	default:
-		return nil, mediumError(fmt.Sprintf("spec.boot names bootstrap Secret %q, and that of Machine %q is %q: bootstrap data are served to their own machine only", secret, owner.Name, name))
+		return nil, RecordError(fmt.Sprintf("spec.boot names bootstrap Secret %q, and that of Machine %q is %q: bootstrap data are served to their own machine only", secret, owner.Name, name))
 	}
 }
 
 // olderGrant is a grant without a record. A system that runs keeps its disc, as long as that can be made; nobody gets data.
-func (s *MediaSource) olderGrant(ctx context.Context, host *v1beta1.PhysicalHost, grant bootmedia.Grant) (bootmedia.Grant, error) {
+func (s *Source) olderGrant(ctx context.Context, host *v1beta1.PhysicalHost, grant bootmedia.Grant) (bootmedia.Grant, error) {
 	claim, boot := host.Spec.Claim, host.Spec.Boot
 	if !claim.Bound {
-		_, err := mediumOf(ctx, s.SecretReader, host)
+		_, err := RecordOf(ctx, s.SecretReader, host)
 		return bootmedia.Grant{}, s.refuse(host, err)
 	}
 	secret := &corev1.Secret{}
@@ -159,17 +171,17 @@ func (s *MediaSource) olderGrant(ctx context.Context, host *v1beta1.PhysicalHost
 	if err != nil {
 		return bootmedia.Grant{}, fmt.Errorf("read bootstrap Secret: %w", err)
 	}
-	if grant.Content, err = contentOf(host, secret); err != nil {
+	if grant.Content, err = ContentOf(host, secret); err != nil {
 		return bootmedia.Grant{}, err
 	}
 	grant.Content.ImagePin = bootmedia.Pin{ETag: claim.Media.ImageETag, Length: claim.Media.ImageLength}
-	grant.PhoneHomeBase = phoneHomeBase(host, s.PhoneHomeURL)
+	grant.PhoneHomeBase = PhoneHomeBase(host, s.PhoneHomeURL)
 	grant.Closed = true
 	return grant, nil
 }
 
-// contentOf is what a claimed host's media are made of, before the image was looked into.
-func contentOf(host *v1beta1.PhysicalHost, secret *corev1.Secret) (bootmedia.Content, error) {
+// ContentOf is what a claimed host's media are made of, before the image was looked into.
+func ContentOf(host *v1beta1.PhysicalHost, secret *corev1.Secret) (bootmedia.Content, error) {
 	claim, boot := host.Spec.Claim, host.Spec.Boot
 	network, err := networkdata.Render(bootmedia.Family(boot.OSFamily), host.Spec.NetworkData)
 	if err != nil {
@@ -183,8 +195,8 @@ func contentOf(host *v1beta1.PhysicalHost, secret *corev1.Secret) (bootmedia.Con
 	}, nil
 }
 
-// phoneHomeBase is where a host's system reports to: as the host says, else as all are told.
-func phoneHomeBase(host *v1beta1.PhysicalHost, all string) string {
+// PhoneHomeBase is where a host's system reports to: as the host says, else as all are told.
+func PhoneHomeBase(host *v1beta1.PhysicalHost, all string) string {
 	if host.Spec.PhoneHomeURL != "" {
 		return host.Spec.PhoneHomeURL
 	}
@@ -193,15 +205,15 @@ func phoneHomeBase(host *v1beta1.PhysicalHost, all string) string {
 
 // hostOf finds the host that a token was given out for, with the record of its medium; nil for a grant of an older version. Whoever
 // copies a hash to another host takes nothing from the one that the record names.
-func (s *MediaSource) hostOf(ctx context.Context, tokenHash string) (*v1beta1.PhysicalHost, *medium, error) {
+func (s *Source) hostOf(ctx context.Context, tokenHash string) (*v1beta1.PhysicalHost, *Record, error) {
 	hosts := &v1beta1.PhysicalHostList{}
-	if err := s.Client.List(ctx, hosts, client.MatchingFields{hostByToken: tokenHash}); err != nil {
+	if err := s.Client.List(ctx, hosts, client.MatchingFields{HostByToken: tokenHash}); err != nil {
 		return nil, nil, fmt.Errorf("look up the token: %w", err)
 	}
 	refusal := bootmedia.ErrUnknown
 	for i := range hosts.Items {
 		host := &hosts.Items[i]
-		if !Owned(s.WatchFilter, host) {
+		if !scope.Owned(s.WatchFilter, host) {
 			continue
 		}
 		if len(hosts.Items) == 1 && host.Spec.Claim.Media.MediumHash == "" {
@@ -219,8 +231,8 @@ func (s *MediaSource) hostOf(ctx context.Context, tokenHash string) (*v1beta1.Ph
 }
 
 // recordOf reads the record of a host's grant, which is unpacked once for each version of its Secret.
-func (s *MediaSource) recordOf(ctx context.Context, host *v1beta1.PhysicalHost) (*medium, error) {
-	secret, err := mediumOf(ctx, s.SecretReader, host)
+func (s *Source) recordOf(ctx context.Context, host *v1beta1.PhysicalHost) (*Record, error) {
+	secret, err := RecordOf(ctx, s.SecretReader, host)
 	if apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("%w: %w", bootmedia.ErrNotYet, err)
 	}
@@ -234,7 +246,7 @@ func (s *MediaSource) recordOf(ctx context.Context, host *v1beta1.PhysicalHost) 
 	if known.medium != nil && known.version == version && known.medium.ClaimID == host.Spec.Claim.ID {
 		return known.medium, nil
 	}
-	record, err := readMedium(secret, host)
+	record, err := ReadRecord(secret, host)
 	if err != nil {
 		return nil, err
 	}
@@ -248,60 +260,60 @@ func (s *MediaSource) recordOf(ctx context.Context, host *v1beta1.PhysicalHost) 
 }
 
 // Ended forgets a token that is worth nothing any more.
-func (s *MediaSource) Ended(tokenHash string) {
+func (s *Source) Ended(tokenHash string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.read, tokenHash)
 }
 
-// lateFor is how long this replica may be behind before that is told, and lateForget when a wait is another one.
-const lateFor, lateForget = 10 * time.Second, time.Minute
+// LateFor is how long this replica may be behind before that is told, and lateForget when a wait is another one.
+const LateFor, lateForget = 10 * time.Second, time.Minute
 
 // refuse tells why bootstrap data are not served, and gives the answer for who asked: unknown, or not yet.
-func (s *MediaSource) refuse(host *v1beta1.PhysicalHost, why error) error {
-	wrong := mediumError("")
+func (s *Source) refuse(host *v1beta1.PhysicalHost, why error) error {
+	wrong := RecordError("")
 	switch {
 	case errors.As(why, &wrong):
 		s.tell(host, why)
 		return fmt.Errorf("%w: %w", bootmedia.ErrUnknown, why)
 	case errors.Is(why, bootmedia.ErrNotYet):
-		if s.lateSince(host) >= lateFor {
+		if s.lateSince(host) >= LateFor {
 			s.tell(host, why)
 		}
 	}
 	return why
 }
 
-func (s *MediaSource) tell(host *v1beta1.PhysicalHost, why error) {
+func (s *Source) tell(host *v1beta1.PhysicalHost, why error) {
 	if s.Refused != nil {
-		s.Refused(key(host), "", fmt.Errorf("bootstrap data are not served: %w", why))
+		s.Refused(nameOfHost(host), "", fmt.Errorf("bootstrap data are not served: %w", why))
 	}
 }
 
-func (s *MediaSource) lateSince(host *v1beta1.PhysicalHost) time.Duration {
+func (s *Source) lateSince(host *v1beta1.PhysicalHost) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.late == nil {
 		s.late = map[string]lateness{}
 	}
-	now, l := s.Clock.Now(), s.late[key(host)]
+	now, l := s.Clock.Now(), s.late[nameOfHost(host)]
 	if now.Sub(l.last) > lateForget {
 		l.first = now
 	}
 	l.last = now
-	s.late[key(host)] = l
+	s.late[nameOfHost(host)] = l
 	return now.Sub(l.first)
 }
 
-func (s *MediaSource) inTime(host *v1beta1.PhysicalHost) {
+func (s *Source) inTime(host *v1beta1.PhysicalHost) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.late, key(host))
+	delete(s.late, nameOfHost(host))
 }
 
 // PhoneHome makes a receipt durable before the booted system gets its answer. A success stays; a failure may still be followed
 // by a success, as when a unit is retried.
-func (s *MediaSource) PhoneHome(ctx context.Context, tokenHash string, outcome bootmedia.Outcome, detail string) error {
+func (s *Source) PhoneHome(ctx context.Context, tokenHash string, outcome bootmedia.Outcome, detail string) error {
 	for range 5 {
 		host, _, err := s.hostOf(ctx, tokenHash)
 		if err != nil {
@@ -328,3 +340,6 @@ func (s *MediaSource) PhoneHome(ctx context.Context, tokenHash string, outcome b
 
 // maxDetail is the limit of the API for a report's detail, in bytes.
 const maxDetail = 512
+
+// nameOfHost is "namespace/name", as streams and gate name a host.
+func nameOfHost(host *v1beta1.PhysicalHost) string { return client.ObjectKeyFromObject(host).String() }

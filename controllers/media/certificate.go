@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"bytes"
@@ -17,8 +17,8 @@ import (
 	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
-// ServingCertificate is what the media door shows to BMCs and booted systems.
-type ServingCertificate interface {
+// Certificate is what the media door shows to BMCs and booted systems.
+type Certificate interface {
 	// GetCertificate is for tls.Config.
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Authority is what booted systems are told to trust, as PEM; nil: nothing but what they trust anyway.

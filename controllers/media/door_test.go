@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"net/http"

@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"context"
@@ -16,12 +16,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes/scheme"
 	clocktesting "k8s.io/utils/clock/testing"
-	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/authority"
@@ -30,10 +26,10 @@ import (
 const mediaName = "beskar7-media.beskar7-system.svc"
 
 // mediaReplica is the authority as one replica uses it.
-func mediaReplica(t *testing.T, c client.Client, at time.Time) (*MediaAuthority, *clocktesting.FakePassiveClock) {
+func mediaReplica(t *testing.T, c client.Client, at time.Time) (*Authority, *clocktesting.FakePassiveClock) {
 	t.Helper()
 	now := clocktesting.NewFakePassiveClock(at)
-	m := &MediaAuthority{Client: c, Secret: client.ObjectKey{Namespace: "beskar7-system", Name: "beskar7-media-ca"}, Name: mediaName,
+	m := &Authority{Client: c, Secret: client.ObjectKey{Namespace: "beskar7-system", Name: "beskar7-media-ca"}, Name: mediaName,
 		Names: []string{"192.0.2.5", "media.example.com"}, Clock: now}
 	if err := m.Load(t.Context()); err != nil {
 		t.Fatal(err)
@@ -41,12 +37,8 @@ func mediaReplica(t *testing.T, c client.Client, at time.Time) (*MediaAuthority,
 	return m, now
 }
 
-func inMemory(objects ...client.Object) client.Client {
-	return fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(objects...).Build()
-}
-
 // trusts says whether a client that trusts roots accepts the certificate at a name.
-func trusts(t *testing.T, roots []byte, c ServingCertificate, name string, at time.Time) error {
+func trusts(t *testing.T, roots []byte, c Certificate, name string, at time.Time) error {
 	t.Helper()
 	shown, err := c.GetCertificate(nil)
 	if err != nil {
@@ -243,35 +235,18 @@ func folder(t *testing.T, withCA bool, names ...string) *CertificateFolder {
 	return f
 }
 
-// TestHostsTellOfACertificateThatDoesNotDo: each in its own words, and no more once it does.
-func TestHostsTellOfACertificateThatDoesNotDo(t *testing.T) {
+// TestAFolderSaysWhatItsCertificateCovers in words for whoever set it up.
+func TestAFolderSaysWhatItsCertificateCovers(t *testing.T) {
 	good := folder(t, true, "192.0.2.5")
 	for _, c := range []struct {
-		certificate ServingCertificate
-		own, want   string
+		certificate Certificate
+		url, want   string
 	}{
-		{good, "", ""}, {good, "https://192.0.2.6", "is not for 192.0.2.6"}, {good, "http://192.0.2.6", ""}, {nil, "", ""},
-		{folder(t, false, "192.0.2.5"), "", "no ca.crt"},
+		{good, "https://192.0.2.5:8090", ""}, {good, "https://192.0.2.6", "is not for 192.0.2.6"}, {good, "http://192.0.2.6", ""},
+		{folder(t, false, "192.0.2.5"), "https://192.0.2.5:8090", "no ca.crt"},
 	} {
-		host := newHost()
-		host.Spec.PhoneHomeURL = c.own
-		r := newRig(t, host, newSecret("bmc"))
-		r.host.MediaURL, r.host.PhoneHomeURL, r.host.Certificate = "https://192.0.2.5:8090", "https://192.0.2.5:8090", c.certificate
-		r.look(3)
-		told := conditions.Get(r.getHost(), v1beta1.AdvertisedURLsTrustedCondition)
-		if c.want == "" {
-			if told != nil {
-				t.Errorf("%q: %+v", c.own, told)
-			}
-			continue
-		}
-		if told == nil || told.Status != metav1.ConditionFalse || !strings.Contains(told.Message, c.want) {
-			t.Errorf("%q: %+v, want %q", c.own, told, c.want)
-		}
-		r.host.Certificate = nil
-		r.look(1)
-		if told := conditions.Get(r.getHost(), v1beta1.AdvertisedURLsTrustedCondition); told.Status != metav1.ConditionTrue {
-			t.Errorf("%q, mended: %+v", c.own, told)
+		if err := c.certificate.Covers(c.url); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.url, err, c.want)
 		}
 	}
 }
@@ -283,7 +258,7 @@ func TestMediaDoorShowsTheCertificate(t *testing.T) {
 	listening := make(chan net.Addr, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	door := MediaDoor{Address: "127.0.0.1:0", Certificate: m, TLS: func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }, listening: listening}
+	door := Door{Address: "127.0.0.1:0", Certificate: m, TLS: func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }, listening: listening}
 	go func() {
 		done <- door.Serve(ctx, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("media")) }))
 	}()

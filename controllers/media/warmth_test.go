@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"context"
@@ -29,20 +29,20 @@ func (i *images) Prepare(_ context.Context, _, checksum string) (bootmedia.Prepa
 func (i *images) Again(string) {}
 
 func TestNewReplicaIsReadyOnceItHasTheImagesInUse(t *testing.T) {
-	reading := claimedHost()
+	reading := claimed("h")
 	reading.Spec.Boot.Checksum = "sha256:a"
-	broken, free, streaming, installed, released := claimedHost(), newHost(), claimedHost(), claimedHost(), claimedHost()
-	broken.Name, free.Name, streaming.Name, installed.Name, released.Name = "h2", "h3", "h4", "h5", "h6"
+	broken, free, streaming, installed, released := claimed("h2"), claimed("h3"), claimed("h4"), claimed("h5"), claimed("h6")
+	free.Spec.Claim, free.Spec.Boot = nil, nil
 	broken.Spec.Boot.Checksum, installed.Spec.Boot.Checksum, released.Spec.Boot.Checksum = "sha256:broken", "sha256:installed", "sha256:released"
 	installed.Spec.Claim.Bound, installed.Spec.Boot.BootMode = true, v1beta1.BootModeInstall
 	released.Spec.Claim.Release = &v1beta1.Release{}
-	api := newRig(t, reading, broken, free, streaming, installed, released).api
+	api := inMemory(reading, broken, free, streaming, installed, released)
 	have := &images{there: map[string]bool{"sha256:a": false}, asked: map[string]int{}}
 	clock := clocktesting.NewFakeClock(epoch)
 	w := &Warmth{Client: api, Media: have, Clock: clock}
 	sweep := func() {
 		t.Helper()
-		if err := w.sweep(t.Context()); err != nil {
+		if err := w.Once(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package controllers
+package media
 
 import (
 	"context"
@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// MediaDoor is where media are served and phone-homes come in.
-type MediaDoor struct {
+// Door is where media are served and phone-homes come in.
+type Door struct {
 	// Address to listen at, host:port.
 	Address string
 	// Certificate is what is shown. Without it media are served over http, for hosts that consent to it.
-	Certificate ServingCertificate
+	Certificate Certificate
 	// TLS sets what the settings say of versions and ciphers.
 	TLS func(*tls.Config)
 
@@ -27,7 +27,7 @@ type MediaDoor struct {
 const maxMediaHeader = 16 << 10
 
 // Serve serves until the context ends.
-func (d MediaDoor) Serve(ctx context.Context, handler http.Handler) error {
+func (d Door) Serve(ctx context.Context, handler http.Handler) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", d.Address)
 	if err != nil {
 		return fmt.Errorf("listen for media: %w", err)
