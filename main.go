@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -113,6 +114,7 @@ func run(ctx context.Context) error {
 		process.log.Info("Setting", "key", w.Key, "source", w.Origin.String(), "warning", w.Message)
 	}
 	process.log.Info("Starting", startedAs(s)...)
+	go process.illegible.Run(logr.NewContext(ctx, process.log), process.manager.GetCache().WaitForCacheSync)
 	return process.manager.Start(ctx)
 }
 
@@ -129,6 +131,8 @@ func startedAs(s config.Settings) []any {
 type process struct {
 	manager ctrl.Manager
 	log     logr.Logger
+	// illegible tells what keeps the manager from starting: what the manager runs itself waits for the caches.
+	illegible *controllers.Illegible
 }
 
 // newProcess builds the manager and all its parts. Who runs where (D5): webhooks, media and the settings watch on every
@@ -158,11 +162,12 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 	}
 	controllers.ObserveClients(recorder)
 	p := &parts{mgr: mgr, settings: s, live: live, lease: lock, metrics: recorder, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(),
-		streams: &media.Failures{Clock: clock.RealClock{}}, identity: id, reach: reachPolicy(s, apiServer(ctx, rc))}
+		streams: &media.Failures{Clock: clock.RealClock{}}, identity: id, reach: reachPolicy(s, apiServer(ctx, rc)),
+		illegible: &controllers.Illegible{Reader: mgr.GetAPIReader(), Scheme: scheme, Namespace: s.Scope.Namespace}}
 	if err := p.assemble(ctx); err != nil {
 		return nil, err
 	}
-	return &process{manager: mgr, log: log}, nil
+	return &process{manager: mgr, log: log, illegible: p.illegible}, nil
 }
 
 // reachPolicy is what the settings say of where BMCs and image servers may be; they were checked when they were loaded.
@@ -280,6 +285,8 @@ type parts struct {
 	certificate media.Certificate
 	// reach says where BMCs and image servers may be.
 	reach *endpoint.Policy
+	// illegible tells which stored object keeps the caches empty.
+	illegible *controllers.Illegible
 }
 
 func (p *parts) assemble(ctx context.Context) error {
@@ -451,7 +458,7 @@ func (p *parts) addChecks() error {
 			return err
 		}
 	}
-	if err := p.mgr.AddReadyzCheck("caches", cachesSynced(p.mgr.GetCache())); err != nil {
+	if err := p.mgr.AddReadyzCheck("caches", cachesSynced(p.mgr.GetCache(), p.illegible.Found)); err != nil {
 		return err
 	}
 	if err := p.mgr.AddReadyzCheck("settings", p.live.Ready); err != nil {
@@ -467,12 +474,12 @@ func (e everywhere) Start(ctx context.Context) error { return e.run(ctx) }
 func (everywhere) NeedLeaderElection() bool          { return false }
 
 // cachesSynced is ready once the manager's caches are.
-func cachesSynced(c cache.Cache) healthz.Checker {
+func cachesSynced(c cache.Cache, illegible func() string) healthz.Checker {
 	return func(r *http.Request) error {
 		soon, cancel := context.WithTimeout(r.Context(), time.Second)
 		defer cancel()
 		if !c.WaitForCacheSync(soon) {
-			return errors.New("the caches are not synced yet")
+			return errors.New(strings.TrimSuffix("the caches are not synced yet: "+illegible(), ": "))
 		}
 		return nil
 	}
