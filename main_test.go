@@ -382,14 +382,15 @@ func TestRunbookOfEveryCondition(t *testing.T) {
 func TestReadinessNamesTheObjectThatCannotBeRead(t *testing.T) {
 	synced := false
 	caches := &informertest.FakeInformers{Synced: &synced}
+	probe := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", http.NoBody)
 	for _, found := range []string{"", "PhysicalHost ns/h cannot be read"} {
-		err := cachesSynced(caches, func() string { return found })(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", http.NoBody))
+		err := cachesSynced(caches, func() string { return found })(probe)
 		if err == nil || !strings.HasSuffix(err.Error(), found) || strings.HasSuffix(err.Error(), ": ") {
 			t.Errorf("found %q: it says %v", found, err)
 		}
 	}
 	synced = true
-	if err := cachesSynced(caches, func() string { return "" })(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", http.NoBody)); err != nil {
+	if err := cachesSynced(caches, func() string { return "" })(probe); err != nil {
 		t.Errorf("the caches are filled, and it says %v", err)
 	}
 }

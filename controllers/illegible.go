@@ -57,7 +57,8 @@ func (i *Illegible) Run(ctx context.Context, synced func(context.Context) bool) 
 			ctrl.LoggerFrom(ctx).Error(err, "The caches are not filled yet, and it cannot be found out whether an object keeps them from it")
 		}
 		for _, what := range found {
-			ctrl.LoggerFrom(ctx).Error(errors.New(what), "An object cannot be read, and nothing is done for any object of its kind before it is mended")
+			ctrl.LoggerFrom(ctx).Error(errors.New(what),
+				"An object cannot be read, and nothing is done for any object of its kind before it is mended")
 		}
 		i.set(found)
 	}
@@ -124,13 +125,15 @@ func faultsOf(decoder runtime.Decoder, o *unstructured.Unstructured) (told []str
 }
 
 // blame finds what cannot be read in a value of the object at path; alone makes an object that has the value at that place and no other.
-func blame(decoder runtime.Decoder, o *unstructured.Unstructured, path []string, value any, alone func(any) map[string]any) (faults []fault) {
+func blame(decoder runtime.Decoder, o *unstructured.Unstructured, path []string, value any,
+	alone func(any) map[string]any) (faults []fault) {
 	err := reads(decoder, o, alone(value))
 	if err == nil {
 		return nil
 	}
 	below := func(step string, child any, wrap func(any) any) {
-		faults = append(faults, blame(decoder, o, append(slices.Clone(path), step), child, func(v any) map[string]any { return alone(wrap(v)) })...)
+		there := func(v any) map[string]any { return alone(wrap(v)) }
+		faults = append(faults, blame(decoder, o, append(slices.Clone(path), step), child, there)...)
 	}
 	switch v := value.(type) {
 	case map[string]any:
@@ -184,8 +187,9 @@ func mend(o *unstructured.Unstructured, faults []fault) string {
 	if err != nil {
 		patch = nil // it is text
 	}
-	return fmt.Sprintf("%s %s/%s cannot be read: %s. Mend that with kubectl edit, all at once, or take it out: kubectl -n %s patch %s %s%s --type json -p %s", o.GetKind(),
-		o.GetNamespace(), o.GetName(), strings.Join(what, ", "), o.GetNamespace(), strings.ToLower(o.GetKind()), o.GetName(), sub, shellWord(string(patch)))
+	return fmt.Sprintf("%s %s/%s cannot be read: %s. Mend that with kubectl edit, all at once, or take it out: "+
+		"kubectl -n %s patch %s %s%s --type json -p %s", o.GetKind(), o.GetNamespace(), o.GetName(), strings.Join(what, ", "),
+		o.GetNamespace(), strings.ToLower(o.GetKind()), o.GetName(), sub, shellWord(string(patch)))
 }
 
 // cause is what the decoder itself said, without the object that it quotes.

@@ -86,7 +86,8 @@ func TestARecordOutlivesTheUIDOfItsHost(t *testing.T) {
 	if _, moves := record.Labels[clusterctlv1.ClusterctlMoveLabel]; len(record.OwnerReferences) > 0 || !moves {
 		t.Errorf("owners %v, labels %v", record.OwnerReferences, record.Labels)
 	}
-	record.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1beta1.GroupVersion.String(), Kind: "PhysicalHost", Name: host.Name, UID: host.UID}}
+	record.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1beta1.GroupVersion.String(), Kind: "PhysicalHost",
+		Name: host.Name, UID: host.UID}}
 	record.CreationTimestamp = metav1.NewTime(epoch)
 	host.UID = "uid-after-a-restore"
 	r := newRig(t, host, record)

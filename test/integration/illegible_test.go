@@ -17,48 +17,17 @@ import (
 	"github.com/beskar7/beskar7/controllers"
 )
 
+const (
+	tuningPath = "/spec/redfishConnection/tuning/"
+	// removal is the remedy that is told for the object of storeUnread.
+	removal = `[{"op":"remove","path":"` + tuningPath + `bootTimeout"},{"op":"remove","path":"` + tuningPath + `retryDelay"}]`
+)
+
 // TestAnObjectThatCannotBeReadIsNamed: values that were stored before the schema had its bounds keep every informer of their kind from
 // starting. It is said which, and how they are mended; once they are, all goes on by itself.
 func TestAnObjectThatCannotBeReadIsNamed(t *testing.T) {
 	c, cfg := apiServerAndConfig(t)
-	name := types.NamespacedName{Name: "physicalhosts.infrastructure.cluster.x-k8s.io"}
-	crd := &apiextensionsv1.CustomResourceDefinition{}
-	if err := c.Get(t.Context(), name, crd); err != nil {
-		t.Fatal(err)
-	}
-	ours := crd.DeepCopy()
-	anything := apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: ptr.To(true)}
-	install := func(schema *apiextensionsv1.JSONSchemaProps) {
-		t.Helper()
-		until(t, "the CRD to be taken", func() bool {
-			crd := &apiextensionsv1.CustomResourceDefinition{}
-			if c.Get(t.Context(), name, crd) != nil {
-				return false
-			}
-			crd.Spec.Versions[0].Schema.OpenAPIV3Schema = schema
-			return c.Update(t.Context(), crd) == nil
-		})
-	}
-	install(&anything)
-	host := func(name string) *unstructured.Unstructured {
-		u := unstructuredOf(v1beta1.GroupVersion.WithKind("PhysicalHost"), map[string]any{"spec": map[string]any{"redfishConnection": map[string]any{
-			"address": "https://192.0.2.7", "credentialsSecretRef": map[string]any{"name": "s"}}}})
-		u.SetName(name)
-		return u
-	}
-	bad := host("bad")
-	_ = unstructured.SetNestedMap(bad.Object, map[string]any{"bootTimeout": "1d", "cooldown": "5s", "retryDelay": "soon"}, "spec", "redfishConnection", "tuning")
-	until(t, "the old schema to be in effect", func() bool { return c.Create(t.Context(), bad.DeepCopy()) == nil })
-	if err := c.Create(t.Context(), host("good")); err != nil {
-		t.Fatal(err)
-	}
-	install(ours.Spec.Versions[0].Schema.OpenAPIV3Schema)
-	until(t, "our schema to be in effect", func() bool {
-		probe := host("probe")
-		_ = unstructured.SetNestedField(probe.Object, "1d", "spec", "redfishConnection", "tuning", "bootTimeout")
-		return c.Create(t.Context(), probe, client.DryRunAll) != nil
-	})
-
+	bad := storeUnread(t, c)
 	caches, err := cache.New(cfg, cache.Options{Scheme: c.Scheme()})
 	if err != nil {
 		t.Fatal(err)
@@ -79,9 +48,8 @@ func TestAnObjectThatCannotBeReadIsNamed(t *testing.T) {
 	go func() { defer close(ended); illegible.Run(ctx, caches.WaitForCacheSync) }()
 	until(t, "the object to be named", func() bool { return illegible.Found() != "" })
 	said := illegible.Found()
-	const ops = `[{"op":"remove","path":"/spec/redfishConnection/tuning/bootTimeout"},{"op":"remove","path":"/spec/redfishConnection/tuning/retryDelay"}]`
-	for _, word := range []string{"PhysicalHost default/bad cannot be read: spec.redfishConnection.tuning.bootTimeout (", "spec.redfishConnection.tuning.retryDelay (",
-		"kubectl -n default patch physicalhost bad --type json -p '" + ops + "'"} {
+	for _, word := range []string{"PhysicalHost default/bad cannot be read: spec.redfishConnection.tuning.bootTimeout (",
+		"spec.redfishConnection.tuning.retryDelay (", "kubectl -n default patch physicalhost bad --type json -p '" + removal + "'"} {
 		if !strings.Contains(said, word) {
 			t.Errorf("%s is not in %q", word, said)
 		}
@@ -89,7 +57,7 @@ func TestAnObjectThatCannotBeReadIsNamed(t *testing.T) {
 	if strings.Contains(said, "cooldown") || strings.Contains(said, "good") {
 		t.Errorf("it blames what can be read: %q", said)
 	}
-	if err := c.Patch(ctx, bad, client.RawPatch(types.JSONPatchType, []byte(ops))); err != nil {
+	if err := c.Patch(ctx, bad, client.RawPatch(types.JSONPatchType, []byte(removal))); err != nil {
 		t.Fatalf("the command that was told does not mend it: %v", err)
 	}
 	until(t, "the caches to be filled", func() bool {
@@ -100,4 +68,42 @@ func TestAnObjectThatCannotBeReadIsNamed(t *testing.T) {
 			return false
 		}
 	})
+}
+
+// storeUnread stores a host with two values that ours cannot read, and one that is fine, under a schema without bounds; ours is
+// in effect again when it returns.
+func storeUnread(t *testing.T, c client.Client) *unstructured.Unstructured {
+	t.Helper()
+	name, crd := types.NamespacedName{Name: "physicalhosts.infrastructure.cluster.x-k8s.io"}, &apiextensionsv1.CustomResourceDefinition{}
+	if err := c.Get(t.Context(), name, crd); err != nil {
+		t.Fatal(err)
+	}
+	install := func(schema *apiextensionsv1.JSONSchemaProps) {
+		t.Helper()
+		until(t, "the CRD to be taken", func() bool {
+			crd := &apiextensionsv1.CustomResourceDefinition{}
+			if c.Get(t.Context(), name, crd) != nil {
+				return false
+			}
+			crd.Spec.Versions[0].Schema.OpenAPIV3Schema = schema
+			return c.Update(t.Context(), crd) == nil
+		})
+	}
+	host := func(name string, tuning map[string]any) *unstructured.Unstructured {
+		connection := map[string]any{"address": "https://192.0.2.7", "credentialsSecretRef": map[string]any{"name": "s"}, "tuning": tuning}
+		u := unstructuredOf(v1beta1.GroupVersion.WithKind("PhysicalHost"), map[string]any{"spec": map[string]any{"redfishConnection": connection}})
+		u.SetName(name)
+		return u
+	}
+	install(&apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: ptr.To(true)})
+	bad := host("bad", map[string]any{"bootTimeout": "1d", "cooldown": "5s", "retryDelay": "soon"})
+	until(t, "the schema without bounds to be in effect", func() bool { return c.Create(t.Context(), bad.DeepCopy()) == nil })
+	if err := c.Create(t.Context(), host("good", map[string]any{})); err != nil {
+		t.Fatal(err)
+	}
+	install(crd.Spec.Versions[0].Schema.OpenAPIV3Schema)
+	until(t, "our schema to be in effect", func() bool {
+		return c.Create(t.Context(), host("probe", map[string]any{"bootTimeout": "1d"}), client.DryRunAll) != nil
+	})
+	return bad
 }

@@ -129,12 +129,13 @@ func TestATimeOfNothingIsTheDefault(t *testing.T) {
 	c := apiServer(t)
 	h := newHost("old")
 	none := &metav1.Duration{}
-	h.Spec.RedfishConnection.Tuning = &v1beta1.Tuning{Cooldown: none, SettleTime: none, OperationTimeout: none, ConnectionTimeout: none, RequestTimeout: none,
-		RetryDelay: none, BootTimeout: none, ShutdownTimeout: none, ReleaseTimeout: none}
+	h.Spec.RedfishConnection.Tuning = &v1beta1.Tuning{Cooldown: none, SettleTime: none, OperationTimeout: none,
+		ConnectionTimeout: none, RequestTimeout: none, RetryDelay: none, BootTimeout: none, ShutdownTimeout: none, ReleaseTimeout: none}
 	if err := c.Create(t.Context(), h); err != nil {
 		t.Fatal(err)
 	}
-	for name, own := range map[string]*metav1.Duration{"cooldown": h.Spec.RedfishConnection.Tuning.Cooldown, "bootTimeout": h.Spec.RedfishConnection.Tuning.BootTimeout} {
+	stored := h.Spec.RedfishConnection.Tuning
+	for name, own := range map[string]*metav1.Duration{"cooldown": stored.Cooldown, "bootTimeout": stored.BootTimeout} {
 		if got := settings.Tuned(own, time.Minute); got != time.Minute {
 			t.Errorf("%s of 0s is %s, and not the default", name, got)
 		}
