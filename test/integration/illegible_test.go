@@ -90,8 +90,10 @@ func storeUnread(t *testing.T, c client.Client) *unstructured.Unstructured {
 		})
 	}
 	host := func(name string, tuning map[string]any) *unstructured.Unstructured {
-		connection := map[string]any{"address": "https://192.0.2.7", "credentialsSecretRef": map[string]any{"name": "s"}, "tuning": tuning}
-		u := unstructuredOf(v1beta1.GroupVersion.WithKind("PhysicalHost"), map[string]any{"spec": map[string]any{"redfishConnection": connection}})
+		secret := map[string]any{"name": "s"}
+		connection := map[string]any{"address": "https://192.0.2.7", "credentialsSecretRef": secret, "tuning": tuning}
+		spec := map[string]any{"redfishConnection": connection}
+		u := unstructuredOf(v1beta1.GroupVersion.WithKind("PhysicalHost"), map[string]any{"spec": spec})
 		u.SetName(name)
 		return u
 	}
