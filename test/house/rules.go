@@ -29,6 +29,11 @@ var layers = []layer{
 	{"pkg/authority", nil, "certificates are made of names and time, whoever they are for"},
 	{"pkg/redfish", []string{"pkg/endpoint"}, "the driver knows BMCs and nothing of Kubernetes or of ours"},
 	{"pkg/bootmedia", []string{"pkg/endpoint"}, "boot media know no Kubernetes; controllers implement their interfaces"},
+	{"pkg/agent", []string{"pkg/serverid", "pkg/agent/protocol", "pkg/agent/selection"},
+		"the agent runs alone on a server: it knows plans and disks, and nothing of clusters or BMCs"},
+	{"cmd/agent", []string{"pkg/agent", "pkg/agent/protocol"}, "the program puts the agent together, and decides nothing"},
+	{"pkg/agent/protocol", nil, "what agent and manager say to each other belongs to neither"},
+	{"pkg/agent/selection", []string{"pkg/agent/protocol", "pkg/serverid"}, "which disk is touched is decided purely: plan and report in, choice out"},
 	{"pkg/coordinator/bmcqueue", nil, "the gate knows operations, not what they are for"},
 	{"pkg/config", []string{"pkg/endpoint"}, "settings are read from bytes and depend on nothing else"},
 	{"pkg/metrics", []string{"pkg/coordinator/bmcqueue"}, "metrics satisfy observer interfaces; they drive nothing"},
@@ -66,10 +71,10 @@ var bans = []ban{
 		reason: "settings are typed once; nobody else looks up keys"},
 	{imports: []string{"sigs.k8s.io/controller-runtime", "k8s.io/client-go", "k8s.io/klog", "k8s.io/utils/clock",
 		"github.com/go-logr", "log", "context", "net", "os"},
-		folders: []string{"pkg/provision", "pkg/hostselection", "pkg/serverid"},
+		folders: []string{"pkg/provision", "pkg/hostselection", "pkg/serverid", "pkg/agent/selection"},
 		reason:  "pure packages have no client, no clock, no logger, no context"},
 	{imports: kubernetes,
-		folders: []string{"pkg/redfish", "pkg/bootmedia", "pkg/coordinator/bmcqueue", "pkg/config", "pkg/endpoint", "pkg/metrics"},
+		folders: []string{"pkg/redfish", "pkg/bootmedia", "pkg/coordinator/bmcqueue", "pkg/config", "pkg/endpoint", "pkg/metrics", "pkg/agent"},
 		reason:  "these packages know no Kubernetes; controllers implement the small interfaces they ask for"},
 }
 
@@ -90,6 +95,6 @@ var calls = []call{
 	{pkg: "time", names: []string{"Sleep"}, outside: []string{"test/emulator"}, inTests: true,
 		reason: "wait for what you wait for; only the emulator has physics. In a synctest bubble use a timer"},
 	{pkg: "time", names: []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"},
-		in: []string{"pkg/provision", "pkg/hostselection", "pkg/serverid"}, reason: "time is an argument of pure code"},
+		in: []string{"pkg/provision", "pkg/hostselection", "pkg/serverid", "pkg/agent/selection"}, reason: "time is an argument of pure code"},
 	{names: []string{"Skip", "Skipf", "SkipNow"}, inTests: true, reason: "a test that does not run protects nothing"},
 }
