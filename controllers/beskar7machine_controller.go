@@ -23,6 +23,8 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/coordinator"
+	"github.com/beskar7/beskar7/pkg/lease"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7machines,verbs=get;list;watch;patch
@@ -50,7 +52,7 @@ func (r *Beskar7MachineReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 		r.Claims.Forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !Owned(r.WatchFilter, m) {
+	if !scope.Owned(r.WatchFilter, m) {
 		r.Claims.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
@@ -277,7 +279,7 @@ func (r *Beskar7MachineReconciler) claim(ctx context.Context, w *machineWork) (c
 	case coordinator.Queued:
 		w.waitFor(v1beta1.ReasonWaitingForArbiter, "a host fits; the claim arbiter will claim one when it is this machine's turn")
 	case coordinator.NoArbiter:
-		w.waitFor(v1beta1.ReasonWaitingForArbiter, "no manager holds the Lease "+ClaimLeaseName+", so no host is claimed: see whether a manager runs")
+		w.waitFor(v1beta1.ReasonWaitingForArbiter, "no manager holds the Lease "+lease.ClaimName+", so no host is claimed: see whether a manager runs")
 	case coordinator.Contended:
 		w.waitFor(v1beta1.ReasonClaimContended, "other machines were faster on every host that was tried; trying again")
 	case coordinator.IntentLost:

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/coordinator"
 )
 
 // guarding remembers what makes a look at one host cheap however many hosts share its Secrets. All of it can be lost: it is found
@@ -77,15 +78,46 @@ func (g *guarding) setWitness(secret client.ObjectKey, host string) {
 }
 
 // guardSecret keeps the BMC Secrets of claimed hosts: a finalizer while any claimed host needs them, and the clusterctl move
-// label for good. Without them no server could be powered off. Secrets may be shared, so there is no owner reference.
-func (r *PhysicalHostReconciler) guardSecret(ctx context.Context, host *v1beta1.PhysicalHost) error {
-	names := secretsOf(host)
+// label for good. Without them no server could be powered off. Secrets may be shared, so there is no owner reference. guarded says
+// that all of them are kept now: nothing is begun for a claim before that, as the next deletion would take the means to end it.
+func (r *PhysicalHostReconciler) guardSecret(ctx context.Context, host *v1beta1.PhysicalHost) (guarded bool, err error) {
+	names, guarded := secretsOf(host), true
 	for _, name := range names {
-		if err := r.guardOne(ctx, client.ObjectKey{Namespace: host.Namespace, Name: name}, host); err != nil {
+		one, err := r.guardOne(ctx, client.ObjectKey{Namespace: host.Namespace, Name: name}, host)
+		if err != nil {
+			return false, err
+		}
+		guarded = guarded && one
+	}
+	return guarded, r.unguard(ctx, client.ObjectKeyFromObject(host), names...)
+}
+
+// unbegun says whether the host's claim waits for its Secrets to be guarded: nothing was done for it yet, nor is it to be undone.
+func unbegun(host *v1beta1.PhysicalHost) bool {
+	return host.Spec.Claim != nil && host.Spec.Claim.Release == nil && !(coordinator.Holding{Host: host}).Touched()
+}
+
+// gatherSecrets finds out whether the BMC of a claim that ends before anything was done for it can be asked at all. It takes a live
+// read to say that it cannot.
+func (r *PhysicalHostReconciler) gatherSecrets(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
+	if host.Spec.Claim.Release == nil || (coordinator.Holding{Host: host}).Touched() {
+		return nil
+	}
+	for _, name := range secretsOf(host) {
+		meta, err := r.secretMeta(ctx, host.Namespace, name)
+		if err != nil {
 			return err
 		}
+		if meta != nil {
+			continue
+		}
+		err = r.Reader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: name}, &corev1.Secret{})
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("read Secret %s/%s: %w", host.Namespace, name, err)
+		}
+		g.brief.Facts.NoSecret = g.brief.Facts.NoSecret || err != nil
 	}
-	return r.unguard(ctx, client.ObjectKeyFromObject(host), names...)
+	return nil
 }
 
 // unguard lets go of the Secrets that a host named and names no more; none are left of one that is gone. A crash in between is
@@ -101,7 +133,7 @@ func (r *PhysicalHostReconciler) unguard(ctx context.Context, host client.Object
 		left = guarded
 	}
 	for _, name := range left {
-		switch err := r.guardOne(ctx, client.ObjectKey{Namespace: host.Namespace, Name: name}, nil); {
+		switch _, err := r.guardOne(ctx, client.ObjectKey{Namespace: host.Namespace, Name: name}, nil); {
 		case refused(err):
 			ctrl.LoggerFrom(ctx).Error(err, "Cannot let go of a Secret that no claimed host needs; it is tried again by the next process, or remove the finalizer",
 				"secret", name, "finalizer", v1beta1.CredentialsFinalizer)
@@ -130,16 +162,16 @@ func (r *PhysicalHostReconciler) guardedSecrets(ctx context.Context, namespace s
 }
 
 // guardOne also runs for Secrets that no host is known to name, by is nil then: one that was guarded may not keep its finalizer for
-// ever.
-func (r *PhysicalHostReconciler) guardOne(ctx context.Context, secret client.ObjectKey, by *v1beta1.PhysicalHost) error {
+// ever. guarded says whether it is there, with our finalizer.
+func (r *PhysicalHostReconciler) guardOne(ctx context.Context, secret client.ObjectKey, by *v1beta1.PhysicalHost) (guarded bool, err error) {
 	meta, err := r.secretMeta(ctx, secret.Namespace, secret.Name)
 	if meta == nil || err != nil {
-		return err
+		return false, err
 	}
 	base := meta.DeepCopy()
 	needed, err := r.secretNeeded(ctx, secret, by)
 	if err != nil {
-		return err
+		return false, err
 	}
 	switch {
 	case needed && meta.DeletionTimestamp.IsZero():
@@ -153,14 +185,15 @@ func (r *PhysicalHostReconciler) guardOne(ctx context.Context, secret client.Obj
 		}
 		meta.Labels[clusterctlv1.ClusterctlMoveLabel] = ""
 	}
+	guarded = controllerutil.ContainsFinalizer(meta, v1beta1.CredentialsFinalizer)
 	if slices.Equal(base.Finalizers, meta.Finalizers) && len(base.Labels) == len(meta.Labels) {
-		return nil
+		return guarded, nil
 	}
-	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, meta, patch); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("guard Secret %s: %w", secret, err)
+	err = r.Client.Patch(ctx, meta, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("guard Secret %s: %w", secret, err)
 	}
-	return nil
+	return guarded && err == nil, nil
 }
 
 // secretNeeded says whether a claimed host names the Secret. by is a host that names it, or nil. One witness is enough, and the last

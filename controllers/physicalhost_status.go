@@ -109,15 +109,22 @@ func reportInventory(host *v1beta1.PhysicalHost, o actuator.Observation) {
 	}
 	s.Hardware.Memory = *resource.NewQuantity(max(hw.MemoryBytes, 0), resource.BinarySI)
 	for _, d := range hw.Disks[:min(len(hw.Disks), maxDisks)] {
-		s.Hardware.Disks = append(s.Hardware.Disks, v1beta1.Disk{Name: d.Name, Model: d.Model, SerialNumber: d.Serial, Type: d.Type, Size: *resource.NewQuantity(max(d.Bytes, 0), resource.BinarySI)})
+		s.Hardware.Disks = append(s.Hardware.Disks, v1beta1.Disk{Name: d.Name, Model: d.Model, SerialNumber: d.Serial, Type: d.Type, Size: *resource.NewQuantity(max(d.Bytes, 0), resource.BinarySI),
+			WWN: d.WWN, BlockSize: countOf(d.BlockBytes), Protocol: d.Protocol, Location: d.Location})
+	}
+	for _, a := range hw.Accelerators[:min(len(hw.Accelerators), maxAccelerators)] {
+		s.Hardware.Accelerators = append(s.Hardware.Accelerators, v1beta1.Accelerator{Kind: a.Kind, Vendor: a.Vendor, Model: a.Model, Count: countOf(a.Count)})
 	}
 	for _, n := range hw.NICs {
 		s.Hardware.NICs = append(s.Hardware.NICs, v1beta1.NIC{Name: n.Name, MAC: n.MAC, SpeedMbps: countOf(n.SpeedMbps), LinkUp: n.LinkUp})
 	}
 }
 
-// maxDisks is how many the API takes.
-const maxDisks = 1024
+// maxDisks and maxAccelerators are how many the API takes.
+const (
+	maxDisks        = 1024
+	maxAccelerators = 64
+)
 
 // countOf is n as the API takes it: a BMC may say anything, and one number beyond would keep the whole status from being written.
 func countOf(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }

@@ -204,6 +204,11 @@ type Hardware struct {
 	// +optional
 	// +listType=atomic
 	NICs []NIC `json:"nics,omitempty"`
+	// accelerators are the GPUs and the like that the BMC lists among the processors, alike ones together.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Accelerators []Accelerator `json:"accelerators,omitempty"`
 }
 
 // CPU describes all processors of a server together.
@@ -227,6 +232,21 @@ type CPU struct {
 	Threads int32 `json:"threads,omitempty"`
 }
 
+// Accelerator is one kind of accelerator.
+type Accelerator struct {
+	// kind is GPU, FPGA, DSP or Accelerator.
+	// +optional
+	Kind string `json:"kind,omitempty"`
+	// +optional
+	Vendor string `json:"vendor,omitempty"`
+	// +optional
+	Model string `json:"model,omitempty"`
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	Count int32 `json:"count,omitempty"`
+}
+
 // Disk is one drive.
 type Disk struct {
 	// +optional
@@ -245,6 +265,20 @@ type Disk struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]+)?([KMGTPE]i|[numkMGTPE]|[eE][0-9]{1,2})?$`
 	// +kubebuilder:validation:XValidation:rule="type(self) == string || type(self) == int && self >= 0",message="must not be negative, nor a fraction without quotes"
 	Size resource.Quantity `json:"size,omitempty,omitzero"`
+	// wwn is the name of the drive in the world, as Linux has it in /dev/disk/by-id: 0x... or eui....
+	// +optional
+	WWN string `json:"wwn,omitempty"`
+	// blockSize is the size of a logical block in bytes.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	BlockSize int32 `json:"blockSize,omitempty"`
+	// protocol is the BMC's word for the bus: NVMe, SATA, SAS, PCIe.
+	// +optional
+	Protocol string `json:"protocol,omitempty"`
+	// location is what is written at the bay.
+	// +optional
+	Location string `json:"location,omitempty"`
 }
 
 // NIC is one network interface.

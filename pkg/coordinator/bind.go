@@ -259,7 +259,7 @@ func ServerOf(host *v1beta1.PhysicalHost) *v1beta1.Server {
 func answers(req ClaimRequest, want hostselection.Request, host *v1beta1.PhysicalHost) bool {
 	claim := host.Spec.Claim
 	if claim == nil || claim.Machine != req.Machine.Name || claim.Cluster != req.Cluster || claim.Release != nil ||
-		host.Spec.Boot == nil || *host.Spec.Boot != req.Boot || (Holding{Host: host}).touched() {
+		host.Spec.Boot == nil || *host.Spec.Boot != req.Boot || (Holding{Host: host}).Touched() {
 		return false
 	}
 	// The host as it was before it was claimed: what is asked now is whether it is the kind that the machine wants.

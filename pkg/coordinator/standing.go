@@ -66,7 +66,7 @@ func Judge(h Holding) Standing {
 		return StandingReleasing
 	case h.Machine != nil && h.Host.ClaimedBy(h.Machine):
 		return StandingConfirmed
-	case h.Machine != nil && !h.touched():
+	case h.Machine != nil && !h.Touched():
 		if h.expired() {
 			return StandingUnconfirmedExpired
 		}
@@ -84,9 +84,9 @@ func Judge(h Holding) Standing {
 	return StandingOrphanExpired
 }
 
-// touched says whether hardware work may have begun for the claim. Then the machine, now of the same name only, does not own
+// Touched says whether hardware work may have begun for the claim. Then the machine, now of the same name only, does not own
 // the claim any more, and clearing it would leave a running server behind: it is treated like an orphan.
-func (h Holding) touched() bool {
+func (h Holding) Touched() bool {
 	claim := h.Host.Spec.Claim
 	booted := h.Host.Status.Booted
 	return claim.Bound || claim.Media != nil || claim.PhoneHome != nil || (booted != nil && booted.ClaimID == claim.ID)

@@ -41,6 +41,16 @@ var (
 // whose is the server that answers: the host's own, another one, or also another host's.
 var whose = axis{3, func(f *Facts, n int) { f.OtherServer, f.Duplicate = n == 1, n == 2 }}
 
+// unasked: the BMC can be asked; or it cannot, and what was done for the claim is nothing, or something.
+var unasked = axis{5, func(f *Facts, n int) {
+	if f.NoSecret = n > 0; f.NoSecret {
+		f.Granted, f.Booted = n == 2 || n == 4, n >= 3
+	}
+}}
+
+// neverBegun: nobody can ask the BMC of a claim that ends, for which nothing was ever done.
+func neverBegun(f Facts) bool { return f.NoSecret && !f.Granted && !f.Booted && !f.Bound }
+
 // axes are the facts that the rules of a standing look at, each on its own; TestOtherFactsDoNotMatter says that these are all.
 // Whether it is bound is one more for a held claim: it chooses the table.
 func axes(claim Claim, bound bool) []axis {
@@ -61,7 +71,7 @@ func axes(claim Claim, bound bool) []axis {
 	case ClaimReleasing:
 		return append(all, whose, yesNo(func(f *Facts) *bool { return &f.GiveUp }), yesNo(func(f *Facts) *bool { return &f.Bound }),
 			yesNo(func(f *Facts) *bool { return &f.NodeSeen }), yesNo(func(f *Facts) *bool { return &f.NodeNamed }), yesNo(func(f *Facts) *bool { return &f.ShutdownOverdue }),
-			yesNo(func(f *Facts) *bool { return &f.ReleaseOverdue }), yesNo(func(f *Facts) *bool { return &f.Proven }))
+			yesNo(func(f *Facts) *bool { return &f.ReleaseOverdue }), yesNo(func(f *Facts) *bool { return &f.Proven }), unasked)
 	case ClaimUnconfirmed, ClaimExpired, ClaimOrphaned, ClaimOrphanExpired, ClaimOrphanBound:
 		return append(all, yesNo(func(f *Facts) *bool { return &f.GiveUp }), yesNo(func(f *Facts) *bool { return &f.Bound }))
 	}
@@ -261,7 +271,7 @@ func mayHaveUsedItsData(f Facts) bool {
 func forbiddenWrite(f Facts, a Action) string { //nolint:gocyclo // a list of sentences
 	clean := f.Observed && f.Power == PowerStateOff && f.Media == MediaNone && !f.Armed
 	switch {
-	case a == ClearClaim && f.Claim == ClaimReleasing && (!clean || !f.Proven):
+	case a == ClearClaim && f.Claim == ClaimReleasing && (!clean || !f.Proven) && !neverBegun(f):
 		return "I6: a claim is cleared only when the host was observed off, empty and disarmed, after its release was asked for"
 	case a == ReleaseOrphan && (f.Claim != ClaimOrphanExpired || f.Quarantined):
 		return "D7: only an orphan that had its time is released"
@@ -375,7 +385,7 @@ func randomFacts(r *rand.Rand) Facts {
 		Media: []Media{MediaUnknown, MediaNone, MediaPartial, MediaOurs, MediaOther}[r.IntN(5)],
 		Armed: b(), Content: []Content{ContentWaiting, ContentNoToken, ContentReady}[r.IntN(3)],
 		Booted: b(), Report: []Report{ReportNone, ReportSucceeded, ReportFailed}[r.IntN(3)],
-		BootOverdue: b(), ReleaseOverdue: b(), ShutdownOverdue: b(), Proven: b(),
+		BootOverdue: b(), ReleaseOverdue: b(), ShutdownOverdue: b(), Proven: b(), NoSecret: rare(),
 	}
 	f.ArmedOurs = f.Armed && b()
 	f.Lasting = f.ArmedOurs && b()

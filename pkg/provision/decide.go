@@ -183,6 +183,7 @@ var releasingRules = []rule{
 	{"give-up-release", func(f Facts) bool { return f.GiveUp }, Quarantined, GiveUpClaim, "a person ended the release unverified"},
 	{"release-other-server", otherServer, Releasing, None, "another server than the recorded one answers, which proves nothing: a person decides"},
 	{"release-duplicate", duplicate, Releasing, None, "the server is claimed through another PhysicalHost, too: a person decides"},
+	{"release-untouched", func(f Facts) bool { return f.NoSecret && untouched(f) && !f.Bound }, Releasing, ClearClaim, "the BMC's Secret is gone, and nothing was done for the claim: there is nothing to undo, and the host is offered only once its BMC was read"},
 	{"release-look", func(f Facts) bool { return !f.Observed || unclear(f) }, Releasing, Observe, "the BMC must be read before anything is proven"},
 	{"release-settle", moving, Releasing, Observe, "power is changing"},
 	{"release-shutdown", func(f Facts) bool { return on(f) && (f.Bound || f.NodeSeen || f.NodeNamed) && !f.ShutdownOverdue }, Releasing, ShutDown, "running a system: gracefully first"},

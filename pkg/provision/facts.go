@@ -130,6 +130,8 @@ type Facts struct {
 	BootResting bool
 
 	ReleaseOverdue bool
+	// NoSecret: the Secret without which the BMC cannot be asked is gone, while the claim is released.
+	NoSecret bool
 	// Proven: power, override and slots were read after the release was asked for. Older readings prove nothing: an operation
 	// of the ended tenancy may have been under way.
 	Proven bool

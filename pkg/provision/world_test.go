@@ -214,8 +214,8 @@ func mayBoot(f Facts) bool {
 func TestReleaseEndsClean(t *testing.T) {
 	for _, loss := range []int{0, 30, 70} {
 		w := &world{r: rand.New(rand.NewPCG(uint64(loss), 11)), loss: loss}
-		someCorners(1, []Claim{ClaimReleasing}, func(start Facts) {
-			if start.Paused || start.GiveUp {
+		someCorners(7, []Claim{ClaimReleasing}, func(start Facts) {
+			if start.Paused || start.GiveUp || neverBegun(start) {
 				return
 			}
 			f, steps := start, 0

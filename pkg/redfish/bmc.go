@@ -221,6 +221,9 @@ type Hardware struct {
 	MemoryBytes int64
 	Disks       []Disk
 	NICs        []NIC
+	// Accelerators are those that the BMC lists among the system's processors, alike
+	// ones together.
+	Accelerators []Accelerator
 }
 
 // CPU sums up the sockets. Zero where the BMC does not tell.
@@ -237,6 +240,21 @@ type Disk struct {
 	// Type is HDD, SSD, NVMe or "".
 	Type  string
 	Bytes int64
+	// WWN is the drive's durable name in the form of Linux's by-id links: lower case,
+	// "0x5..." for an NAA, "eui...." for an EUI; "" where the BMC does not tell.
+	WWN string
+	// BlockBytes is the logical block's size, Protocol the BMC's word for the bus
+	// (NVMe, SATA, SAS, PCIe), Location its label of the bay.
+	BlockBytes         int
+	Protocol, Location string
+}
+
+// Accelerator is one kind of accelerator and how many of it there are.
+type Accelerator struct {
+	// Kind is the BMC's word: GPU, FPGA, Accelerator, DSP.
+	Kind          string
+	Vendor, Model string
+	Count         int
 }
 
 // NIC is one network port. MAC is lower case with colons.

@@ -1,6 +1,8 @@
 package redfish
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -129,5 +131,67 @@ func TestDisksAreThoseOfSimpleStorageWhereStorageIsEmpty(t *testing.T) {
 	})
 	if len(hw.Disks) != 1 {
 		t.Error("minDisk refuses the server as one with too small disks")
+	}
+}
+
+// nvidia-dgx-h100, sushy-tools-libvirt: the BMC's virtual devices, and images in its slots, are listed beside the drives.
+func TestVirtualDevicesAreNoDisks(t *testing.T) {
+	device := func(name, model string, bytes int64) doc {
+		return doc{"Name": name, "Model": model, "CapacityBytes": bytes, "Status": doc{"State": "Enabled"}}
+	}
+	hw := hardwareOf(t, doc{"Storage": ref(sys + "/Storage"), "SimpleStorage": ref(sys + "/SimpleStorage")}, map[string]doc{
+		sys + "/Storage":       {"Members": []any{}, "Members@odata.count": 0},
+		sys + "/SimpleStorage": collection(sys+"/SimpleStorage", "2"),
+		sys + "/SimpleStorage/2": {"Devices": []any{
+			device("NVMe_Device0_NSID1", "SAMSUNG MZ1L21T9HCLS-00A07", 1920383410176),
+			device("USB_Device2_PortA", "Virtual Cdrom Device", 2048), device("USB_Device3_PortA", "Virtual HDisk Device", 1098907648),
+			device("composed-iso.img", "", 122609664),
+		}},
+	})
+	if len(hw.Disks) != 1 || hw.Disks[0].Type != "NVMe" {
+		t.Errorf("disks %+v", hw.Disks)
+	}
+}
+
+// dell-idrac9-7: the summary tells all of the CPUs, and nothing of the GPU. dmtf-rackmount1: it counts an empty socket.
+func TestProcessorsTellOfAcceleratorsAndEmptySockets(t *testing.T) {
+	at := sys + "/Processors"
+	gpu := doc{"ProcessorType": "GPU", "Manufacturer": "NVIDIA Corporation", "Model": "NVIDIA H100 PCIe", "Status": doc{"State": "Enabled"}}
+	hw := hardwareOf(t, doc{"Processors": ref(at), "ProcessorSummary": doc{"Count": 2, "CoreCount": 18, "LogicalProcessorCount": 36, "Model": "Intel(R) Xeon(R) Gold 6354"}}, map[string]doc{
+		at:           collection(at, "CPU1", "CPU2", "GPU1", "GPU2", "FPGA1", "Core1"),
+		at + "/CPU1": {"ProcessorType": "CPU", "TotalCores": 18, "TotalThreads": 36, "Model": "Intel(R) Xeon(R) Gold 6354"}, at + "/CPU2": {"ProcessorType": "CPU", "Status": doc{"State": "Absent"}},
+		at + "/GPU1": gpu, at + "/GPU2": gpu, at + "/FPGA1": {"ProcessorType": "FPGA", "Model": "Stratix 10"}, at + "/Core1": {"ProcessorType": "Core"},
+	})
+	if want := (CPU{Cores: 18, Threads: 36, Sockets: 1, Architecture: "amd64", Model: "Intel(R) Xeon(R) Gold 6354"}); hw.CPU != want {
+		t.Errorf("CPU %+v", hw.CPU)
+	}
+	want := []Accelerator{{Kind: "GPU", Vendor: "NVIDIA Corporation", Model: "NVIDIA H100 PCIe", Count: 2}, {Kind: "FPGA", Model: "Stratix 10", Count: 1}}
+	if !slices.Equal(hw.Accelerators, want) {
+		t.Errorf("accelerators %+v", hw.Accelerators)
+	}
+}
+
+// hpe-dl380a-ilo6: names for good as EUI and NAA, the bay as a label. dell-idrac9-7 and lenovo-sr670v2 leave them empty.
+func TestDrivesAreNamedForGood(t *testing.T) {
+	at := sys + "/Storage/1/Drives/"
+	drive := doc{"CapacityBytes": 480103981056, "MediaType": "SSD", "Protocol": "SATA"}
+	parts := map[string]doc{
+		sys + "/Storage":   collection(sys+"/Storage", "1"),
+		sys + "/Storage/1": {"Drives": []any{ref(at + "eui"), ref(at + "naa"), ref(at + "none"), ref(at + "odd")}},
+		at + "eui": with(drive, doc{"Protocol": "NVMe", "Identifiers": []any{doc{"DurableName": "0025389A210108DA", "DurableNameFormat": "EUI"}},
+			"PhysicalLocation": doc{"PartLocation": doc{"ServiceLabel": "Box 2:Bay 1", "LocationOrdinalValue": "one"}}}),
+		at + "naa": with(drive, doc{"BlockSizeBytes": 512, "Identifiers": []any{nil, doc{"DurableName": "0x31:40:2E:C0:18:31:63:34", "DurableNameFormat": "NAA"}}}),
+		at + "none": with(drive, doc{"BlockSizeBytes": nil, "Identifiers": []any{doc{"DurableName": nil, "DurableNameFormat": nil}, doc{"DurableName": "", "DurableNameFormat": "UUID"},
+			doc{"DurableName": "0000000000000000", "DurableNameFormat": "NAA"}}}),
+		at + "odd": with(drive, doc{"Identifiers": "x", "PhysicalLocation": []any{"y"}}),
+	}
+	hw := hardwareOf(t, doc{"Storage": ref(sys + "/Storage")}, parts)
+	var got []string
+	for _, d := range hw.Disks {
+		got = append(got, fmt.Sprint(d.WWN, " ", d.BlockBytes, " ", d.Protocol, " ", d.Location))
+	}
+	want := []string{"eui.0025389a210108da 0 NVMe Box 2:Bay 1", "0x31402ec018316334 512 SATA ", " 0 SATA ", " 0 SATA "}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -165,6 +165,23 @@ type portDoc struct {
 // adapterDoc is a network adapter of a chassis.
 type adapterDoc struct{ Ports, NetworkPorts link }
 
+// driveDoc is what names a drive for good, and where it is.
+type driveDoc struct {
+	Identifiers      list[struct{ DurableName, DurableNameFormat text }]
+	PhysicalLocation object[struct {
+		PartLocation object[struct{ ServiceLabel text }]
+	}]
+}
+
+// named are both in the types that the schema gives them.
+func (d *driveDoc) named() (identifiers []map[string]string, location map[string]any) {
+	for _, i := range d.Identifiers {
+		identifiers = append(identifiers, map[string]string{"DurableName": string(i.DurableName), "DurableNameFormat": string(i.DurableNameFormat)})
+	}
+	label := string(d.PhysicalLocation.v.PartLocation.v.ServiceLabel)
+	return identifiers, map[string]any{"PartLocation": map[string]string{"ServiceLabel": label}}
+}
+
 // isoConfigDoc is the IsoConfig resource of older Supermicro boards.
 type isoConfigDoc struct {
 	Host, Path text

@@ -2,6 +2,8 @@ package redfish
 
 import (
 	"context"
+	"encoding/hex"
+	"regexp"
 	"strings"
 
 	"github.com/stmcginnis/gofish/schemas"
@@ -28,42 +30,59 @@ func (c *client) Hardware(ctx context.Context) (Hardware, error) {
 	return hw, nil
 }
 
+// readProcessors reads the processors even where the summary says all of them: it counts
+// sockets that are empty (dmtf-rackmount1), and knows no accelerators (dell-idrac9-7).
 func (c *client) readProcessors(ctx context.Context, op string, system *systemDoc, hw *Hardware) error {
-	collection := system.Processors
-	if sum := system.ProcessorSummary.v; sum.Count > 0 && sum.CoreCount > 0 && sum.LogicalProcessorCount > 0 && architectureOfModel(string(sum.Model)) != "" {
-		collection = "" // the summary says it all
-	}
-	processors, err := parts(ctx, c, op, collection, typed[schemas.Processor](processorShape))
+	processors, err := parts(ctx, c, op, system.Processors, typed[schemas.Processor](processorShape))
 	for _, p := range processors {
-		if absent(p.Status) || p.ProcessorType != "" && p.ProcessorType != schemas.CPUProcessorType {
-			continue
-		}
-		hw.CPU.Sockets++
-		hw.CPU.Cores += size(p.TotalCores)
-		hw.CPU.Threads += size(p.TotalThreads)
-		if hw.CPU.Model == "" {
-			hw.CPU.Model = p.Model
-		}
-		if hw.CPU.Architecture == "" {
-			hw.CPU.Architecture = orText(architecture(p.InstructionSet, p.ProcessorArchitecture), architectureOfModel(p.Model))
+		switch {
+		case absent(p.Status):
+		case p.ProcessorType != "" && p.ProcessorType != schemas.CPUProcessorType:
+			hw.addAccelerator(p)
+		default:
+			hw.CPU.add(p)
 		}
 	}
 	sum := system.ProcessorSummary.v
 	hw.CPU.Sockets = orElse(hw.CPU.Sockets, sum.Count.count())
-	hw.CPU.Cores = orElse(hw.CPU.Cores, sum.CoreCount.count())
-	hw.CPU.Threads = max(orElse(hw.CPU.Threads, sum.LogicalProcessorCount.count()), hw.CPU.Cores)
-	if hw.CPU.Model == "" {
-		hw.CPU.Model = string(sum.Model)
-	}
-	if hw.CPU.Architecture == "" {
-		hw.CPU.Architecture = architectureOfModel(hw.CPU.Model)
-	}
+	hw.CPU.Cores = max(hw.CPU.Cores, sum.CoreCount.count()) // a processor may have been unreadable
+	hw.CPU.Threads = max(hw.CPU.Threads, sum.LogicalProcessorCount.count(), hw.CPU.Cores)
+	hw.CPU.Model = orText(hw.CPU.Model, string(sum.Model))
+	hw.CPU.Architecture = orText(hw.CPU.Architecture, architectureOfModel(hw.CPU.Model))
 	return err
 }
 
+func (c *CPU) add(p *schemas.Processor) {
+	c.Sockets++
+	c.Cores += size(p.TotalCores)
+	c.Threads += size(p.TotalThreads)
+	c.Model = orText(c.Model, p.Model)
+	c.Architecture = orText(c.Architecture, orText(architecture(p.InstructionSet, p.ProcessorArchitecture), architectureOfModel(p.Model)))
+}
+
+// addAccelerator counts what computes and is no CPU. Other kinds, such as cores and
+// threads that some BMCs list beside their processor, are parts of one.
+func (hw *Hardware) addAccelerator(p *schemas.Processor) {
+	switch p.ProcessorType {
+	case schemas.GPUProcessorType, schemas.FPGAProcessorType, schemas.AcceleratorProcessorType, schemas.DSPProcessorType:
+	default:
+		return
+	}
+	one := Accelerator{Kind: string(p.ProcessorType), Vendor: p.Manufacturer, Model: p.Model}
+	for i, have := range hw.Accelerators {
+		one.Count = have.Count
+		if have == one {
+			hw.Accelerators[i].Count++
+			return
+		}
+	}
+	one.Count = 1
+	hw.Accelerators = append(hw.Accelerators, one)
+}
+
 // readMemory adds up the modules where the system gives no sum, or one that no modules
-// have: some count in units of ten (PowerEdge: 59.6 for 64 GiB), some leave out what the
-// firmware keeps (gigabyte-h262: 244 for 256).
+// have: some count in units of ten (PowerEdge: 59.6 for 64 GiB), some round
+// down (gigabyte-h262: 244 for 250000 MiB).
 func (c *client) readMemory(ctx context.Context, op string, system *systemDoc, hw *Hardware) error {
 	if hw.MemoryBytes > 0 && hw.MemoryBytes%moduleUnit == 0 {
 		return nil
@@ -140,6 +159,7 @@ func disk(path string, d *schemas.Drive) Disk {
 	return Disk{
 		Name: orText(d.Name, d.ID), Model: strings.TrimSpace(d.Model), Serial: strings.TrimSpace(d.SerialNumber),
 		Type: diskType(path, d), Bytes: int64(size(d.CapacityBytes)),
+		WWN: wwn(d.Identifiers), BlockBytes: size(d.BlockSizeBytes), Protocol: string(d.Protocol), Location: d.PhysicalLocation.PartLocation.ServiceLabel,
 	}
 }
 
@@ -169,22 +189,62 @@ func (c *client) readSimpleDisks(ctx context.Context, op string, system *systemD
 	}
 	for _, path := range paths {
 		var doc struct {
-			Devices list[struct {
-				Name, Model   text
-				CapacityBytes number
-				Status        object[struct{ State text }]
-			}]
+			Devices list[simpleDevice]
 		}
 		if _, err := c.conn.get(ctx, op, path, &doc); err != nil && !leftOut(err) {
 			return err
 		}
 		for _, d := range doc.Devices {
-			if d.Status.v.State != text(schemas.AbsentState) && d.CapacityBytes > 0 {
-				hw.Disks = append(hw.Disks, Disk{Name: string(d.Name), Model: string(d.Model), Bytes: int64(d.CapacityBytes)})
+			if d.isDisk() {
+				hw.Disks = append(hw.Disks, d.disk(path))
 			}
 		}
 	}
 	return nil
+}
+
+// simpleDevice is a device of a SimpleStorage.
+type simpleDevice struct {
+	Name, Model, Manufacturer text
+	CapacityBytes             number
+	Status                    object[struct{ State text }]
+}
+
+// leastDisk: no server has a drive below it. What is listed with less is a medium
+// (sushy-tools-libvirt: the image in a slot; nvidia-dgx-h100: the BMC's virtual CDs).
+const leastDisk = 1 << 30
+
+// isDisk: a bay without a drive, the BMC's own virtual devices (nvidia-dgx-h100: "Virtual
+// HDisk Device" of a bit more than 1 GiB) and media are none.
+func (d *simpleDevice) isDisk() bool {
+	virtual := virtualDevice.MatchString(string(d.Model)) || virtualDevice.MatchString(string(d.Name))
+	return !virtual && d.Status.v.State != text(schemas.AbsentState) && d.CapacityBytes >= leastDisk
+}
+
+var virtualDevice = regexp.MustCompile(`(?i)^virtual[ _-]?(cd|hd|hdisk|floppy|disk|media|dvd|usb)`)
+
+func (d *simpleDevice) disk(path string) Disk {
+	bare := schemas.Drive{Model: string(d.Model)}
+	bare.Name = string(d.Name)
+	return Disk{Name: string(d.Name), Model: string(d.Model), Bytes: int64(d.CapacityBytes), Type: diskType(path, &bare)}
+}
+
+// wwn is the first durable name that is one, as Linux writes it.
+func wwn(identifiers []schemas.Identifier) string {
+	for _, i := range identifiers {
+		name := strings.ToLower(strings.NewReplacer(":", "", "-", "", " ", "").Replace(i.DurableName))
+		name = strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(name, "0x"), "naa."), "eui.")
+		if _, err := hex.DecodeString(name); err != nil || len(name) < 16 || strings.Trim(name, "0") == "" {
+			continue
+		}
+		switch i.DurableNameFormat {
+		case schemas.NAADurableNameFormat:
+			return "0x" + name
+		case schemas.EUIDurableNameFormat, schemas.NGUIDDurableNameFormat:
+			return "eui." + name
+		}
+	}
+	return ""
 }
 
 func absent(s schemas.Status) bool { return s.State == schemas.AbsentState }

@@ -52,10 +52,11 @@ func TestHardware(t *testing.T) {
 		CPU:         CPU{Cores: 56, Threads: 112, Sockets: 2, Architecture: "amd64", Model: "Xeon"},
 		MemoryBytes: 127.5 * (1 << 30),
 		Disks: []Disk{
-			{Name: "Bay 1", Model: "P5510", Serial: "12345", Type: "NVMe", Bytes: 960e9},
-			{Name: "b", Type: "HDD"},
+			{Name: "Bay 1", Model: "P5510", Serial: "12345", Type: "NVMe", Bytes: 960e9, Protocol: "NVMe"},
+			{Name: "b", Type: "HDD", Protocol: "SAS"},
 		},
-		NICs: []NIC{{Name: "1", MAC: "aa:bb:cc:00:11:22", SpeedMbps: 25000, LinkUp: &up}, {Name: "2", MAC: "aa:bb:cc:00:11:23"}},
+		Accelerators: []Accelerator{{Kind: "GPU", Count: 1}},
+		NICs:         []NIC{{Name: "1", MAC: "aa:bb:cc:00:11:22", SpeedMbps: 25000, LinkUp: &up}, {Name: "2", MAC: "aa:bb:cc:00:11:23"}},
 	}
 	if !reflect.DeepEqual(hw, want) {
 		t.Fatalf("got  %+v\nwant %+v", hw, want)
@@ -233,17 +234,25 @@ func inlined(s *server, path string, short bool) []byte {
 	return raw
 }
 
-// TestSummaryIsEnough: processors are not read where the system sums them up.
-func TestSummaryIsEnough(t *testing.T) {
+// TestTheSummaryFillsWhatProcessorsLeaveOut: it is all there is where they cannot be read.
+func TestTheSummaryFillsWhatProcessorsLeaveOut(t *testing.T) {
 	s, b := newBMC(t)
 	serveParts(s)
-	s.json("/redfish/v1/Systems/1", with(systemBody(), doc{
+	summed := doc{
 		"Processors":       ref("/redfish/v1/Systems/1/Processors"),
-		"ProcessorSummary": doc{"Count": 2, "CoreCount": 48, "LogicalProcessorCount": 96, "Model": "Intel(R) Xeon(R) Gold"},
-	}))
+		"ProcessorSummary": doc{"Count": 3, "CoreCount": 48, "LogicalProcessorCount": 128, "Model": "Intel(R) Xeon(R) Gold"},
+	}
+	s.json("/redfish/v1/Systems/1", with(systemBody(), summed))
 	hw, err := b.Hardware(t.Context())
 	must(t, err)
-	if want := (CPU{Cores: 48, Threads: 96, Sockets: 2, Architecture: "amd64", Model: "Intel(R) Xeon(R) Gold"}); hw.CPU != want || s.count("GET /redfish/v1/Systems/1/Processors") != 0 {
-		t.Fatalf("%+v, %q", hw.CPU, s.requests())
+	if want := (CPU{Cores: 56, Threads: 128, Sockets: 2, Architecture: "amd64", Model: "Xeon"}); hw.CPU != want {
+		t.Errorf("%+v", hw.CPU)
+	}
+	delete(summed, "Processors")
+	s.json("/redfish/v1/Systems/1", with(systemBody(), summed))
+	hw, err = b.Hardware(t.Context())
+	must(t, err)
+	if want := (CPU{Cores: 48, Threads: 128, Sockets: 3, Architecture: "amd64", Model: "Intel(R) Xeon(R) Gold"}); hw.CPU != want {
+		t.Errorf("%+v", hw.CPU)
 	}
 }

@@ -14,17 +14,21 @@ import (
 
 // shape names the properties of a resource that are read, by the type the
 // schema gives them.
-type shape struct{ texts, numbers, objects []string }
+type shape struct {
+	texts, numbers, objects []string
+	// drive: also how a drive is named for good, and where it is.
+	drive bool
+}
 
 var (
 	processorShape = shape{
-		texts:   []string{"Id", "Name", "Model", "InstructionSet", "ProcessorArchitecture", "ProcessorType"},
+		texts:   []string{"Id", "Name", "Manufacturer", "Model", "InstructionSet", "ProcessorArchitecture", "ProcessorType"},
 		numbers: []string{"TotalCores", "TotalThreads"}, objects: []string{"Status"},
 	}
 	memoryShape = shape{texts: []string{"Id"}, numbers: []string{"CapacityMiB"}, objects: []string{"Status"}}
 	driveShape  = shape{
 		texts:   []string{"Id", "Name", "Model", "SerialNumber", "MediaType", "Protocol"},
-		numbers: []string{"CapacityBytes"}, objects: []string{"Status"},
+		numbers: []string{"CapacityBytes", "BlockSizeBytes"}, objects: []string{"Status"}, drive: true,
 	}
 )
 
@@ -61,6 +65,11 @@ func (s shape) repair(body []byte) ([]byte, error) {
 			}
 			clean[name] = map[string]any{"State": string(state)}
 		}
+	}
+	if s.drive {
+		var d driveDoc
+		_ = json.Unmarshal(body, &d) // what cannot be understood stays empty
+		clean["Identifiers"], clean["PhysicalLocation"] = d.named()
 	}
 	return json.Marshal(clean)
 }

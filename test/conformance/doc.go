@@ -3,6 +3,7 @@
 //
 //	go run ./conformance                          all, and docs/hardware.md
 //	go run ./conformance -check                   all, without writing anything
+//	go run ./conformance -facts                   none: writes what is known of BMCs and from where, in a moment
 //
 //	go run ./conformance -fault nulls             the lives under one fault (or -persona, or both)
 //

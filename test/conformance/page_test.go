@@ -32,6 +32,18 @@ func TestThePageKnowsAllNames(t *testing.T) {
 	}
 }
 
+// TestThePageSaysWhatIsKnown fails when the page does not say any more what the tables do.
+func TestThePageSaysWhatIsKnown(t *testing.T) {
+	page, err := os.ReadFile("../../docs/hardware.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, _, _ := strings.Cut(string(page), "\n"+measured)
+	if have != facts() {
+		t.Error("docs/hardware.md says otherwise: go run ./conformance -facts")
+	}
+}
+
 // TestAHarnessStands: a persona answers the driver through what the runner builds.
 func TestAHarnessStands(t *testing.T) {
 	s, err := newSite()

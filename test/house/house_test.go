@@ -69,6 +69,7 @@ func TestEveryRuleFindsItsViolation(t *testing.T) {
 		{"pkg/provision/a.go", importing("provision", product+"/pkg/redfish"), "decisions are pure"},
 		{"pkg/provision/a.go", importing("provision", "context"), "no client, no clock"},
 		{"pkg/provision/a.go", importing("provision", "log/slog"), "no client, no clock"},
+		{"pkg/networkdata/a.go", importing("networkdata", "os"), "renderers have no client"},
 		{"pkg/hostselection/a.go", importing("hostselection", "sigs.k8s.io/controller-runtime/pkg/client"), "no client"},
 		{"pkg/redfish/a.go", importing("redfish", product+"/api/v1beta1"), "nothing of Kubernetes"},
 		{"pkg/redfish/a.go", importing("redfish", "k8s.io/client-go/rest"), "know no Kubernetes"},

@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/utils/clock"
 
-	"github.com/beskar7/beskar7/controllers"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/lease"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
@@ -54,14 +54,14 @@ func TestFenceDriverProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, err := controllers.NewDriverLease(config, os.Getenv(fenceNamespace), os.Getenv(fenceName), fenceRenew, clock.RealClock{})
+	lock, err := lease.NewDriverLock(config, os.Getenv(fenceNamespace), os.Getenv(fenceName), fenceRenew, clock.RealClock{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	leaderelection.RunOrDie(t.Context(), leaderelection.LeaderElectionConfig{
-		Lock: lease, LeaseDuration: fenceLease, RenewDeadline: fenceRenew, RetryPeriod: fenceRetry, ReleaseOnCancel: true,
+		Lock: lock, LeaseDuration: fenceLease, RenewDeadline: fenceRenew, RetryPeriod: fenceRetry, ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(ctx context.Context) { drive(ctx, lease) },
+			OnStartedLeading: func(ctx context.Context) { drive(ctx, lock) },
 			OnStoppedLeading: func() {}, // RunOrDie returns, and the process ends
 		},
 	})
@@ -69,17 +69,17 @@ func TestFenceDriverProcess(t *testing.T) {
 }
 
 // drive keeps one operation at the gate: read, ask the fence, change. Its wish is always to turn the boot override round.
-func drive(ctx context.Context, lease *controllers.DriverLease) {
+func drive(ctx context.Context, lock *lease.Lock) {
 	pool, asked := redfish.NewPool(redfish.Options{}), make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
 	again := make(chan struct{}, 1)
-	queue := bmcqueue.New(bmcqueue.Options{Fence: lease, Done: func(string) {
+	queue := bmcqueue.New(bmcqueue.Options{Fence: lock, Done: func(string) {
 		select {
 		case again <- struct{}{}:
 		default:
 		}
 	}, Settings: bmcqueue.Settings{MaxConcurrentOps: 2, WorkerCount: 2, MaxQueueSize: 10, Cooldown: 100 * time.Millisecond, RetryAttempts: 3, MaxRetryDelay: time.Second}})
-	queue.TakeOver(lease.HandOver(), fenceQuiet)
+	queue.TakeOver(lock.HandOver(), fenceQuiet)
 	go func() {
 		if err := queue.Run(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -35,6 +35,7 @@ import (
 	"github.com/beskar7/beskar7/controllers"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/hostselection"
+	"github.com/beskar7/beskar7/pkg/lease"
 	"github.com/beskar7/beskar7/test/lab"
 )
 
@@ -238,17 +239,17 @@ func newClaims(ctx context.Context, mgr ctrl.Manager, o order, counts *counter, 
 	if o.Mode == optimisticMode {
 		return coordinator.NewOptimistic(options), nil
 	}
-	lease, err := controllers.NewClaimLease(mgr.GetConfig(), o.Namespace, o.Identity, claimLease, claimRenewal, clock.RealClock{})
+	lock, err := lease.NewClaimLock(mgr.GetConfig(), o.Namespace, o.Identity, claimLease, claimRenewal, clock.RealClock{})
 	if err != nil {
 		return nil, err
 	}
-	options.Fence = lease.Fence
+	options.Fence = lock.Fence
 	wishes := controllers.Wishes{Client: mgr.GetClient()}
 	arbiter := coordinator.NewArbiter(coordinator.ArbiterOptions{Options: options, Clock: clock.RealClock{}, Wish: wishes.Of, Namespace: o.Namespace, Workers: o.Workers})
 	if err := wishes.Feed(ctx, mgr.GetCache(), arbiter); err != nil {
 		return nil, err
 	}
-	candidacy := &controllers.Candidacy{Lease: lease, LeaseDuration: claimLease, RenewDeadline: claimRenewal, RetryPeriod: claimRetry, Arbiter: arbiter,
+	candidacy := &lease.Candidacy{Lease: lock, LeaseDuration: claimLease, RenewDeadline: claimRenewal, RetryPeriod: claimRetry, Arbiter: arbiter,
 		Ready: func(ctx context.Context) bool {
 			select {
 			case <-started:
@@ -257,7 +258,7 @@ func newClaims(ctx context.Context, mgr ctrl.Manager, o order, counts *counter, 
 				return false
 			}
 		}}
-	return coordinator.NewConfirmer(options, lease.Alive), mgr.Add(crmanager.RunnableFunc(candidacy.Run))
+	return coordinator.NewConfirmer(options, lock.Alive), mgr.Add(crmanager.RunnableFunc(candidacy.Run))
 }
 
 // The arbiter's Lease, as short as the guide's ranges allow: a killed arbiter holds it for that long.
