@@ -49,7 +49,8 @@ func seed() *Seed {
 		Interfaces: []Interface{
 			{Name: "p1", MAC: "52:54:00:00:00:01"}, {Name: "p2", MAC: "52:54:00:00:00:02", MTU: 9000},
 			{Name: "bond0", Bond: &Bond{"802.3ad", []string{"p1", "p2"}}},
-			{Name: "v7", VLAN: &VLAN{7, "bond0"}, Addresses: []string{"192.0.2.1/24", "2001:db8::1/64"}, Routes: []Route{{"0.0.0.0/0", "192.0.2.254"}}},
+			{Name: "v7", VLAN: &VLAN{7, "bond0"}, Addresses: []string{"192.0.2.1/24", "2001:db8::1/64"}, Routes: []Route{{"0.0.0.0/0",
+				"192.0.2.254"}}},
 		}}}
 }
 
@@ -68,7 +69,8 @@ func TestMessagesComeBackAsTheyWereSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := answer()
-	if back, err := DecodeAnswer(bytes.NewReader(data)); err != nil || !bytes.Equal(back.Plan.Deploy.Data.Files[0].Content, []byte("secret")) || back.Plan.Server != want.Plan.Server {
+	if back, err := DecodeAnswer(bytes.NewReader(data)); err != nil || !bytes.Equal(back.Plan.Deploy.Data.Files[0].Content,
+		[]byte("secret")) || back.Plan.Server != want.Plan.Server {
 		t.Errorf("answer: %+v, %v", back, err)
 	}
 	if data, err = seed().Encode(); err != nil {
@@ -126,34 +128,40 @@ func TestCallsThatAreRefused(t *testing.T) {
 
 func TestAnswersThatAreRefused(t *testing.T) {
 	for wrong, change := range map[string]func(*Answer){
-		"verdict must be one of":                        func(a *Answer) { a.Verdict = "" },
-		"nextSeconds must be":                           func(a *Answer) { a.NextSeconds = 0 },
-		"time is missing":                               func(a *Answer) { a.Time = time.Time{} },
-		"comes only with the verdict":                   func(a *Answer) { a.Verdict = VerdictAbort },
-		"plan.id is missing":                            func(a *Answer) { a.Plan.ID = "" },
-		"plan.server is missing":                        func(a *Answer) { a.Plan.Server = "" },
-		"plan.keep[0] selects every disk":               func(a *Answer) { a.Plan.Keep[0] = Selector{} },
-		"plan.erase.method must be one of":              func(a *Answer) { a.Plan.Erase.Method = "Never" },
-		"plan.erase.rootOnly needs a disk":              func(a *Answer) { a.Plan.Erase.RootOnly, a.Plan.Deploy = true, nil },
-		"plan.deploy.root.minSize is more":              func(a *Answer) { a.Plan.Deploy.Root.MinSize = 3 },
-		"plan.deploy.ifSeveral must be one of":          func(a *Answer) { a.Plan.Deploy.IfSeveral = "Any" },
-		"plan.deploy.image.urls must be 1 to":           func(a *Answer) { a.Plan.Deploy.Image.URLs = nil },
-		"plan.deploy.image.urls must be http":           func(a *Answer) { a.Plan.Deploy.Image.URLs = []string{"file:///etc/shadow"} },
-		"image.urls must be http or https, without":     func(a *Answer) { a.Plan.Deploy.Image.URLs = []string{"https://a:b@images.example/"} },
-		"plan.deploy.image.digest must be sha256":       func(a *Answer) { a.Plan.Deploy.Image.Digest = "" },
-		"plan.deploy.image.format must be one of":       func(a *Answer) { a.Plan.Deploy.Image.Format = "qcow2" },
-		"plan.deploy.image.ca must be certificates":     func(a *Answer) { a.Plan.Deploy.Image.CA = "x" },
-		"plan.deploy.image.ca holds something else":     func(a *Answer) { a.Plan.Deploy.Image.CA = strings.ReplaceAll(ca, "CERTIFICATE", "PRIVATE KEY") },
+		"verdict must be one of":                    func(a *Answer) { a.Verdict = "" },
+		"nextSeconds must be":                       func(a *Answer) { a.NextSeconds = 0 },
+		"time is missing":                           func(a *Answer) { a.Time = time.Time{} },
+		"comes only with the verdict":               func(a *Answer) { a.Verdict = VerdictAbort },
+		"plan.id is missing":                        func(a *Answer) { a.Plan.ID = "" },
+		"plan.server is missing":                    func(a *Answer) { a.Plan.Server = "" },
+		"plan.keep[0] selects every disk":           func(a *Answer) { a.Plan.Keep[0] = Selector{} },
+		"plan.erase.method must be one of":          func(a *Answer) { a.Plan.Erase.Method = "Never" },
+		"plan.erase.rootOnly needs a disk":          func(a *Answer) { a.Plan.Erase.RootOnly, a.Plan.Deploy = true, nil },
+		"plan.deploy.root.minSize is more":          func(a *Answer) { a.Plan.Deploy.Root.MinSize = 3 },
+		"plan.deploy.ifSeveral must be one of":      func(a *Answer) { a.Plan.Deploy.IfSeveral = "Any" },
+		"plan.deploy.image.urls must be 1 to":       func(a *Answer) { a.Plan.Deploy.Image.URLs = nil },
+		"plan.deploy.image.urls must be http":       func(a *Answer) { a.Plan.Deploy.Image.URLs = []string{"file:///etc/shadow"} },
+		"image.urls must be http or https, without": func(a *Answer) { a.Plan.Deploy.Image.URLs = []string{"https://a:b@images.example/"} },
+		"plan.deploy.image.digest must be sha256":   func(a *Answer) { a.Plan.Deploy.Image.Digest = "" },
+		"plan.deploy.image.format must be one of":   func(a *Answer) { a.Plan.Deploy.Image.Format = "qcow2" },
+		"plan.deploy.image.ca must be certificates": func(a *Answer) { a.Plan.Deploy.Image.CA = "x" },
+		"plan.deploy.image.ca holds something else": func(a *Answer) {
+			a.Plan.Deploy.Image.CA = strings.ReplaceAll(ca, "CERTIFICATE",
+				"PRIVATE KEY")
+		},
 		"plan.deploy.data.label must be":                func(a *Answer) { a.Plan.Deploy.Data.Label = "much too long" },
 		"plan.deploy.data.type must be a GUID":          func(a *Answer) { a.Plan.Deploy.Data.Type = "linux" },
 		"plan.deploy.data.files must be 1 to":           func(a *Answer) { a.Plan.Deploy.Data.Files = nil },
 		"plan.deploy.data.files[0].path must be a":      func(a *Answer) { a.Plan.Deploy.Data.Files[0].Path = "/etc/passwd" },
 		"plan.deploy.data.files[0].path must not":       func(a *Answer) { a.Plan.Deploy.Data.Files[0].Path = "a/../b" },
 		"plan.deploy.data.files[1].path is there twice": func(a *Answer) { a.Plan.Deploy.Data.Files[1].Path = "USER-DATA" },
-		"data.files[0].content must be":                 func(a *Answer) { a.Plan.Deploy.Data.Files[0].Content = make([]byte, maxFileSize+1) },
-		"plan.generation must be":                       func(a *Answer) { a.Plan.Generation = 0 },
-		"plan.deploy.bootEntry has characters":          func(a *Answer) { a.Plan.Deploy.BootEntry = "a\x00" },
-		"plan.keep has more than":                       func(a *Answer) { a.Plan.Keep = make([]Selector, maxKeep+1) },
+		"data.files[0].content must be": func(a *Answer) {
+			a.Plan.Deploy.Data.Files[0].Content = make([]byte,
+				maxFileSize+1)
+		},
+		"plan.generation must be":              func(a *Answer) { a.Plan.Generation = 0 },
+		"plan.deploy.bootEntry has characters": func(a *Answer) { a.Plan.Deploy.BootEntry = "a\x00" },
+		"plan.keep has more than":              func(a *Answer) { a.Plan.Keep = make([]Selector, maxKeep+1) },
 	} {
 		a := answer()
 		change(a)

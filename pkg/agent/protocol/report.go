@@ -160,6 +160,7 @@ func (d *Disk) check(v *checker) {
 	v.count("blockSize", int64(d.BlockSize))
 	v.count("physicalBlockSize", int64(d.PhysicalBlockSize))
 	v.optional("type", string(d.Type), words([]DiskType{DiskHDD, DiskSSD, DiskNVMe}))
-	v.optional("transport", string(d.Transport), words([]Transport{TransportNVMe, TransportSAS, TransportSATA, TransportUSB, TransportVirtIO,
+	v.optional("transport", string(d.Transport), words([]Transport{TransportNVMe, TransportSAS, TransportSATA, TransportUSB,
+		TransportVirtIO,
 		TransportMMC, TransportFC, TransportISCSI, TransportOther}))
 }

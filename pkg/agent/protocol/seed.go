@@ -80,7 +80,8 @@ var (
 func (s *Seed) Check() error {
 	v := &checker{}
 	u, err := url.Parse(s.Endpoint)
-	if err != nil || len(s.Endpoint) > maxURL || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || len(s.Endpoint) > maxURL || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" ||
+		u.Fragment != "" {
 		v.add("endpoint", "must be an https URL without password and query")
 	}
 	if !capabilityForm.MatchString(s.Capability) {

@@ -94,17 +94,21 @@ func (c *chooser) root() (*device, *protocol.Failure) {
 	case len(fit) == 1:
 		return fit[0], nil
 	case len(fit) == 0 && len(others) == 0:
-		return nil, failure(protocol.ReasonNoDisk, "this server shows no disks: see whether their controller is on and whether the agent has its driver")
+		return nil, failure(protocol.ReasonNoDisk,
+			"this server shows no disks: see whether their controller is on and whether the agent has its driver")
 	case len(fit) == 0:
-		return nil, failure(protocol.ReasonNoDisk, "no disk fits rootDisk (%s): change it, or the disks. %s", describe(deploy.Root), list(others))
+		return nil, failure(protocol.ReasonNoDisk, "no disk fits rootDisk (%s): change it, or the disks. %s", describe(deploy.Root),
+			list(others))
 	case deploy.IfSeveral != protocol.IfSeveralSmallest:
-		return nil, failure(protocol.ReasonSeveralDisks, "%d disks fit rootDisk (%s), and one is to: name one by its serial or wwn, or take the smallest "+
-			"with ifSeveral: Smallest. %s", len(fit), describe(deploy.Root), list(names(fit)))
+		return nil, failure(protocol.ReasonSeveralDisks,
+			"%d disks fit rootDisk (%s), and one is to: name one by its serial or wwn, or take the smallest "+
+				"with ifSeveral: Smallest. %s", len(fit), describe(deploy.Root), list(names(fit)))
 	}
 	slices.SortStableFunc(fit, func(a, b *device) int { return bySize(a.disk(), b.disk()) })
 	if bySize(fit[0].disk(), fit[1].disk()) == 0 {
-		return nil, failure(protocol.ReasonSeveralDisks, "several disks are the smallest that fit rootDisk (%s), and have nothing by which the next start "+
-			"would tell them apart: say more in rootDisk, such as pciPath. %s", describe(deploy.Root), list(names(fit)))
+		return nil, failure(protocol.ReasonSeveralDisks,
+			"several disks are the smallest that fit rootDisk (%s), and have nothing by which the next start "+
+				"would tell them apart: say more in rootDisk, such as pciPath. %s", describe(deploy.Root), list(names(fit)))
 	}
 	return fit[0], nil
 }
@@ -161,7 +165,8 @@ func (c *chooser) erasures(out *Choice, root *device) *protocol.Failure {
 		}
 	}
 	if len(cannot) > 0 {
-		return failure(protocol.ReasonErase, "not all disks can be erased, and nothing was: mend or pull them, or list them under erase.keep. %s", list(cannot))
+		return failure(protocol.ReasonErase,
+			"not all disks can be erased, and nothing was: mend or pull them, or list them under erase.keep. %s", list(cannot))
 	}
 	slices.SortStableFunc(erase, func(a, b *device) int { return cmp.Compare(first(a == root), first(b == root)) })
 	for _, d := range erase {
