@@ -21,6 +21,7 @@ import (
 	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/daemon"
 	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/lease"
 	"github.com/beskar7/beskar7/pkg/metrics"
@@ -58,7 +59,7 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 	if err != nil {
 		return nil, err
 	}
-	controllers.ObserveClients(recorder)
+	daemon.ObserveClients(recorder)
 	p := &parts{mgr: mgr, settings: s, live: live, lease: lock, metrics: recorder, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(),
 		streams: &media.Failures{Clock: clock.RealClock{}}, identity: id, reach: reachPolicy(s, apiServer(ctx, rc))}
 	if err := p.assemble(ctx); err != nil {

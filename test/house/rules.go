@@ -50,6 +50,7 @@ var layers = []layer{
 		"the actuator is the only glue of decisions and hardware"},
 	{"pkg/cli", []string{"api/v1beta1", "pkg/config", "pkg/endpoint", "pkg/hostselection", "pkg/metrics"},
 		"subcommands read and explain; they drive nothing"},
+	{"pkg/daemon", []string{"pkg/coordinator/bmcqueue", "pkg/metrics"}, "the process tells of itself, and of nothing that it does"},
 	{"pkg/scope", nil, "whose an object is, is asked by all, so it knows none of them"},
 	{"controllers/media", []string{"api/v1beta1", "pkg/authority", "pkg/bootmedia", "pkg/endpoint", "pkg/networkdata", "pkg/scope"},
 		"the media service knows grants and records, and nobody who brings hosts along"},

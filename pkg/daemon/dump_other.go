@@ -1,6 +1,6 @@
 //go:build !unix
 
-package controllers
+package daemon
 
 import "context"
 

@@ -1,4 +1,4 @@
-package controllers
+package daemon
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 // TestTheClientLimitIsSeen: what a client waits for its own limit, and what its requests take, is in the metrics.
 func TestTheClientLimitIsSeen(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
-	recorder, err := metrics.New(registry, MetricLabels())
+	recorder, err := metrics.New(registry, metrics.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,15 +1,20 @@
 package controllers
 
 import (
+	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/hostselection"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // What others' objects matter for. A Cluster and a Machine change their status all the time, and each Cluster has all its hosts
@@ -77,4 +82,40 @@ func ownersDiffer(before, after client.Object) bool {
 		}
 	}
 	return false
+}
+
+func sameLabels(a, b *v1beta1.PhysicalHost) bool { return maps.Equal(a.Labels, b.Labels) }
+
+// domainChanged lets through what can change the published failure domains.
+var domainChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, after := e.ObjectOld.(*v1beta1.PhysicalHost), e.ObjectNew.(*v1beta1.PhysicalHost)
+	return before.Spec.FailureDomain != after.Spec.FailureDomain || hostselection.Offered(before) != hostselection.Offered(after) || !sameLabels(before, after)
+}}
+
+// hardwareChanged lets through what can change the capacity of templates.
+var hardwareChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, after := e.ObjectOld.(*v1beta1.PhysicalHost), e.ObjectNew.(*v1beta1.PhysicalHost)
+	return !sameLabels(before, after) || !equality.Semantic.DeepEqual(before.Status.Hardware, after.Status.Hardware)
+}}
+
+// ownedEvents lets through the events of objects that are this manager's, or were until now: those are let go of.
+func ownedEvents(filter string) predicate.Predicate {
+	owned := func(o client.Object) bool { return scope.Owned(filter, o) }
+	events := predicate.NewPredicateFuncs(owned)
+	events.UpdateFunc = func(e event.UpdateEvent) bool { return owned(e.ObjectOld) || owned(e.ObjectNew) }
+	return events
+}
+
+// requestsFor are those of the objects that are this manager's.
+func requestsFor[T any, P interface {
+	*T
+	client.Object
+}](filter string, objects []T) []reconcile.Request {
+	requests := make([]reconcile.Request, 0, len(objects))
+	for i := range objects {
+		if o := P(&objects[i]); scope.Owned(filter, o) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+		}
+	}
+	return requests
 }

@@ -1,22 +1,17 @@
 package controllers
 
 import (
-	"maps"
+	"context"
 	"strings"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"context"
-
 	"github.com/beskar7/beskar7/api/v1beta1"
-	"github.com/beskar7/beskar7/pkg/hostselection"
 )
 
 type requestQueue = workqueue.TypedRateLimitingInterface[ctrl.Request]
@@ -67,16 +62,16 @@ func (w *Waker) source() source.Source {
 	})
 }
 
-func sameLabels(a, b *v1beta1.PhysicalHost) bool { return maps.Equal(a.Labels, b.Labels) }
-
-// domainChanged lets through what can change the published failure domains.
-var domainChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-	before, after := e.ObjectOld.(*v1beta1.PhysicalHost), e.ObjectNew.(*v1beta1.PhysicalHost)
-	return before.Spec.FailureDomain != after.Spec.FailureDomain || hostselection.Offered(before) != hostselection.Offered(after) || !sameLabels(before, after)
-}}
-
-// hardwareChanged lets through what can change the capacity of templates.
-var hardwareChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-	before, after := e.ObjectOld.(*v1beta1.PhysicalHost), e.ObjectNew.(*v1beta1.PhysicalHost)
-	return !sameLabels(before, after) || !equality.Semantic.DeepEqual(before.Status.Hardware, after.Status.Hardware)
-}}
+// WakeBooting asks for a look at every host that boots from an image, as reader knows them: something was learned of the image.
+func (w *Waker) WakeBooting(ctx context.Context, reader client.Reader, imageURL string) {
+	hosts := &v1beta1.PhysicalHostList{}
+	if err := reader.List(ctx, hosts, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot list the hosts that wait for an image")
+		return
+	}
+	for i := range hosts.Items {
+		if h := &hosts.Items[i]; h.Spec.Boot != nil && h.Spec.Boot.ImageURL == imageURL {
+			w.Wake(key(h))
+		}
+	}
+}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package controllers
+package daemon
 
 import (
 	"context"
@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr/funcr"
-
-	"github.com/beskar7/beskar7/api/v1beta1"
 )
 
 func TestSIGUSR2Dumps(t *testing.T) {
@@ -46,17 +44,5 @@ func TestSIGUSR2Dumps(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
-	}
-}
-
-func TestHostsThatWaitForAnImageAreWoken(t *testing.T) {
-	waits, other, free := newHost(), newHost(), newHost()
-	other.Name, free.Name = "other", "free"
-	waits.Spec.Boot = &v1beta1.Boot{ImageURL: "https://images.example/a.iso"}
-	other.Spec.Boot = &v1beta1.Boot{ImageURL: "https://images.example/b.iso"}
-	r, w := newRig(t, waits, other, free), NewWaker()
-	w.WakeBooting(t.Context(), r.api, "https://images.example/a.iso")
-	if len(w.pending) != 1 {
-		t.Errorf("woken: %v", w.pending)
 	}
 }
