@@ -32,6 +32,8 @@ import (
 type process struct {
 	manager ctrl.Manager
 	log     logr.Logger
+	// illegible tells what keeps the manager from starting: what the manager runs itself waits for the caches.
+	illegible *controllers.Illegible
 }
 
 // newProcess builds the manager and all its parts. Who runs where (D5): webhooks, media and the settings watch on every
@@ -61,11 +63,12 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 	}
 	daemon.ObserveClients(recorder)
 	p := &parts{mgr: mgr, settings: s, live: live, lease: lock, metrics: recorder, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(),
-		streams: &media.Failures{Clock: clock.RealClock{}}, identity: id, reach: reachPolicy(s, apiServer(ctx, rc))}
+		streams: &media.Failures{Clock: clock.RealClock{}}, identity: id, reach: reachPolicy(s, apiServer(ctx, rc)),
+		illegible: &controllers.Illegible{Reader: mgr.GetAPIReader(), Scheme: scheme, Namespace: s.Scope.Namespace}}
 	if err := p.assemble(ctx); err != nil {
 		return nil, err
 	}
-	return &process{manager: mgr, log: log}, nil
+	return &process{manager: mgr, log: log, illegible: p.illegible}, nil
 }
 
 // reachPolicy is what the settings say of where BMCs and image servers may be; they were checked when they were loaded.

@@ -5,12 +5,14 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	testingclock "k8s.io/utils/clock/testing"
+	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -74,5 +76,34 @@ func TestAHostIsBoundThoughItsRecordCannotBeChanged(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A restore, or whatever else gives the host another UID, takes no medium from under the system that runs from it: the garbage collector
+// deletes what is owned by a UID that is no more, so a record has no owner, and one that an older version made is disowned at once.
+func TestARecordOutlivesTheUIDOfItsHost(t *testing.T) {
+	host, record := grantedHost(t, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Bound = true })
+	if _, moves := record.Labels[clusterctlv1.ClusterctlMoveLabel]; len(record.OwnerReferences) > 0 || !moves {
+		t.Errorf("owners %v, labels %v", record.OwnerReferences, record.Labels)
+	}
+	record.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1beta1.GroupVersion.String(), Kind: "PhysicalHost",
+		Name: host.Name, UID: host.UID}}
+	record.CreationTimestamp = metav1.NewTime(epoch)
+	host.UID = "uid-after-a-restore"
+	r := newRig(t, host, record)
+	sweep := &media.Sweep{Client: r.api, Reader: r.api, SecretReader: r.api, Clock: testingclock.NewFakeClock(epoch)}
+	for _, at := range []time.Duration{0, media.SweepAge, 24 * time.Hour} {
+		sweep.Clock.(*testingclock.FakeClock).SetTime(epoch.Add(at))
+		if err := sweep.Once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		now := &corev1.Secret{}
+		r.get(now, record.Name)
+		if len(now.OwnerReferences) > 0 {
+			t.Fatalf("after %s it is owned by %v", at, now.OwnerReferences)
+		}
+	}
+	if g := r.granted(t); g.Content.ImageURL == "" {
+		t.Errorf("the medium is not served any more: %+v", g)
 	}
 }

@@ -36,6 +36,8 @@ var layers = []layer{
 	{"pkg/redfish/redfishfake", []string{"pkg/redfish", "pkg/endpoint"}, "a BMC in memory knows the driver's interfaces only"},
 	{"pkg/redfish/redfishtest", []string{"pkg/redfish", "pkg/endpoint"}, "what every BMC has to pass knows the driver's interfaces only"},
 	{"pkg/bootmedia", []string{"pkg/endpoint"}, "boot media know no Kubernetes; controllers implement their interfaces"},
+	{"pkg/agent/protocol", nil, "what agent and manager say to each other belongs to neither"},
+	{"pkg/agent/selection", []string{"pkg/agent/protocol", "pkg/serverid"}, "which disk is touched is decided purely"},
 	{"pkg/networkdata", []string{"api/v1beta1", "pkg/bootmedia", "pkg/endpoint"}, "network data are rendered from the host alone"},
 	{"pkg/coordinator/bmcqueue", nil, "the gate knows operations, not what they are for"},
 	{"pkg/config", []string{"pkg/endpoint"}, "settings are read from bytes and depend on nothing else"},
@@ -87,11 +89,15 @@ var bans = []ban{
 		"github.com/go-logr", "log", "context", "net", "os"},
 		folders: []string{"pkg/provision", "pkg/hostselection", "pkg/serverid"}, through: true,
 		reason: "pure packages have no client, no clock, no logger, no context"},
+	{imports: []string{"sigs.k8s.io/controller-runtime", "k8s.io/client-go", "github.com/go-logr", "log", "context", "net", "os"},
+		folders: []string{"pkg/agent/selection"},
+		reason:  "which disk is touched is decided without a client, a logger or a file"},
 	{imports: []string{"sigs.k8s.io/controller-runtime", "k8s.io/client-go", "github.com/go-logr", "log", "context", "os"},
 		folders: []string{"pkg/networkdata"},
 		reason:  "renderers have no client, no logger, no files; they may know addresses"},
 	{imports: kubernetes,
-		folders: []string{"pkg/redfish", "pkg/bootmedia", "pkg/coordinator/bmcqueue", "pkg/config", "pkg/endpoint", "pkg/metrics"}, through: true,
+		folders: []string{"pkg/redfish", "pkg/bootmedia", "pkg/coordinator/bmcqueue", "pkg/config", "pkg/endpoint", "pkg/metrics",
+			"pkg/agent"}, through: true,
 		reason: "these packages know no Kubernetes; controllers implement the small interfaces they ask for"},
 }
 
@@ -112,6 +118,6 @@ var calls = []call{
 	{pkg: "time", names: []string{"Sleep"}, outside: []string{"test/emulator"}, inTests: true,
 		reason: "wait for what you wait for; only the emulator has physics. In a synctest bubble use a timer"},
 	{pkg: "time", names: []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"},
-		in: []string{"pkg/provision", "pkg/hostselection", "pkg/serverid"}, reason: "time is an argument of pure code"},
+		in: []string{"pkg/provision", "pkg/hostselection", "pkg/serverid", "pkg/agent/selection"}, reason: "time is an argument of pure code"},
 	{names: []string{"Skip", "Skipf", "SkipNow"}, inTests: true, reason: "a test that does not run protects nothing"},
 }
