@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -85,6 +86,15 @@ func (b *BMC) slotDoc(at string, s *slot) doc {
 		d["Actions"] = doc{"#VirtualMedia.InsertMedia": insert,
 			"#VirtualMedia.EjectMedia": doc{"target": at + "/Actions/VirtualMedia.EjectMedia"}}
 	}
+	if m.none != "" {
+		d["Image"], d["ImageName"] = m.none, m.none
+	}
+	if m.untyped {
+		delete(d, "MediaTypes")
+	}
+	if actions, ok := d["Actions"].(doc); ok && m.ejectComes {
+		delete(actions, map[bool]string{true: "#VirtualMedia.InsertMedia", false: "#VirtualMedia.EjectMedia"}[s.shownLocked()])
+	}
 	switch {
 	case s.shownLocked():
 		d["Image"], d["ImageName"], d["Inserted"], d["ConnectedVia"] = s.shown, path.Base(s.shown), true, "URI"
@@ -157,7 +167,7 @@ func (c *call) put(s *slot, im image) {
 	}
 	b.mu.Unlock()
 	if err != nil {
-		c.fail(http.StatusBadRequest, msgFetch(err.Error()))
+		c.fail(cmp.Or(m.fetchStatus, http.StatusBadRequest), msgFetch(err.Error()))
 		return
 	}
 	c.done(m.insertStatus, "Insert")
@@ -197,6 +207,9 @@ func (b *BMC) reach(ctx context.Context, image string) error {
 	b.mu.Unlock()
 	if blind {
 		return errUnreachable
+	}
+	if b.kind().media.whole {
+		return b.fetchWhole(ctx, image)
 	}
 	_, _, err := b.stat(ctx, image)
 	return err

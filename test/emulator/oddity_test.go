@@ -2,6 +2,7 @@ package emulator_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -229,6 +230,20 @@ func supermicroOddities() []oddity {
 			k.refused(400, "PropertyMissing", "PATCH", k.sys, boot("UsbCd"))
 			k.ok("PATCH", k.sys, obj{"Boot": obj{"BootSourceOverrideEnabled": "Disabled"}})
 		}},
+		{"supermicro-x13", "the actions come and go with the medium", func(t *testing.T, k *kind) {
+			slot := k.mgr + "/VirtualMedia/VirtualMedia2"
+			actions := func() (insert, eject bool) {
+				have := k.want(200, "GET", slot, nil).body["Actions"].(obj)
+				return have["#VirtualMedia.InsertMedia"] != nil, have["#VirtualMedia.EjectMedia"] != nil
+			}
+			insert, eject := actions()
+			equal(t, "empty", []bool{insert, eject}, []bool{true, false})
+			k.ok("POST", slot+insertMe, obj{"Image": k.plain + "/boot.iso"})
+			insert, eject = actions()
+			equal(t, "full", []bool{insert, eject}, []bool{false, true})
+			k.ok("POST", slot+ejectMe, obj{})
+			equal(t, "image", k.want(200, "GET", slot, nil).body["Image"], nil)
+		}},
 		{"supermicro-h13", "silent downgrade", func(t *testing.T, k *kind) {
 			k.want(200, "PATCH", k.sys, boot("UsbCd"))
 			equal(t, "override", k.State().Override.String(), "UsbCd/Disabled/Legacy")
@@ -278,6 +293,21 @@ func bmcwebOddities() []oddity {
 			k.untilPower(emulator.Off)
 			equal(t, "boots", k.State().Boots, 1)
 		}},
+		{"nvidia-bmc", "https only", func(_ *testing.T, k *kind) {
+			k.want(400, "POST", slot(k)+insertMe, obj{"Image": k.plain + "/boot.iso", "UserName": "none", "Password": "none"})
+		}},
+		{"nvidia-gb200", "a board beside the system, no mode", func(t *testing.T, k *kind) {
+			equal(t, "systems", k.want(200, "GET", "/redfish/v1/Systems", nil).body["Members@odata.count"], 2)
+			k.want(200, "GET", "/redfish/v1/Systems/HGX_Baseboard_0", nil)
+			if _, there := k.want(200, "GET", k.sys, nil).body["Boot"].(obj)[uefi]; there {
+				t.Error("a mode is shown")
+			}
+		}},
+		{"nvidia-gh200", "rest", func(t *testing.T, k *kind) {
+			equal(t, "override", k.State().Override.String(), "Hdd/Continuous/UEFI")
+			k.ok("PATCH", k.sys, boot("Cd"))
+			equal(t, "override", k.State().Override.String(), "Cd/Once/UEFI")
+		}},
 		{"huawei-openubmc", "parameters, table size, no manager", func(t *testing.T, k *kind) {
 			k.want(400, "POST", k.mgr+"/VirtualMedia/CD"+insertMe, obj{"Image": k.https + "/boot.iso", "TransferProtocolType": "HTTPS"})
 			equal(t, "table", k.want(200, "GET", "/redfish/v1/SessionService", nil).body["SessionMaxCount"], 8)
@@ -294,6 +324,54 @@ func bmcwebOddities() []oddity {
 
 func otherOddities() []oddity {
 	return []oddity{
+		{"ami-megarac-12", "None is none", func(t *testing.T, k *kind) {
+			slot := k.want(200, "GET", k.mgr+"/VirtualMedia/CD1", nil).body
+			equal(t, "slot", []any{slot["Image"], slot["ImageName"], slot["Inserted"], slot["MediaTypes"]}, []any{"None", "None", false, nil})
+		}},
+		{"nvidia-dgx", "targets in the settings, a board beside the system", func(t *testing.T, k *kind) {
+			const list = "BootSourceOverrideTarget@Redfish.AllowableValues"
+			if k.want(200, "GET", k.sys, nil).body["Boot"].(obj)[list] != nil {
+				t.Error("the system lists targets")
+			}
+			if k.want(200, "GET", k.sys+"/SD", nil).body["Boot"].(obj)[list] == nil {
+				t.Error("the settings list no targets")
+			}
+			equal(t, "systems", k.want(200, "GET", "/redfish/v1/Systems", nil).body["Members@odata.count"], 2)
+		}},
+		{"dell-idrac9", "settings without an override", func(t *testing.T, k *kind) {
+			settings := k.want(200, "GET", k.sys, nil).body["@Redfish.Settings"].(obj)["SettingsObject"].(obj)["@odata.id"].(string)
+			equal(t, "boot", k.want(200, "GET", settings, nil).body["Boot"], obj{"BootOrder": []any{}})
+			k.refused(400, "PropertyUnknown", "PATCH", settings, boot("Cd"))
+			k.ok("PATCH", k.sys, boot("Cd"))
+		}},
+		{"hpe-ilo4", "a slot takes its own part only", func(_ *testing.T, k *kind) {
+			k.refused(400, "PropertyUnknown", "PATCH", k.mgr+"/VirtualMedia/2", obj{"Image": k.plain + "/boot.iso"})
+			k.refused(400, "NoVirtualMediaConnectionAvailable", "PATCH", k.mgr+"/VirtualMedia/2", obj{})
+		}},
+		{"sushy-tools", "an override lasts", func(t *testing.T, k *kind) {
+			equal(t, "rest", k.State().Override.String(), "Hdd/Continuous/UEFI")
+			k.want(400, "PATCH", k.sys, obj{"Boot": obj{"BootSourceOverrideEnabled": "Disabled"}})
+			k.want(400, "PATCH", k.sys, boot("None"))
+			k.want(204, "PATCH", k.sys, boot("Cd"))
+			equal(t, "asked for once", k.State().Override.String(), "Cd/Continuous/UEFI")
+			equal(t, "URI", k.want(200, "GET", k.sys, nil).body["Boot"].(obj)["HttpBootUri"], "None")
+		}},
+		{"sushy-tools", "images are fetched at the insert, and replaced", func(t *testing.T, k *kind) {
+			slot := k.sys + "/VirtualMedia/Cd"
+			k.want(502, "POST", slot+insertMe, obj{"Image": k.plain + "/missing.iso"})
+			k.want(204, "POST", slot+insertMe, obj{"Image": k.plain + "/boot.img"})
+			k.want(204, "POST", slot+insertMe, obj{"Image": k.plain + "/boot.iso"})
+			equal(t, "image", k.State().Slots[0].Image, k.plain+"/boot.iso")
+			k.want(204, "POST", slot+ejectMe, obj{})
+			k.want(204, "POST", slot+ejectMe, obj{})
+		}},
+		{"sushy-tools", "no sessions, systems by name", func(t *testing.T, k *kind) {
+			k.want(404, "GET", "/redfish/v1/SessionService", nil)
+			k.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			a := k.want(307, "GET", "/redfish/v1/Systems/"+url.PathEscape(k.Name()), nil)
+			equal(t, "Location", a.header.Get("Location"), k.sys)
+			k.want(404, "GET", "/redfish/v1/Systems/another", nil)
+		}},
 		{"lenovo-xcc", "PATCH with Inserted, no actions", func(t *testing.T, k *kind) {
 			slot := k.mgr + "/VirtualMedia/EXT1"
 			k.want(400, "PATCH", slot, obj{"Image": k.plain + "/boot.iso"})
