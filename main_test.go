@@ -24,12 +24,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
-	"github.com/beskar7/beskar7/pkg/lease"
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/cli"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/endpoint"
+	"github.com/beskar7/beskar7/pkg/lease"
 )
 
 // running is what settings make of a process, up to the point where it would talk to somebody.
@@ -45,7 +46,7 @@ func start(t *testing.T, sources config.Sources) *running {
 	if len(findings.Errors) > 0 {
 		t.Fatal(findings.Errors)
 	}
-	live, err := controllers.NewLiveSettings(s, sources)
+	live, err := settings.New(s, sources)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,8 +231,8 @@ func TestAPIServerIsKept(t *testing.T) {
 
 // elsewhere are settings whose effect another test shows.
 var elsewhere = map[string]string{
-	"log.level": "controllers: TestLogSettings", "log.stacktraceLevel": "controllers: TestLogSettings", "log.format": "controllers: TestLogSettings",
-	"log.timeEncoding": "controllers: TestLogSettings", "config": "controllers: TestReadSources", "configMaps": "controllers: TestReadSources",
+	"log.level": "controllers/settings: TestLogSettings", "log.stacktraceLevel": "controllers/settings: TestLogSettings", "log.format": "controllers: TestLogSettings",
+	"log.timeEncoding": "controllers/settings: TestLogSettings", "config": "controllers/settings: TestRead", "configMaps": "controllers/settings: TestRead",
 }
 
 // another is a valid value that is not the default.

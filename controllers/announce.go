@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/cluster-api/util/conditions"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/settings"
 )
 
 // announcements remembers what the events of each host last said. A cache may still show a status from before our own last write,
@@ -80,7 +81,7 @@ func (r *PhysicalHostReconciler) announce(host, before *v1beta1.PhysicalHost) an
 
 // event records an event whose note fits.
 func (r *PhysicalHostReconciler) event(host *v1beta1.PhysicalHost, kind, reason, action, note string) {
-	r.Events.Eventf(host, nil, kind, reason, action, "%s", clip(note, noteLimit))
+	r.Events.Eventf(host, nil, kind, reason, action, "%s", clip(note, settings.NoteLimit))
 }
 
 // clip shortens a text to so many bytes, between two characters.

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/cluster-api/util/conditions"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/settings"
 )
 
 func hostSaying(state v1beta1.HostState, ready bool, reason, message string) *v1beta1.PhysicalHost {
@@ -62,12 +63,12 @@ func TestEventsOfAHost(t *testing.T) {
 }
 
 func TestClip(t *testing.T) {
-	long := strings.Repeat("ä", noteLimit)
-	got := clip(long, noteLimit)
-	if len(got) > noteLimit || len(got) < noteLimit-8 || !utf8.ValidString(got) || !strings.HasSuffix(got, " ...") {
+	long := strings.Repeat("ä", settings.NoteLimit)
+	got := clip(long, settings.NoteLimit)
+	if len(got) > settings.NoteLimit || len(got) < settings.NoteLimit-8 || !utf8.ValidString(got) || !strings.HasSuffix(got, " ...") {
 		t.Errorf("%d bytes: %q", len(got), got[len(got)-10:])
 	}
-	if got := clip("short", noteLimit); got != "short" {
+	if got := clip("short", settings.NoteLimit); got != "short" {
 		t.Errorf("%q", got)
 	}
 }

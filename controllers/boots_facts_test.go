@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 )
 
@@ -40,7 +41,7 @@ func TestAGrantOfABoundHostIsForOneBoot(t *testing.T) {
 	host.Spec.Claim.Bound = true
 	r := newRig(t, host, bootstrapSecret(), newMachine(), ownerMachine(), newCluster())
 	host = r.getHost()
-	content, err := contentOf(host, bootstrapSecret())
+	content, err := media.ContentOf(host, bootstrapSecret())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +51,8 @@ func TestAGrantOfABoundHostIsForOneBoot(t *testing.T) {
 	if err := r.host.mint(t.Context(), host, g); err != nil {
 		t.Fatal(err)
 	}
-	if until := r.getHost().Spec.Claim.Media.DataUntil; until == nil || until.Sub(epoch) != defaultBootTimeout {
-		t.Errorf("data until %v, want %s", until, epoch.Add(defaultBootTimeout))
+	if until := r.getHost().Spec.Claim.Media.DataUntil; until == nil || until.Sub(epoch) != bootsOfAnother*defaultBootTimeout {
+		t.Errorf("data until %v, want %s", until, epoch.Add(bootsOfAnother*defaultBootTimeout))
 	}
 }
 

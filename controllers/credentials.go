@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 	"weak"
 
 	corev1 "k8s.io/api/core/v1"
@@ -152,14 +151,6 @@ func (r *PhysicalHostReconciler) readSecret(ctx context.Context, namespace, name
 	}
 	r.secrets.keep(secret)
 	return secret, nil
-}
-
-// tuned is the host's own value if it has one that makes sense.
-func tuned(own *metav1.Duration, otherwise time.Duration) time.Duration {
-	if own != nil && own.Duration > 0 {
-		return own.Duration
-	}
-	return otherwise
 }
 
 // connections remembers how each host is reached, so that a look at a host whose Secrets did not change reads none of them.

@@ -13,10 +13,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/metrics"
 	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // FleetMetrics are the gauges over the whole fleet.
@@ -41,7 +43,7 @@ type Gauges struct {
 	// Elected is closed when this process gets the driver lease; nil: it is not told.
 	Elected <-chan struct{}
 	// Interval is the time between two rounds.
-	Interval Period
+	Interval settings.Period
 }
 
 // Run sets the gauges until the context ends. The first round of a driver is made at once: an interval may be as long as alerts
@@ -56,7 +58,7 @@ func (g Gauges) Run(ctx context.Context) error {
 			g.round(ctx)
 		}
 	})
-	for g.Interval.wait(ctx) {
+	for g.Interval.Wait(ctx) {
 		g.round(ctx)
 	}
 	return nil
@@ -86,7 +88,7 @@ func (g Gauges) set(ctx context.Context) error {
 	}
 	byState, awaiting := map[string]int{}, map[string]int{}
 	for i := range hosts.Items {
-		if !Owned(g.WatchFilter, &hosts.Items[i]) {
+		if !scope.Owned(g.WatchFilter, &hosts.Items[i]) {
 			continue
 		}
 		s := &hosts.Items[i].Status

@@ -15,6 +15,7 @@ import (
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/provision"
 )
 
@@ -52,7 +53,7 @@ func TestADriverIsSeenAtOnce(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		b, elected, ended := &board{}, make(chan struct{}), make(chan struct{})
 		g := Gauges{Client: r.api, Queue: b.stats, QueueLimit: func() int { return 50 }, Driving: func() bool { return true }, Metrics: b,
-			Elected: elected, Interval: Period{Of: func() time.Duration { return 5 * time.Minute }}}
+			Elected: elected, Interval: settings.Period{Of: func() time.Duration { return 5 * time.Minute }}}
 		go func() { _ = g.Run(ctx); close(ended) }()
 		synctest.Wait()
 		if b.driver {

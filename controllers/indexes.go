@@ -7,17 +7,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 )
 
-// Field indexes of PhysicalHosts, besides coordinator.HostByClaimMachine.
+// Field indexes of PhysicalHosts, besides those that others name.
 const (
 	hostByCluster = "spec.claim.cluster"
 	hostBySecret  = "spec.redfishConnection.secrets"
 	// hostByNeededSecret has the claimed hosts only.
 	hostByNeededSecret = "spec.redfishConnection.secrets.claimed"
 	hostByBootstrap    = "spec.boot.bootstrapSecret"
-	hostByToken        = "spec.claim.media.tokenHash"
 	hostByServer       = "status.hardware.identities"
 )
 
@@ -38,13 +38,8 @@ func IndexHosts(ctx context.Context, indexer client.FieldIndexer) error {
 			}
 			return []string{h.Spec.Boot.BootstrapSecret}
 		},
-		hostByToken: func(h *v1beta1.PhysicalHost) []string {
-			if h.Spec.Claim == nil || h.Spec.Claim.Media == nil {
-				return nil
-			}
-			return []string{h.Spec.Claim.Media.TokenHash}
-		},
-		hostByServer: serverIdentities,
+		media.HostByToken: media.IndexHostByToken,
+		hostByServer:      serverIdentities,
 	}
 	for field, extract := range indexes {
 		if err := indexer.IndexField(ctx, &v1beta1.PhysicalHost{}, field, func(o client.Object) []string {

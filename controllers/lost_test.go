@@ -110,7 +110,7 @@ func TestALiveSystemBootsAgainOnItsOwnersWord(t *testing.T) {
 			t.Errorf("its BMC was asked for %v", got)
 		}
 		grant := now.Spec.Claim.Media
-		if grant.DataUntil == nil || grant.DataUntil.Sub(r.clock.Now()) > defaultBootTimeout || !now.Spec.Claim.Bound {
+		if grant.DataUntil == nil || grant.DataUntil.Sub(r.clock.Now()) > bootsOfAnother*defaultBootTimeout || !now.Spec.Claim.Bound {
 			t.Fatalf("claim %+v, grant %+v", now.Spec.Claim, grant)
 		}
 		if !r.served(grant.TokenHash) || r.served(first) {
@@ -119,7 +119,7 @@ func TestALiveSystemBootsAgainOnItsOwnersWord(t *testing.T) {
 		if !conditions.IsTrue(now, v1beta1.ReadyCondition) {
 			t.Errorf("it runs again, and says %q", conditions.GetMessage(now, v1beta1.ReadyCondition))
 		}
-		now = r.rest(defaultBootTimeout)
+		now = r.rest(bootsOfAnother * defaultBootTimeout)
 		if r.served(grant.TokenHash) || now.Spec.Claim.Media.TokenHash != grant.TokenHash {
 			t.Error("the data are served after the time of that boot")
 		}
@@ -155,4 +155,33 @@ func TestAnotherBootThatIsLateHasItsData(t *testing.T) {
 			t.Errorf("the data are served by the present URL: %v, by the late one: %v, by the first: %v", r.served(now.TokenHash), r.served(late.TokenHash), r.served(first))
 		}
 	})
+}
+
+// Whatever keeps a granted server from its power-on for how long: once it runs, its data are open for as long as a boot may take.
+func TestNoDataEndInMidBoot(t *testing.T) {
+	for _, late := range []time.Duration{0, defaultBootTimeout / 2, defaultBootTimeout - time.Minute, defaultBootTimeout + time.Minute, 2*defaultBootTimeout - time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			h := claimedHost()
+			h.Spec.PowerPolicy = v1beta1.PowerPolicyAlwaysOn
+			r := newLifeRig(t, redfish.PowerOff, h)
+			first := r.booted(1).Spec.Claim.Media.TokenHash
+			r.bind()
+			refuses := atomic.Bool{}
+			refuses.Store(true)
+			r.bmc.SetFault(func(_ context.Context, op redfishfake.Op) error {
+				if op == redfishfake.OpReset && refuses.Load() {
+					return &redfish.Error{Kind: redfish.KindBusy, Op: string(op), Message: "updating the firmware"}
+				}
+				return nil
+			})
+			r.bmc.CutPower()
+			r.until("granted again", func(h *v1beta1.PhysicalHost) bool { return h.Spec.Claim.Media.TokenHash != first })
+			r.rest(late)
+			refuses.Store(false)
+			now := r.until("booted again", func(*v1beta1.PhysicalHost) bool { return r.power() == redfish.PowerOn }).Spec.Claim.Media
+			if left := now.DataUntil.Sub(r.clock.Now()); left < defaultBootTimeout-time.Minute || !r.served(now.TokenHash) {
+				t.Errorf("%s late: its data are open for another %s, served %v", late, left, r.served(now.TokenHash))
+			}
+		})
+	}
 }

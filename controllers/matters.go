@@ -49,6 +49,13 @@ var ownerMatters = updates(func(before, after *clusterv1.Machine) bool {
 	return specOrMetadataDiffer(before, after) || before.Status.NodeRef != after.Status.NodeRef
 })
 
+// ownerMattersToHost: the host asks that Machine which bootstrap Secret is its own, whether it has the provider id of the claim, and
+// whether its Node is known.
+var ownerMattersToHost = updates(func(before, after *clusterv1.Machine) bool {
+	return ptr.Deref(before.Spec.Bootstrap.DataSecretName, "") != ptr.Deref(after.Spec.Bootstrap.DataSecretName, "") ||
+		before.Spec.ProviderID != after.Spec.ProviderID || before.Status.NodeRef.IsDefined() != after.Status.NodeRef.IsDefined() || deletionBegan(before, after)
+})
+
 func specOrMetadataDiffer(before, after client.Object) bool {
 	e := event.UpdateEvent{ObjectOld: before, ObjectNew: after}
 	return predicate.GenerationChangedPredicate{}.Update(e) || predicate.AnnotationChangedPredicate{}.Update(e) || predicate.LabelChangedPredicate{}.Update(e) ||

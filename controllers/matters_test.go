@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
@@ -72,4 +73,41 @@ func TestWhatOfAMachineWakesItsHost(t *testing.T) {
 		owner{"bootstrap data", func(m *clusterv1.Machine) { m.Generation++; m.Spec.Bootstrap.DataSecretName = ptr.To("m") }, true},
 		owner{"node", func(m *clusterv1.Machine) { m.Status.NodeRef.Name = "node" }, true},
 		owner{"label", func(m *clusterv1.Machine) { m.Labels = map[string]string{"a": "b"} }, true})
+}
+
+// What a host asks the Machine above its claim: its bootstrap Secret, and whether its Node is known. The rest is not its business.
+func TestWhatOfAMachineAboveWakesItsHost(t *testing.T) {
+	type owner = change[*clusterv1.Machine]
+	wakesBy(t, ownerMattersToHost, &clusterv1.Machine{ObjectMeta: named("m")},
+		owner{"heartbeat", func(m *clusterv1.Machine) { m.Status.Phase = "Running"; m.Status.LastUpdated = metav1.Now() }, false},
+		owner{"label", func(m *clusterv1.Machine) { m.Labels = map[string]string{"a": "b"} }, false},
+		owner{"version", func(m *clusterv1.Machine) { m.Generation++; m.Spec.Version = "v1.36.0" }, false},
+		owner{"bootstrap data", func(m *clusterv1.Machine) { m.Generation++; m.Spec.Bootstrap.DataSecretName = ptr.To("m") }, true},
+		owner{"provider id", func(m *clusterv1.Machine) { m.Spec.ProviderID = "beskar7://ns/h/" + claimID }, true},
+		owner{"node", func(m *clusterv1.Machine) { m.Status.NodeRef.Name = "node" }, true},
+		owner{"deleted", func(m *clusterv1.Machine) { m.DeletionTimestamp = ptr.To(metav1.Now()) }, true})
+	other := claimedHost()
+	other.Name, other.Spec.Claim.Machine = "o", "other"
+	r := newRig(t, claimedHost(), other)
+	above := ownerMachine()
+	above.Name, above.Spec.InfrastructureRef = "any-name", clusterv1.ContractVersionedObjectReference{APIGroup: v1beta1.GroupVersion.Group, Kind: "Beskar7Machine", Name: "m"}
+	if got := r.host.hostsOfOwner(t.Context(), above); len(got) != 1 || got[0].Name != "h" {
+		t.Errorf("it wakes %v", got)
+	}
+	above.Spec.InfrastructureRef.Kind = "MetalMachine"
+	if got := r.host.hostsOfOwner(t.Context(), above); len(got) != 0 {
+		t.Errorf("a Machine of another infrastructure wakes %v", got)
+	}
+}
+
+// A Node's heartbeat is no news; that it is gone is.
+func TestWhatOfANodeWakesItsHost(t *testing.T) {
+	ready := func(n *corev1.Node) {
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	}
+	type node = change[*corev1.Node]
+	wakesBy(t, nodeMatters, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "m"}},
+		node{"heartbeat", func(n *corev1.Node) { n.Status.NodeInfo.BootID = "b" }, false},
+		node{"ready", ready, true},
+		node{"provider id", func(n *corev1.Node) { n.Spec.ProviderID = "beskar7://ns/h/" + claimID }, true})
 }

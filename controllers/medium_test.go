@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 )
 
@@ -46,7 +47,7 @@ func TestBootstrapDataReachTheirMachineOnly(t *testing.T) {
 		"claim names another Secret":  {host(func(h *v1beta1.PhysicalHost) { h.Spec.Boot.BootstrapSecret = "c-kubeconfig" }), unknown, false},
 		"a hash without its record":   {host(func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media.MediumHash = "" }), unknown, false},
 		"a hash of something else":    {host(func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media.MediumHash = strings.Repeat("0", 64) }), unknown, false},
-		"the record is not there":     {func(r *rig) { r.remove(&corev1.Secret{ObjectMeta: named(mediumName("h", tokenHash))}) }, notYet, true},
+		"the record is not there":     {func(r *rig) { r.remove(&corev1.Secret{ObjectMeta: named(media.RecordName("h", tokenHash))}) }, notYet, true},
 		"the claim is another":        {host(func(h *v1beta1.PhysicalHost) { h.Spec.Claim.ID = "fedcba9876543210" }), unknown, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +60,7 @@ func TestBootstrapDataReachTheirMachineOnly(t *testing.T) {
 			if told := len(r.refused) > 0; told == c.late {
 				t.Errorf("told: %q", r.refused)
 			}
-			r.sleep(lateFor)
+			r.sleep(media.LateFor)
 			if _, err := source.Grant(t.Context(), tokenHash); !errors.Is(err, c.want) || len(r.refused) == 0 {
 				t.Errorf("later: %v, told %q", err, r.refused)
 			}
@@ -192,7 +193,7 @@ func TestTheRecordLivesAsLongAsItsGrant(t *testing.T) {
 	mint := func() *v1beta1.PhysicalHost {
 		t.Helper()
 		host := r.getHost()
-		content, err := contentOf(host, bootstrapSecret())
+		content, err := media.ContentOf(host, bootstrapSecret())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +216,7 @@ func TestTheRecordLivesAsLongAsItsGrant(t *testing.T) {
 		return slices.Sorted(maps.Keys(names))
 	}
 	first := mint().Spec.Claim.Media
-	if got := records(); !slices.Equal(got, []string{mediumName("h", first.TokenHash)}) {
+	if got := records(); !slices.Equal(got, []string{media.RecordName("h", first.TokenHash)}) {
 		t.Fatalf("records %q", got)
 	}
 	if until := first.DataUntil; until == nil || until.Sub(epoch) != bootsOfGrant*defaultBootTimeout {
@@ -225,7 +226,7 @@ func TestTheRecordLivesAsLongAsItsGrant(t *testing.T) {
 		t.Errorf("what was minted is not served: %v", err)
 	}
 	second := mint().Spec.Claim.Media
-	if got := records(); second.TokenHash == first.TokenHash || !slices.Equal(got, []string{mediumName("h", second.TokenHash)}) {
+	if got := records(); second.TokenHash == first.TokenHash || !slices.Equal(got, []string{media.RecordName("h", second.TokenHash)}) {
 		t.Errorf("records %q after the second grant", got)
 	}
 	if err := r.host.clearClaim(t.Context(), r.getHost(), nil); err != nil || len(records()) != 0 {
@@ -237,14 +238,14 @@ func TestTheRecordLivesAsLongAsItsGrant(t *testing.T) {
 func TestTheSweepCollectsWhatACrashLeft(t *testing.T) {
 	host, record := grantedHost(t)
 	orphan := record.DeepCopy()
-	orphan.Name = mediumName("h", "dd44")
+	orphan.Name = media.RecordName("h", "dd44")
 	stranger := &corev1.Secret{ObjectMeta: named("x-medium-y"), Data: map[string][]byte{"a": nil}}
 	stranger.Labels = map[string]string{v1beta1.MediumLabel: ""}
 	for _, s := range []*corev1.Secret{record, orphan, stranger} {
 		s.CreationTimestamp = metav1.NewTime(epoch)
 	}
 	r := newRig(t, host, record, orphan, stranger)
-	sweep := &MediumSweep{Client: r.api, Reader: r.api, SecretReader: r.api, Clock: testingclock.NewFakeClock(epoch)}
+	sweep := &media.Sweep{Client: r.api, Reader: r.api, SecretReader: r.api, Clock: testingclock.NewFakeClock(epoch)}
 	there := func(o *corev1.Secret) *corev1.Secret {
 		s := &corev1.Secret{}
 		if r.api.Get(t.Context(), client.ObjectKeyFromObject(o), s) != nil {
@@ -255,20 +256,20 @@ func TestTheSweepCollectsWhatACrashLeft(t *testing.T) {
 	run := func(at time.Duration) {
 		t.Helper()
 		sweep.Clock.(*testingclock.FakeClock).SetTime(epoch.Add(at))
-		if err := sweep.sweep(t.Context()); err != nil {
+		if err := sweep.Once(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	run(sweepAge - time.Second)
+	run(media.SweepAge - time.Second)
 	if there(orphan) == nil {
 		t.Error("a record that may be waiting for its grant was deleted")
 	}
-	run(sweepAge)
+	run(media.SweepAge)
 	if there(orphan) != nil || there(stranger) == nil || there(record) == nil || len(there(record).Data) < 2 {
 		t.Errorf("orphan %v, stranger %v, record %v", there(orphan), there(stranger), there(record))
 	}
 	edit(r, &v1beta1.PhysicalHost{}, "h", markBound)
-	run(sweepAge)
+	run(media.SweepAge)
 	if got := there(record); got == nil || len(got.Data) != 1 {
 		t.Error("the data of a bound host stay")
 	}

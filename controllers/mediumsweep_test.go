@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
@@ -24,7 +25,7 @@ func TestTheSweepGoesOnAfterARecordThatStays(t *testing.T) {
 	var objects []client.Object
 	for _, hash := range []string{"aa11", "bb22", "cc33"} {
 		s := record.DeepCopy()
-		s.Name, s.CreationTimestamp = mediumName("h", hash), metav1.NewTime(epoch)
+		s.Name, s.CreationTimestamp = media.RecordName("h", hash), metav1.NewTime(epoch)
 		objects = append(objects, s)
 	}
 	r := newRig(t, objects...)
@@ -36,8 +37,8 @@ func TestTheSweepGoesOnAfterARecordThatStays(t *testing.T) {
 			}
 			return c.Delete(ctx, o, opts...)
 		}})
-	sweep := &MediumSweep{Client: refusing, Reader: r.api, SecretReader: r.api, Clock: testingclock.NewFakeClock(epoch.Add(sweepAge))}
-	if err := sweep.sweep(t.Context()); err == nil || !strings.Contains(err.Error(), stays) {
+	sweep := &media.Sweep{Client: refusing, Reader: r.api, SecretReader: r.api, Clock: testingclock.NewFakeClock(epoch.Add(media.SweepAge))}
+	if err := sweep.Once(t.Context()); err == nil || !strings.Contains(err.Error(), stays) {
 		t.Errorf("the record that stays is not told: %v", err)
 	}
 	left := &corev1.SecretList{}

@@ -80,7 +80,7 @@ func watchNodesFor(ctx context.Context, cache clustercache.ClusterCache, cluster
 		EventHandler: handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []ctrl.Request {
 			return toRequest(ctx, o.(*corev1.Node))
 		}),
-		Predicates: []predicate.TypedPredicate[client.Object]{nodeAppeared},
+		Predicates: []predicate.TypedPredicate[client.Object]{nodeMatters},
 	}))
 	if errors.Is(err, clustercache.ErrClusterNotConnected) {
 		return nil // the cluster source wakes us once it is connected
@@ -88,13 +88,12 @@ func watchNodesFor(ctx context.Context, cache clustercache.ClusterCache, cluster
 	return err
 }
 
-// nodeAppeared lets through what matters to us: not the kubelet's heartbeats.
-var nodeAppeared = predicate.Funcs{
+// nodeMatters lets through what matters to us: not the kubelet's heartbeats. A Node that is gone is no sign of life any more.
+var nodeMatters = predicate.Funcs{
 	UpdateFunc: func(e event.UpdateEvent) bool {
 		before, after := e.ObjectOld.(*corev1.Node), e.ObjectNew.(*corev1.Node)
 		return before.Spec.ProviderID != after.Spec.ProviderID || nodeReady(before) != nodeReady(after)
 	},
-	DeleteFunc:  func(event.DeleteEvent) bool { return false },
 	GenericFunc: func(event.GenericEvent) bool { return false },
 }
 

@@ -13,10 +13,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // act carries out a decision: API actions at once, hardware actions by handing them to the gate. over is true when there is
@@ -97,7 +99,7 @@ func (r *PhysicalHostReconciler) live(ctx context.Context, name client.ObjectKey
 	if err := r.Reader.Get(ctx, name, host); err != nil {
 		return nil, err
 	}
-	if !Owned(r.WatchFilter, host) {
+	if !scope.Owned(r.WatchFilter, host) {
 		return nil, apierrors.NewNotFound(v1beta1.GroupVersion.WithResource("physicalhosts").GroupResource(), name.Name)
 	}
 	return host, nil
@@ -120,7 +122,7 @@ func (r *PhysicalHostReconciler) order(host *v1beta1.PhysicalHost, g *gathered, 
 	return actuator.Order{
 		Host: key(host), Namespace: host.Namespace, Action: d.Action, Class: classOf(g.facts), ClaimID: g.brief.ClaimID,
 		Inputs:   r.mediaBase(host),
-		Group:    config.VendorOf(vendorOf(host)),
+		Group:    config.VendorOf(settings.VendorOf(host)),
 		Cooldown: unlike(all.Cooldown, bmc.Cooldown), Timeout: unlike(all.OperationTimeout, bmc.OperationTimeout),
 		Shutdown: shutdownTimeout(host), Settle: settleTimeout, Rest: restOf(host),
 		Brief: func(ctx context.Context) (actuator.Brief, error) {
@@ -175,9 +177,9 @@ func (r *PhysicalHostReconciler) clearClaim(ctx context.Context, host *v1beta1.P
 	}); err != nil {
 		return err
 	}
-	r.Streams.drop(key(host))
+	r.Streams.Drop(key(host))
 	if claim.Media != nil {
-		r.Tokens.drop(claim.Media.TokenHash)
+		r.Tokens.Drop(claim.Media.TokenHash)
 	}
 	if err := r.dropMedium(ctx, host, claim.Media); err != nil {
 		return err

@@ -73,13 +73,15 @@ func TestAHostHeldBackByACanarySaysSo(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- r.gate.Run(ctx) }()
 	defer func() { cancel(); <-ended }()
-	const canary = "https://192.0.2.9:443"
 	hour := func() time.Duration { return time.Hour }
-	r.gate.Register(bmcqueue.Poll{Endpoint: canary, Host: namespace + "/canary", Credential: credentialKey(secret.UID, "u", "p"), Interval: hour,
-		Run: func(context.Context) bmcqueue.Result { return bmcqueue.Result{Failure: bmcqueue.LoginFailed} }})
-	for deadline := time.Now().Add(time.Minute); r.gate.Status(namespace+"/canary").State != bmcqueue.StateParked; runtime.Gosched() {
+	for host, address := range map[string]string{"first": "https://192.0.2.8:443", "second": "https://192.0.2.9:443"} {
+		r.gate.Register(bmcqueue.Poll{Endpoint: address, Host: namespace + "/" + host, Credential: credentialKey(secret.UID, "u", "p"), Interval: hour,
+			Run: func(context.Context) bmcqueue.Result { return bmcqueue.Result{Failure: bmcqueue.LoginFailed} }})
+	}
+	refused := func(host string) bool { return r.gate.Status(namespace+"/"+host).State == bmcqueue.StateParked }
+	for deadline := time.Now().Add(time.Minute); !refused("first") || !refused("second"); runtime.Gosched() {
 		if time.Now().After(deadline) {
-			t.Fatal("the canary was not refused")
+			t.Fatal("the canaries were not refused")
 		}
 	}
 	r.look(1)
@@ -88,7 +90,7 @@ func TestAHostHeldBackByACanarySaysSo(t *testing.T) {
 	if c == nil || c.Status != metav1.ConditionFalse || c.Reason != v1beta1.ReasonCredentialUnproven {
 		t.Fatalf("%+v", c)
 	}
-	for _, says := range []string{canary, `Secret "bmc"`, v1beta1.RetryNowAnnotation} {
+	for _, says := range []string{"https://192.0.2.", `Secret "bmc"`, v1beta1.RetryNowAnnotation} {
 		if !strings.Contains(c.Message, says) {
 			t.Errorf("%q is not in %q", says, c.Message)
 		}

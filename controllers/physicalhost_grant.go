@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
@@ -23,6 +24,10 @@ const grantLifetime = 24 * time.Hour
 // bootsOfGrant is how many boot timeouts a grant serves bootstrap data to a host that is not bound: the medium is inserted before
 // the first, and a boot that is tried again gets a new grant once less than one is left.
 const bootsOfGrant = 3
+
+// bootsOfAnother is the same for the one more boot of a bound host: the boot, and as long again until it begins. A grant with less than
+// a boot left while the server is off is replaced, so that no data end in mid boot.
+const bootsOfAnother = 2
 
 // mint draws a media token, records what its media are made of, and then its hash. The token itself is only kept in memory, and
 // in the URLs that the BMC gets.
@@ -38,7 +43,7 @@ func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.Physica
 	if err != nil {
 		return err
 	}
-	secret, hash, err := record.secret(host)
+	secret, hash, err := record.Secret(host)
 	if err != nil {
 		return err
 	}
@@ -46,7 +51,7 @@ func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.Physica
 	grant := &v1beta1.MediaGrant{TokenHash: token.Hash(), MediumHash: hash, ImageETag: record.ImageETag, ImageLength: record.ImageLength,
 		DataUntil: ptr.To(metav1.NewTime(now.Add(bootsOfGrant * timeout)))}
 	if g.facts.Bound { // the one more boot that its owner's word allows
-		grant.DataUntil = ptr.To(metav1.NewTime(now.Add(timeout)))
+		grant.DataUntil = ptr.To(metav1.NewTime(now.Add(bootsOfAnother * timeout)))
 	}
 	if g.facts.Install {
 		grant.Expires = ptr.To(metav1.NewTime(now.Add(grantLifetime)))
@@ -55,9 +60,9 @@ func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.Physica
 		return fmt.Errorf("record what the media are made of in Secret %s: %w", secret.Name, err)
 	}
 	before := host.Spec.Claim.Media
-	r.Tokens.keep(token)
+	r.Tokens.Keep(token)
 	if err := r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media = grant }); err != nil {
-		r.Tokens.drop(token.Hash())
+		r.Tokens.Drop(token.Hash())
 		if apierrors.IsConflict(err) || apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
 			return errors.Join(err, client.IgnoreNotFound(r.Client.Delete(ctx, secret))) // refused for certain: nobody has the data
 		}
@@ -68,9 +73,9 @@ func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.Physica
 }
 
 // render says what the media of a token are made of.
-func (r *PhysicalHostReconciler) render(host *v1beta1.PhysicalHost, g *gathered, token bootmedia.Token) (*medium, error) {
+func (r *PhysicalHostReconciler) render(host *v1beta1.PhysicalHost, g *gathered, token bootmedia.Token) (*media.Record, error) {
 	content := *g.content
-	if base := phoneHomeBase(host, r.PhoneHomeURL); base != "" {
+	if base := media.PhoneHomeBase(host, r.PhoneHomeURL); base != "" {
 		content.PhoneHomeURL = bootmedia.PhoneHomeURL(base, token)
 	}
 	if r.PhoneHomeCA != nil {
@@ -80,7 +85,7 @@ func (r *PhysicalHostReconciler) render(host *v1beta1.PhysicalHost, g *gathered,
 	if err != nil {
 		return nil, fmt.Errorf("render the boot media: %w", err)
 	}
-	return &medium{Host: host.Name, ClaimID: host.Spec.Claim.ID, TokenHash: token.Hash(), BootstrapSecret: host.Spec.Boot.BootstrapSecret,
+	return &media.Record{Host: host.Name, ClaimID: host.Spec.Claim.ID, TokenHash: token.Hash(), BootstrapSecret: host.Spec.Boot.BootstrapSecret,
 		Family: content.Family, ImageURL: content.ImageURL, Checksum: content.Checksum,
 		ImageETag: g.image.Pin.ETag, ImageLength: g.image.Pin.Length, Rendered: rendered}, nil
 }
@@ -104,24 +109,27 @@ func (r *PhysicalHostReconciler) revoke(ctx context.Context, host *v1beta1.Physi
 
 // holdsData says whether a record has all that the next boot is to read: a crash may have taken the data out before the claim was bound.
 func holdsData(secret *corev1.Secret, host *v1beta1.PhysicalHost) bool {
-	record, err := readMedium(secret, host)
-	return err == nil && record.whole
+	record, err := media.ReadRecord(secret, host)
+	return err == nil && record.Whole
 }
 
 // gatherGrant looks whether the grant of a host that is off can serve its next boot. If it cannot, it counts as none: what is in
 // the slots is taken out, and a new one is made. A host that runs keeps what it booted from.
 func (r *PhysicalHostReconciler) gatherGrant(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) error {
 	grant := host.Spec.Claim.Media
-	if g.brief.Hash == "" || grant == nil || host.Spec.Claim.Bound || g.observation.State.Power != redfish.PowerOff {
+	if g.brief.Hash == "" || grant == nil || g.observation.State.Power != redfish.PowerOff {
 		return nil
+	}
+	if host.Spec.Claim.Bound && (grant.DataUntil == nil || g.brief.Facts.Install || !g.brief.Facts.AlwaysOn) {
+		return nil // not made for another boot
 	}
 	spent := grant.DataUntil != nil && grant.DataUntil.Sub(r.Clock.Now()) < bootTimeout(host)
 	if !spent {
-		record, err := mediumOf(ctx, r.SecretReader, host)
+		record, err := media.RecordOf(ctx, r.SecretReader, host)
 		if apierrors.IsNotFound(err) { // the cache may be behind the create
-			record, err = mediumOf(ctx, r.Reader, host)
+			record, err = media.RecordOf(ctx, r.Reader, host)
 		}
-		wrong := mediumError("")
+		wrong := media.RecordError("")
 		if err != nil && !errors.As(err, &wrong) && !apierrors.IsNotFound(err) {
 			return err
 		}
@@ -129,6 +137,9 @@ func (r *PhysicalHostReconciler) gatherGrant(ctx context.Context, host *v1beta1.
 	}
 	if spent {
 		g.brief.Hash, g.brief.URLs = "", nil
+		g.brief.Facts.DataOpen = g.brief.Facts.DataOpen && !host.Spec.Claim.Bound
+	} else if grant.DataUntil != nil {
+		g.deadlines = append(g.deadlines, grant.DataUntil.Add(-bootTimeout(host)))
 	}
 	return nil
 }
@@ -137,8 +148,8 @@ func (r *PhysicalHostReconciler) gatherGrant(ctx context.Context, host *v1beta1.
 // is not thereby allowed to have any Secret served.
 func (r *PhysicalHostReconciler) bootstrapData(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) (*corev1.Secret, error) {
 	name := host.Spec.Boot.BootstrapSecret
-	_, err := bootstrapOwner(ctx, r.Client, g.machine, name)
-	wrong := mediumError("")
+	_, err := media.BootstrapOwner(ctx, r.Client, g.machine, name)
+	wrong := media.RecordError("")
 	switch {
 	case errors.As(err, &wrong):
 		return nil, &inputError{v1beta1.ReasonBootstrapDataRefused, err.Error() + "; delete the Machine, which gives the host back, and see who writes spec.boot"}

@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 )
 
@@ -25,7 +26,7 @@ func TestResyncFollowsItsPeriod(t *testing.T) {
 		queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ctrl.Request]())
 		var period atomic.Int64
 		period.Store(int64(10 * time.Second))
-		go resync{client: r.api, list: &v1beta1.PhysicalHostList{}, period: Period{Of: func() time.Duration { return time.Duration(period.Load()) }}}.run(ctx, queue)
+		go resync{client: r.api, list: &v1beta1.PhysicalHostList{}, period: settings.Period{Of: func() time.Duration { return time.Duration(period.Load()) }}}.run(ctx, queue)
 		began := time.Now()
 		for _, want := range []time.Duration{10, 20} {
 			req, _ := queue.Get()

@@ -10,6 +10,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/beskar7/beskar7/controllers/settings"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // resync looks at all objects of a kind again, although nothing changed, whenever its period has passed: the net under events
@@ -21,7 +24,7 @@ type resync struct {
 	list client.ObjectList
 	// filter is the value of --watch-filter.
 	filter string
-	period Period
+	period settings.Period
 }
 
 // source runs with the controller that it feeds, so only in the process that drives.
@@ -33,7 +36,7 @@ func (s resync) source() source.Source {
 }
 
 func (s resync) run(ctx context.Context, queue requestQueue) {
-	for s.period.wait(ctx) {
+	for s.period.Wait(ctx) {
 		s.round(ctx, queue)
 	}
 }
@@ -45,7 +48,7 @@ func (s resync) round(ctx context.Context, queue requestQueue) {
 		return
 	}
 	_ = meta.EachListItem(list, func(item runtime.Object) error {
-		if o, ok := item.(client.Object); ok && Owned(s.filter, o) {
+		if o, ok := item.(client.Object); ok && scope.Owned(s.filter, o) {
 			queue.Add(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(o)})
 		}
 		return nil

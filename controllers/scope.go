@@ -1,27 +1,17 @@
 package controllers
 
 import (
-	"sigs.k8s.io/cluster-api/util/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-)
 
-// Owned says whether an object is this manager's: whether its watch-filter label has the value of --watch-filter. Without a filter
-// all objects are. It is the one predicate of scope: two managers with different filters may share an API server, and never a BMC.
-//
-// It is asked where objects come in (events, mappings, resyncs), where hosts are chosen, counted or served, at the start of every
-// reconcile, since a key may come from anywhere, and on the live read right before a BMC is changed. It is not asked of an object
-// that another one names: whether a claim's machine exists, who else needs a Secret, and which other object is the same server, are
-// facts whoever owns it.
-func Owned(filter string, o client.Object) bool {
-	return filter == "" || labels.HasWatchLabel(o, filter)
-}
+	"github.com/beskar7/beskar7/pkg/scope"
+)
 
 // ownedEvents lets through the events of objects that are this manager's, or were until now: those are let go of.
 func ownedEvents(filter string) predicate.Predicate {
-	owned := func(o client.Object) bool { return Owned(filter, o) }
+	owned := func(o client.Object) bool { return scope.Owned(filter, o) }
 	events := predicate.NewPredicateFuncs(owned)
 	events.UpdateFunc = func(e event.UpdateEvent) bool { return owned(e.ObjectOld) || owned(e.ObjectNew) }
 	return events
@@ -34,7 +24,7 @@ func requestsFor[T any, P interface {
 }](filter string, objects []T) []reconcile.Request {
 	requests := make([]reconcile.Request, 0, len(objects))
 	for i := range objects {
-		if o := P(&objects[i]); Owned(filter, o) {
+		if o := P(&objects[i]); scope.Owned(filter, o) {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
 		}
 	}

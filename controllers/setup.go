@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 )
 
@@ -39,7 +40,7 @@ type SetupOptions struct {
 	// Timeout bounds one reconcile; asked at the start of each.
 	Timeout func() time.Duration
 	// SyncPeriod is how often every object is looked at although nothing changed.
-	SyncPeriod Period
+	SyncPeriod settings.Period
 	// Wake carries the hosts that the gate and the actuator ask to be looked at.
 	Wake *Waker
 	// WakeMachine carries the machines that the claimer asks to be looked at.
@@ -87,6 +88,7 @@ func (r *PhysicalHostReconciler) setup(_ context.Context, mgr wiring) error {
 		WithOptions(mgr.controllers).
 		Watches(&v1beta1.PhysicalHost{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfServer), builder.WithPredicates(twinsConcerned)).
 		Watches(&v1beta1.Beskar7Machine{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfMachine), builder.WithPredicates(claimantMatters)).
+		Watches(&clusterv1.Machine{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfOwner), builder.WithPredicates(ownerMattersToHost)).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.hostsOfCluster), builder.WithPredicates(clusterMatters)).
 		WatchesMetadata(secret, handler.EnqueueRequestsFromMapFunc(r.hostsOfSecret), builder.WithPredicates(predicates.ResourceIsChanged(mgr.GetScheme(), log))).
 		WatchesRawSource(mgr.options.Wake.source()).
@@ -122,6 +124,14 @@ func (r *PhysicalHostReconciler) hostsOfMachine(ctx context.Context, o client.Ob
 		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKey{Namespace: m.Namespace, Name: m.Spec.HostRef.Name}})
 	}
 	return requests
+}
+
+// hostsOfOwner are the hosts that are claimed for the Beskar7Machine of a Machine.
+func (r *PhysicalHostReconciler) hostsOfOwner(ctx context.Context, o client.Object) []ctrl.Request {
+	if ref := o.(*clusterv1.Machine).Spec.InfrastructureRef; ref.Kind == "Beskar7Machine" && ref.APIGroup == v1beta1.GroupVersion.Group {
+		return r.hostsWith(ctx, o.GetNamespace(), coordinator.HostByClaimMachine, ref.Name)
+	}
+	return nil
 }
 
 func (r *PhysicalHostReconciler) hostsOfCluster(ctx context.Context, o client.Object) []ctrl.Request {

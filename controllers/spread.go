@@ -12,6 +12,7 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/hostselection"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // tenantAfter is who had the host last once its claim is cleared. A claim under which the hardware was never touched leaves no
@@ -46,7 +47,7 @@ func (r *Beskar7MachineReconciler) reportSpread(ctx context.Context, w *machineW
 	}
 	hosts := make([]*v1beta1.PhysicalHost, 0, len(list.Items))
 	for i := range list.Items {
-		if Owned(r.WatchFilter, &list.Items[i]) {
+		if scope.Owned(r.WatchFilter, &list.Items[i]) {
 			hosts = append(hosts, &list.Items[i])
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/actuator"
+	"github.com/beskar7/beskar7/pkg/scope"
 	"github.com/beskar7/beskar7/pkg/serverid"
 )
 
@@ -274,7 +275,7 @@ func (r *PhysicalHostReconciler) hostsOfServer(ctx context.Context, o client.Obj
 	delete(found, client.ObjectKeyFromObject(host))
 	requests := make([]ctrl.Request, 0, len(found))
 	for name, twin := range found {
-		if Owned(r.WatchFilter, twin) {
+		if scope.Owned(r.WatchFilter, twin) {
 			requests = append(requests, ctrl.Request{NamespacedName: name})
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/hostselection"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // Wishes tell the claim arbiter what machines ask for. It runs on every replica, so it learns from caches and not from the machine
@@ -32,7 +33,7 @@ type Wishes struct {
 // Of says what the machine asks for; false: it must not be given a host now. Without its finalizer it would not give it back.
 func (w Wishes) Of(ctx context.Context, m *v1beta1.Beskar7Machine) (coordinator.ClaimRequest, bool) {
 	none := coordinator.ClaimRequest{}
-	if !slices.Contains(m.Finalizers, v1beta1.MachineFinalizer) || !Owned(w.WatchFilter, m) {
+	if !slices.Contains(m.Finalizers, v1beta1.MachineFinalizer) || !scope.Owned(w.WatchFilter, m) {
 		return none, false
 	}
 	owner, cluster, err := ownersOf(ctx, w.Client, m)

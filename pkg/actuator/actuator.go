@@ -23,7 +23,7 @@ type Gate interface {
 	Status(host string) bmcqueue.Status
 	Reset(endpoint string)
 	Retry(endpoint string)
-	Park(endpoint string, until time.Time)
+	Park(endpoint, credential string, until time.Time)
 }
 
 // Driver opens BMCs; opening makes no request. A client whose log-in was refused stays refused until it is forgotten.
@@ -152,7 +152,7 @@ func (a *Actuator) Track(t Tracking) error {
 	a.mu.Unlock()
 	switch {
 	case !moved && !t.ParkedUntil.IsZero():
-		a.gate.Park(endpoint, t.ParkedUntil)
+		a.gate.Park(endpoint, t.Credential, t.ParkedUntil)
 	case abandoned:
 		// The gate remembers what the endpoint refused to hosts that are no more, such as this one before its Secret was
 		// replaced: these credentials were not refused.
@@ -166,7 +166,7 @@ func (a *Actuator) Track(t Tracking) error {
 
 func (a *Actuator) pollOf(server *tracked, t Tracking) bmcqueue.Poll {
 	return bmcqueue.Poll{Endpoint: server.endpoint, Host: t.Host, Namespace: t.Namespace, Credential: t.Credential, Interval: t.Interval,
-		Run: func(ctx context.Context) bmcqueue.Result { return a.poll(ctx, server) }}
+		Run: func(ctx context.Context) bmcqueue.Result { return a.poll(heard(ctx), server) }}
 }
 
 // retarget takes in other credentials, trust or settings for the same server. a.mu is held.

@@ -32,6 +32,7 @@ type run struct {
 // step is one turn in the gate: check, act, read; or, while an effect is awaited, only read.
 func (r *run) step(ctx context.Context) bmcqueue.Result {
 	a := r.actuator
+	ctx = heard(ctx)
 	at, err := a.open(r.of)
 	if err != nil {
 		return a.failed(at, err)

@@ -127,9 +127,6 @@ func NewPool(opts Options) *Pool {
 // end with KindCanceled, and its session is ended with the first call of the new
 // one, so that there is one request to the BMC at a time.
 func (p *Pool) BMC(t Target) (BMC, error) {
-	if err := t.Validate(); err != nil {
-		return nil, err
-	}
 	endpoint, err := EndpointKey(t.Address)
 	if err != nil {
 		return nil, err
@@ -143,6 +140,10 @@ func (p *Pool) BMC(t Target) (BMC, error) {
 	}
 	if have := p.clients[key]; have != nil && have.settings == settings && have.vendorName == t.Vendor {
 		return have, nil
+	}
+	// Only now: a client exists for valid targets alone, and to parse the CA bundle at every poll of every host is felt.
+	if err := t.Validate(); err != nil {
+		return nil, err
 	}
 	shared := p.conns[settings]
 	if shared == nil {

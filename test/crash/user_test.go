@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
-	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 )
 
@@ -147,7 +147,7 @@ func (w *world) phoneHome(s *server) {
 			continue
 		}
 		c := storeClient{cutClient{view: view{site.store.snapshot, indexes}}, site.store}
-		source := controllers.MediaSource{Client: c, SecretReader: c, Clock: clock.RealClock{}, PhoneHomeURL: mediaURL}
+		source := media.Source{Client: c, SecretReader: c, Clock: clock.RealClock{}, PhoneHomeURL: mediaURL}
 		if err := source.PhoneHome(context.Background(), host.Spec.Claim.Media.TokenHash, outcome, ""); err != nil {
 			w.history.Said("an error", err.Error())
 		}

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"crypto/rand"
 	"maps"
 	"os"
 	"os/exec"
@@ -29,6 +30,8 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/media"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
@@ -36,6 +39,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/redfish"
 	"github.com/beskar7/beskar7/pkg/redfish/redfishfake"
+	"github.com/beskar7/beskar7/pkg/scope"
 	"github.com/beskar7/beskar7/test/lab"
 )
 
@@ -106,6 +110,7 @@ func until(t *testing.T, what string, done func() bool) {
 // filtered is a manager with a filter, on empty servers that it cannot mistake.
 type filtered struct {
 	filter string
+	every  time.Duration // between the resyncs
 	hands  *actuator.Actuator
 	mu     sync.Mutex
 	asked  map[string]bool
@@ -140,7 +145,7 @@ func (f *filtered) period() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waits++
-	return 200 * time.Millisecond
+	return f.every
 }
 
 func (f *filtered) rounds() int {
@@ -150,6 +155,12 @@ func (f *filtered) rounds() int {
 }
 
 func startFiltered(t *testing.T, cfg *rest.Config, filter string) *filtered {
+	t.Helper()
+	return startResyncing(t, cfg, filter, 200*time.Millisecond)
+}
+
+// startResyncing is startFiltered with resyncs as often as asked.
+func startResyncing(t *testing.T, cfg *rest.Config, filter string, every time.Duration) *filtered {
 	t.Helper()
 	scheme, err := lab.Scheme()
 	if err != nil {
@@ -161,23 +172,23 @@ func startFiltered(t *testing.T, cfg *rest.Config, filter string) *filtered {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, wake := &filtered{filter: filter, asked: map[string]bool{}}, controllers.NewWaker()
+	f, wake := &filtered{filter: filter, every: every, asked: map[string]bool{}}, controllers.NewWaker()
 	gate := bmcqueue.New(bmcqueue.Options{Settings: bmcqueue.Settings{MaxConcurrentOps: 4, WorkerCount: 4, MaxQueueSize: 10, OperationTimeout: time.Minute}, Done: wake.Wake})
 	f.hands = actuator.New(actuator.Options{Gate: gate, Driver: f, Clock: clock.RealClock{}, Changed: wake.Wake})
 	clusters := clustercache.NewFakeEmptyClusterCache()
-	claims := coordinator.NewOptimistic(coordinator.Options{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{}, Random: controllers.Random, Informed: true,
-		Owned: func(o client.Object) bool { return controllers.Owned(filter, o) },
+	claims := coordinator.NewOptimistic(coordinator.Options{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{}, Random: rand.Reader, Informed: true,
+		Owned: func(o client.Object) bool { return scope.Owned(filter, o) },
 		Fence: func() coordinator.Fence { return coordinator.Fence{Holder: filter} }, Settings: func() coordinator.Settings { return coordinator.Settings{} }})
 	r := controllers.Reconcilers{
 		Host: &controllers.PhysicalHostReconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), SecretReader: mgr.GetAPIReader(), SecretMeta: mgr.GetCache(), Actuator: f.hands,
-			Media: f, Tokens: controllers.NewTokens(), ClusterCache: clusters, Events: events.NewFakeRecorder(1000), Clock: clock.RealClock{},
+			Media: f, Tokens: media.NewTokens(), ClusterCache: clusters, Events: events.NewFakeRecorder(1000), Clock: clock.RealClock{},
 			BMC: func(*v1beta1.PhysicalHost) config.Tuning { return config.Tuning{RequestTimeout: time.Minute} }, ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
 		Machine:  &controllers.Beskar7MachineReconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), ClusterCache: clusters, Clock: clock.RealClock{}, Claims: claims, WatchFilter: filter},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: mgr.GetClient(), WatchFilter: filter},
 		Template: &controllers.Beskar7MachineTemplateReconciler{Client: mgr.GetClient(), WatchFilter: filter},
 	}
 	if err := controllers.SetupAll(t.Context(), mgr, r, controllers.SetupOptions{MaxConcurrentReconciles: 2, Timeout: func() time.Duration { return time.Minute },
-		SyncPeriod: controllers.Period{Of: f.period}, Wake: wake, WakeMachine: controllers.NewWaker()}); err != nil {
+		SyncPeriod: settings.Period{Of: f.period}, Wake: wake, WakeMachine: controllers.NewWaker()}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -204,6 +204,9 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // profile takes a CPU profile for as long, and then one of the heap and one of the goroutines.
 func (o fleetOptions) profile(ctx context.Context, pprof string, d time.Duration) error {
+	if err := os.MkdirAll(o.Profiles, 0o750); err != nil {
+		return err
+	}
 	seconds := max(1, int(d.Seconds())-2)
 	for name, path := range map[string]string{"cpu": fmt.Sprintf("profile?seconds=%d", seconds), "heap": "heap", "goroutines": "goroutine"} {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, pprof+"/debug/pprof/"+path, http.NoBody)

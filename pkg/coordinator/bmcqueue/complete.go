@@ -11,6 +11,9 @@ func (g *gate) complete(r *run, res Result, interval time.Duration, now time.Tim
 	if res.Failure == None && res.Err != nil {
 		res.Failure = Other
 	}
+	if r.hushed && res.Failure != None && res.Failure != LoginFailed {
+		res.Failure, res.Message = Unreachable, fmt.Sprintf("no sign of life for %s, and others waited", HushAfter)
+	}
 	l := r.lane
 	l.run = nil
 	delete(g.runs, r)
@@ -23,7 +26,7 @@ func (g *gate) complete(r *run, res Result, interval time.Duration, now time.Tim
 	// We cut it short, or it worked with what a Reset has replaced since: its failure says nothing about the BMC.
 	void := res.Failure != None && (r.cancelled && res.Failure != LoginFailed || r.generation != l.generation)
 	backedOff := l.unreachable+l.busy > 0
-	if !void && l.learn(res, now, g) {
+	if !void && l.learn(r.key, res, now, g) {
 		g.turned(l)
 	}
 	g.tried(r, res, void, now)
@@ -46,7 +49,9 @@ func (g *gate) completePoll(r *run, interval time.Duration, now time.Time) {
 	g.counts.polls--
 	r.lane.pollTook = now.Sub(r.started)
 	if p := r.poll; p.host.poll == p && !p.urgent {
-		p.due = now.Add(g.spread(interval))
+		if p.due = now.Add(g.spread(interval)); r.hushed {
+			p.due = now // it had no fair try yet; the back-off holds it long enough
+		}
 	}
 	g.forget(r.poll.host, now)
 }

@@ -2,6 +2,9 @@ package bmcqueue
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -13,21 +16,43 @@ const (
 	untried trust = iota
 	// proven: a log-in with it worked. All hosts use it.
 	proven
-	// refused: the one that tried it was refused. Nobody tries it before probeAt.
+	// refused: as many BMCs as opinions refused it. Nobody tries it before probeAt.
 	refused
 )
+
+// opinions is how many BMCs have to refuse a credential before it is held to be wrong everywhere: one alone may be odd (another
+// password, an account of its own, a full session table that it calls a wrong password). BMCs and directories lock an account at
+// the third refusal or later.
+const opinions = 2
 
 // credential is what the hosts that share one learn of it together. BMCs lock accounts out after a few refused log-ins, and a
 // directory behind many BMCs counts them all: so a canary goes first.
 type credential struct {
-	key     string
-	hosts   map[*host]struct{}
-	trust   trust
-	round   uint64    // counts doubts: a run that began before one proves nothing any more
-	canary  *run      // the newest run that tries it; nil if none
-	refuser string    // endpoint of the last refusal
-	probeAt time.Time // when a refused one is tried again
-	told    bool      // the owners of its hosts were told that it was refused, and not yet that it works
+	key      string
+	hosts    map[*host]struct{}
+	trust    trust
+	round    uint64    // counts doubts: a run that began before one proves nothing any more
+	canary   *run      // the newest run that tries it; nil if none
+	refusers []string  // endpoints that refused it since it worked last, the last one at the end
+	probeAt  time.Time // when a refused one is tried again
+	told     bool      // the owners of its hosts were told that it was refused, and not yet that it works
+}
+
+// holdsUntil is how long a canary keeps others from trying its credential. One that is silent cannot lock an account.
+func (r *run) holdsUntil() time.Time {
+	if r.answered {
+		return r.started.Add(CanaryTime)
+	}
+	return r.started.Add(SilentTime)
+}
+
+func (c *credential) refusedAt(endpoint string) bool { return slices.Contains(c.refusers, endpoint) }
+
+func (c *credential) refuser() string { return c.refusers[len(c.refusers)-1] }
+
+// acquit forgets the refusals of the endpoints that are not to be kept.
+func (c *credential) acquit(keep func(endpoint string) bool) {
+	c.refusers = slices.DeleteFunc(c.refusers, func(e string) bool { return !keep(e) })
 }
 
 // opensAt is when an endpoint may try the credential; zero means at any time. c may be nil.
@@ -35,12 +60,12 @@ func (c *credential) opensAt(endpoint string) time.Time {
 	switch {
 	case c == nil || c.trust == proven:
 		return time.Time{}
-	case c.trust == refused && c.refuser == endpoint:
-		return c.probeAt.Add(CanaryTime) // another endpoint probes first: one odd BMC shall not hold back the rest for ever
+	case c.trust == refused && c.refusedAt(endpoint):
+		return c.probeAt.Add(CanaryTime) // another endpoint probes first: odd BMCs shall not hold back the rest for ever
 	case c.trust == refused:
 		return c.probeAt
 	case c.canary != nil && c.canary.lane.endpoint != endpoint:
-		return c.canary.started.Add(CanaryTime)
+		return c.canary.holdsUntil()
 	}
 	return time.Time{}
 }
@@ -51,7 +76,8 @@ func (c *credential) blocks(endpoint string, now time.Time) bool {
 }
 
 func (c *credential) reason() string {
-	return fmt.Sprintf("not tried: %s refused a log-in with the same credentials", c.refuser)
+	last := c.refusers[max(len(c.refusers)-opinions, 0):]
+	return fmt.Sprintf("not tried: %s refused a log-in with the same credentials", strings.Join(last, " and "))
 }
 
 // use notes that h logs in with key from now on, and reports whether it used another one before.
@@ -69,6 +95,7 @@ func (g *gate) use(h *host, key string, now time.Time) (replaced bool) {
 		}
 		c.hosts[h] = struct{}{}
 		h.credential = c
+		g.recall(c, now)
 	}
 	g.leave(h, old, now)
 	g.placeHost(h, now)
@@ -88,19 +115,62 @@ func (g *gate) leave(h *host, c *credential, now time.Time) {
 	g.reconsider(c, now)
 }
 
-// reconsider has a refused credential tried again soon if no host uses it any more where it was refused: perhaps it was wrong
+// reconsider has a refused credential tried again soon if too few hosts still use it where it was refused: perhaps it was wrong
 // only there. Not at once: when a shared Secret is replaced, its hosts learn it one after the other.
 func (g *gate) reconsider(c *credential, now time.Time) {
 	if c == nil || c.trust != refused || !c.probeAt.After(now.Add(reconsiderAfter)) {
 		return
 	}
-	for h := range c.hosts {
-		if h.poll != nil && h.poll.Endpoint == c.refuser || h.waiting != nil && h.waiting.Endpoint == c.refuser {
-			return
+	still := 0
+	for _, refuser := range c.refusers {
+		for h := range c.hosts {
+			if h.poll != nil && h.poll.Endpoint == refuser || h.waiting != nil && h.waiting.Endpoint == refuser {
+				still++
+				break
+			}
 		}
+	}
+	if still >= opinions {
+		return
 	}
 	c.probeAt = now.Add(reconsiderAfter)
 	g.placeUsers(c, now)
+}
+
+// record keeps a refusal of before a restart for the hosts that share the credential: a process that restarts again and again must
+// not ask two more BMCs each time.
+func (g *gate) record(endpoint, key string, until, now time.Time) {
+	if key == "" {
+		return
+	}
+	if g.recorded[key] == nil {
+		g.recorded[key] = map[string]time.Time{}
+	}
+	g.recorded[key][endpoint] = until
+	if c := g.credentials[key]; c != nil {
+		g.recall(c, now)
+	}
+}
+
+// recall takes in what was recorded of c.
+func (g *gate) recall(c *credential, now time.Time) {
+	recorded := g.recorded[c.key]
+	delete(g.recorded, c.key)
+	if c.trust == proven {
+		return
+	}
+	last := now
+	for _, endpoint := range slices.Sorted(maps.Keys(recorded)) {
+		if until := recorded[endpoint]; until.After(now) {
+			last = later(last, until)
+			c.acquit(func(e string) bool { return e != endpoint })
+			c.refusers = append(c.refusers, endpoint)
+		}
+	}
+	if last.After(now) && len(c.refusers) >= opinions {
+		c.trust, c.canary, c.probeAt = refused, nil, later(c.probeAt, last)
+		g.placeUsers(c, now)
+	}
 }
 
 // doubt opens a credential for one host at a time.
@@ -123,6 +193,17 @@ func (g *gate) tries(r *run, h *host, now time.Time) {
 	}
 }
 
+// heard notes that the BMC of r gave a sign of life: from now on it is waited for.
+func (g *gate) heard(r *run, now time.Time) {
+	if r.answered {
+		return
+	}
+	r.answered = true
+	if c := r.credential; c != nil && c.canary == r {
+		g.placeUsers(c, now)
+	}
+}
+
 // tried takes in what a run says about its credential. Only a success proves it and only a refusal speaks against it: after
 // anything else the next one tries.
 func (g *gate) tried(r *run, res Result, void bool, now time.Time) {
@@ -138,14 +219,16 @@ func (g *gate) tried(r *run, res Result, void bool, now time.Time) {
 	unclear := r.holder.credential != c
 	void = void || unclear
 	switch {
-	case res.Failure == LoginFailed && !void && was == proven:
-		c.refuser = r.lane.endpoint
-		g.doubt(c, now)
-		return
 	case res.Failure == LoginFailed && !void:
-		c.trust, c.canary, c.refuser, c.probeAt = refused, nil, r.lane.endpoint, now.Add(ProbeInterval)
+		c.acquit(func(e string) bool { return e != r.lane.endpoint })
+		c.refusers = append(c.refusers, r.lane.endpoint)
+		if was == proven || len(c.refusers) < opinions {
+			g.doubt(c, now) // another BMC is asked
+			return
+		}
+		c.trust, c.canary, c.probeAt = refused, nil, now.Add(ProbeInterval)
 	case res.Failure == None && c.round == r.round && was != proven && !unclear:
-		c.trust, c.canary = proven, nil
+		c.trust, c.canary, c.refusers = proven, nil, nil
 	case !canary:
 		return
 	}
@@ -174,10 +257,17 @@ func (g *gate) placeHost(h *host, now time.Time) {
 	}
 }
 
-// forgive opens the refused credentials of an endpoint's hosts: all of them, or those that were refused at this endpoint.
+// forgive opens the refused credentials of an endpoint's hosts: all of them, or those that were refused at this endpoint. The
+// refusals of other endpoints count on: one more, and it is refused again.
 func (g *gate) forgive(l *lane, all bool, now time.Time) {
 	forgive := func(h *host) {
-		if c := h.credential; c != nil && c.trust == refused && (all || c.refuser == l.endpoint) {
+		c := h.credential
+		if c == nil {
+			return
+		}
+		here := c.refusedAt(l.endpoint)
+		c.acquit(func(e string) bool { return e != l.endpoint })
+		if c.trust == refused && (all || here) {
 			g.doubt(c, now)
 		}
 	}

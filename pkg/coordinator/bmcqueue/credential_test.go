@@ -41,7 +41,8 @@ func TestCanaryGoesFirst(t *testing.T) {
 	})
 }
 
-func TestRefusedCanaryParksTheOthers(t *testing.T) {
+// TestRefusedCanariesParkTheOthers: two BMCs that refuse a credential speak for all.
+func TestRefusedCanariesParkTheOthers(t *testing.T) {
 	in(t, Options{Settings: ample()}, func(s *site) {
 		t0 := time.Now()
 		for n := range 4 {
@@ -50,22 +51,22 @@ func TestRefusedCanaryParksTheOthers(t *testing.T) {
 		every := func() time.Duration { return time.Minute }
 		s.queue.Register(Poll{Endpoint: bmc(9), Host: "ns/h9", Credential: "s1/1", Interval: every, Run: s.busyFor(bmc(9), "ns/h9", "poll", 0, Result{})})
 		pass(59 * time.Minute)
-		wantTimes(t, "login", s.starts("login", t0), 0)
+		wantTimes(t, "login", s.starts("login", t0), 0, time.Second)
 		wantTimes(t, "poll", s.starts("poll", t0))
-		for _, host := range []string{"ns/h1", "ns/h9"} {
+		for _, host := range []string{"ns/h2", "ns/h9"} {
 			st := s.queue.Status(host)
-			if st.State != StateParked || st.Failure != LoginFailed || !strings.Contains(st.LastError, bmc(0)) || time.Until(st.NextAttempt) != time.Minute+time.Second || s.wakes(host) == 0 {
+			if st.State != StateParked || st.Failure != LoginFailed || !strings.Contains(st.LastError, bmc(0)+" and "+bmc(1)) || time.Until(st.NextAttempt) != time.Minute+2*time.Second || s.wakes(host) == 0 {
 				t.Errorf("%s: %+v, woken %d times", host, st, s.wakes(host))
 			}
 		}
 		if got := s.queue.Submit(s.login(5, "s1/1", 0, changed)); got.Reason != ReasonParked {
 			t.Errorf("submit: %+v", got)
 		}
-		if d := s.queue.Dump(); !strings.Contains(d, "a credential of 6 hosts was refused at "+bmc(0)) || strings.Contains(d, "s1/1") {
+		if d := s.queue.Dump(); !strings.Contains(d, "a credential of 6 hosts was refused at "+bmc(1)) || strings.Contains(d, "s1/1") {
 			t.Error(d)
 		}
 		pass(2 * time.Minute) // an hour after the refusal another endpoint probes
-		if st := s.queue.Status("ns/h0"); len(s.starts("login", t0)) != 2 || s.queue.Status("ns/h1").State != StateParked || !strings.Contains(s.queue.Status("ns/h2").LastError, bmc(1)) {
+		if st := s.queue.Status("ns/h0"); len(s.starts("login", t0)) != 3 || s.queue.Status("ns/h1").State != StateParked || !strings.Contains(s.queue.Status("ns/h3").LastError, bmc(2)) {
 			t.Errorf("after the probe: %v, %+v", s.starts("login", t0), st)
 		}
 		for n := range 6 {
@@ -122,8 +123,8 @@ func TestWhoHoldsACredentialIsTold(t *testing.T) {
 			t.Errorf("the first itself: %+v", st)
 		}
 		pass(time.Minute)
-		if st := s.queue.Status("ns/h1"); st.HeldBy != bmc(0) || st.State != StateParked {
-			t.Errorf("once it was refused: %+v", st)
+		if st := s.queue.Status("ns/h2"); st.HeldBy != bmc(1) || st.State != StateParked {
+			t.Errorf("once it was refused twice: %+v", st)
 		}
 		if st := s.queue.Status("ns/h0"); st.HeldBy != "" || st.State != StateParked {
 			t.Errorf("the refused one itself: %+v", st)
@@ -161,14 +162,14 @@ func TestChangedCredentialStartsAnew(t *testing.T) {
 			register(n, "old")
 		}
 		pass(10 * time.Second)
-		wantTimes(t, "old", s.starts("old", t0), 0)
+		wantTimes(t, "old", s.starts("old", t0), 0, time.Second)
 		res = Result{}
 		for n := range 3 {
 			register(n, "new")
 			pass(500 * time.Millisecond)
 		}
 		pass(10 * time.Second)
-		wantTimes(t, "old", s.starts("old", t0), 0)
+		wantTimes(t, "old", s.starts("old", t0), 0, time.Second)
 		wantTimes(t, "new", s.starts("new", t0), 10*time.Second, 11*time.Second, 11*time.Second)
 		if st := s.queue.Status("ns/h0"); st.State != StateIdle {
 			t.Errorf("the endpoint that refused the old one: %+v", st)
@@ -184,16 +185,17 @@ func TestChangedCredentialStartsAnew(t *testing.T) {
 	})
 }
 
-// TestDeadCanaryHoldsNobodyForLong: unreachable proves nothing, the next one tries; and one that hangs counts for CanaryTime.
+// TestDeadCanaryHoldsNobodyForLong: unreachable proves nothing, the next one tries; one that is silent holds nobody for long, and
+// one that answers and then hangs counts for CanaryTime.
 func TestDeadCanaryHoldsNobodyForLong(t *testing.T) {
 	in(t, Options{Settings: ample()}, func(s *site) {
 		t0 := time.Now()
 		s.queue.Submit(s.login(0, "k", 5*time.Second, Result{Failure: Unreachable}))
-		s.queue.Submit(s.login(1, "k", 50*time.Second, Result{Failure: Unreachable}))
+		s.queue.Submit(s.login(1, "k", 50*time.Second, Result{Failure: Other}))
 		s.queue.Submit(s.login(2, "k", time.Second, changed))
 		s.queue.Submit(s.login(3, "k", time.Second, changed))
-		pass(40 * time.Second)
-		wantTimes(t, "login", s.starts("login", t0), 0, 5*time.Second, 35*time.Second, 36*time.Second, 36*time.Second)
+		pass(36 * time.Second)
+		wantTimes(t, "login", s.starts("login", t0), 0, SilentTime, SilentTime+CanaryTime, SilentTime+CanaryTime+time.Second, SilentTime+CanaryTime+time.Second)
 		for n := range 4 {
 			s.queue.Withdraw(fmt.Sprintf("ns/h%d", n))
 		}
@@ -223,7 +225,7 @@ func TestOneRefusalRaisesADoubt(t *testing.T) {
 
 func TestRetryAndResetOfARefusedCredential(t *testing.T) {
 	in(t, Options{Settings: ample()}, func(s *site) {
-		for n := range 4 {
+		for n := range 5 {
 			s.queue.Submit(s.login(n, "k", time.Second, unauthorized))
 		}
 		tries := func(what string, want int) {
@@ -233,14 +235,14 @@ func TestRetryAndResetOfARefusedCredential(t *testing.T) {
 				t.Errorf("%s: %d tries in all, want %d", what, got, want)
 			}
 		}
-		tries("at first", 1)
-		s.queue.Reset(bmc(1)) // its TLS settings changed: the refusal at bmc-0 stands
-		tries("Reset elsewhere", 1)
+		tries("at first", 2)
+		s.queue.Reset(bmc(3)) // its TLS settings changed: the refusals elsewhere stand
+		tries("Reset elsewhere", 2)
 		s.queue.Reset(bmc(0)) // something changed where it was refused
-		tries("Reset of the canary", 2)
-		s.queue.Retry(bmc(2)) // a person asks
-		tries("Retry", 3)
-		for n := range 4 {
+		tries("Reset of the canary", 3)
+		s.queue.Retry(bmc(3)) // a person asks
+		tries("Retry", 4)
+		for n := range 5 {
 			s.queue.Withdraw(fmt.Sprintf("ns/h%d", n))
 		}
 	})
@@ -251,20 +253,24 @@ func TestRefuserIsGone(t *testing.T) {
 	in(t, Options{Settings: ample()}, func(s *site) {
 		t0 := time.Now()
 		s.queue.Submit(s.login(0, "k", time.Second, unauthorized))
-		s.queue.Submit(s.login(1, "k", time.Second, changed))
+		s.queue.Submit(s.login(1, "k", time.Second, unauthorized))
+		s.queue.Submit(s.login(2, "k", time.Second, changed))
 		pass(10 * time.Second)
 		s.queue.Unregister("ns/h0")
 		synctest.Wait()
 		pass(2 * time.Minute)
-		wantTimes(t, "login", s.starts("login", t0), 0, 10*time.Second+reconsiderAfter)
+		wantTimes(t, "login", s.starts("login", t0), 0, time.Second, 10*time.Second+reconsiderAfter)
+		s.queue.Withdraw("ns/h1")
 	})
 }
 
 // TestSharedEndpointOfTwoCredentials: a host that may not log in does not keep its neighbour behind one BMC from being polled.
 func TestSharedEndpointOfTwoCredentials(t *testing.T) {
 	in(t, Options{Settings: ample()}, func(s *site) {
-		s.queue.Submit(s.login(0, "bad", time.Second, unauthorized))
-		pass(2 * time.Second)
+		for n := range 2 {
+			s.queue.Submit(s.login(8+n, "bad", time.Second, unauthorized))
+		}
+		pass(4 * time.Second)
 		t0 := time.Now()
 		for host, key := range map[string]string{"ns/a": "bad", "ns/b": "good"} {
 			s.queue.Register(Poll{Endpoint: bmc(1), Host: host, Credential: key, Interval: func() time.Duration { return 20 * time.Minute },
@@ -277,7 +283,8 @@ func TestSharedEndpointOfTwoCredentials(t *testing.T) {
 		}
 		s.queue.Unregister("ns/a")
 		s.queue.Unregister("ns/b")
-		s.queue.Withdraw("ns/h0")
+		s.queue.Withdraw("ns/h8")
+		s.queue.Withdraw("ns/h9")
 	})
 }
 
@@ -287,7 +294,8 @@ func TestNewestCredentialHoldsAReadyPoll(t *testing.T) {
 	settings.MaxConcurrentOps = 1
 	in(t, Options{Settings: settings}, func(s *site) {
 		s.queue.Submit(s.login(0, "bad", time.Second, unauthorized))
-		pass(2 * time.Second)
+		s.queue.Submit(s.login(9, "bad", time.Second, unauthorized))
+		pass(3 * time.Second)
 		s.queue.Submit(s.op(5, "long", 10*time.Second, changed))
 		synctest.Wait()
 		s.queue.Register(Poll{Endpoint: bmc(1), Host: "ns/h1", Credential: "good", Interval: func() time.Duration { return time.Hour },
@@ -296,10 +304,10 @@ func TestNewestCredentialHoldsAReadyPoll(t *testing.T) {
 		moved.Endpoint = bmc(2)
 		s.queue.Submit(moved)
 		pass(time.Minute)
-		if got := s.kinds(); len(got) != 2 {
+		if got := s.kinds(); len(got) != 3 {
 			t.Errorf("started %v", got)
 		}
-		for n := range 2 {
+		for _, n := range []int{0, 1, 9} {
 			s.queue.Unregister(fmt.Sprintf("ns/h%d", n))
 		}
 	})

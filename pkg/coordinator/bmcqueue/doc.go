@@ -21,18 +21,20 @@
 //     request.
 //  5. Order is class, then age; AgePeriod of waiting lifts an operation by one class, so nothing starves. Within a class
 //     namespaces take turns.
-//  6. Polls hold no queue place and use at most a quarter of the slots (one at least); they stretch under load. An
-//     operation goes first wherever both could start, and a poll does not start if, going by the last one, it would
-//     still run when an operation of its lane may. A poll in flight is not interrupted.
+//  6. Polls hold no queue place and use at most a quarter of the slots (one at least); they stretch under load. An operation goes
+//     first wherever both could start, until a poll has waited for PollPatience, or AgePeriod where the operation is a release:
+//     then one start in pollShare is a poll's. A poll does not start if, going by the last one, it would still run when an
+//     operation of its lane may. A poll in flight is not interrupted, unless its BMC gave no sign of life (Answered) for HushAfter
+//     while others wait: it is tried again as an unreachable one.
 //  7. Endpoints that back off as unreachable use at most a tenth of the slots (one at least).
 //  8. RetryAttempts is tries inside the gate; a failed operation is never terminal, its owner submits it again. The
 //     back-offs belong to the endpoint (unreachable, busy) and to the host (other failures), and outlive operations.
-//  9. A refused log-in parks the endpoint: nothing runs there until Reset or one probe every ProbeInterval. A probe that
-//     finds the BMC unreachable or busy proves nothing and leaves it parked. Hosts that share a Credential send a canary
-//     first: until a log-in with it worked, and after one was refused, one endpoint tries it at a time (a canary that does not
-//     answer counts for CanaryTime). Refused, it parks the others without a try, for ProbeInterval, then one elsewhere tries;
-//     a success opens it for all. A host has one credential at a time, the newest that was named for it; a run in which that
-//     changed says nothing about either.
+//  9. A refused log-in parks the endpoint for that credential, not for others: nothing runs there with it until Reset or one
+//     probe every ProbeInterval. A probe that finds the BMC unreachable or busy proves nothing and leaves it parked. Hosts that
+//     share a Credential send a canary first: until a log-in with it worked, and after one was refused, one endpoint tries it at a
+//     time (a canary whose BMC is silent counts for SilentTime, one that hangs for CanaryTime). Refused by two BMCs, it parks the
+//     others without a try, for ProbeInterval, then one elsewhere tries; a success opens it for all. A host has one credential at
+//     a time, the newest that was named for it; a run in which that changed says nothing about either.
 //  10. An operation that returned Wait keeps its lane for its effect: only reads run on the endpoint until it has run
 //     again and ended. It is not in flight, and its re-run counts as changing: it waits for the cooldown, too.
 //  11. Operations of a Group are in flight at most up to its cap. Those that wait for it hold up no other group. Polls

@@ -84,11 +84,15 @@ func in(t *testing.T, o Options, test func(*site)) {
 	})
 }
 
-// busyFor is the body of an operation that takes d, or until its context ends, and then says res.
+// busyFor is the body of an operation that takes d, or until its context ends, and then says res. A BMC that is reached takes the
+// connection at once; one that is not is silent.
 func (s *site) busyFor(endpoint, host, kind string, d time.Duration, res Result) func(context.Context) Result {
 	return func(ctx context.Context) Result {
 		s.enter(endpoint, host, kind)
 		defer s.leave(endpoint)
+		if res.Failure != Unreachable {
+			Answered(ctx)
+		}
 		timer := time.NewTimer(d)
 		defer timer.Stop()
 		select {

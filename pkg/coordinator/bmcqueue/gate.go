@@ -14,17 +14,20 @@ type gate struct {
 	lanes       map[string]*lane
 	hosts       map[string]*host
 	credentials map[string]*credential
+	recorded    map[string]map[string]time.Time // refusals of before a restart that Park told, by key and endpoint, until when they count
 
-	timers heap[*lane]                   // by the time at which place has to look at the lane again
-	ops    [2]*readySet                  // ready operations: of endpoints in order, of suspect ones
-	polls  [2]heap[*lane]                // lanes with a ready poll: likewise
-	newest [classes]heap[*op]            // all waiting operations by class, newest first: whom to displace
-	runs   map[*run]struct{}             // in flight
-	seq    uint64                        // of the last accepted operation
-	turn   uint64                        // of the last start, for fairness
-	events []event                       // to be told once no lock is held
-	counts struct{ polls, suspects int } // in flight, of each kind
-	groups map[string]int                // in flight, by group
+	timers heap[*lane]        // by the time at which place has to look at the lane again
+	ops    [2]*readySet       // ready operations: of endpoints in order, of suspect ones
+	polls  [2]heap[*lane]     // lanes with a ready poll: likewise
+	newest [classes]heap[*op] // all waiting operations by class, newest first: whom to displace
+	runs   map[*run]struct{}  // in flight
+	seq    uint64             // of the last accepted operation
+	turn   uint64             // of the last start, for fairness
+	// sincePoll counts the operations that started since the last poll did.
+	sincePoll int
+	events    []event                       // to be told once no lock is held
+	counts    struct{ polls, suspects int } // in flight, of each kind
+	groups    map[string]int                // in flight, by group
 
 	silentUntil time.Time // see takeOver
 	tookOver    time.Time
@@ -55,6 +58,7 @@ func newGate(s Settings, jitter func() float64) *gate {
 		groups:   map[string]int{},
 
 		credentials: map[string]*credential{},
+		recorded:    map[string]map[string]time.Time{},
 	}
 	g.timers = heap[*lane]{
 		less: func(a, b *lane) bool { return a.wake.Before(b.wake) },
@@ -160,7 +164,7 @@ func (g *gate) place(l *lane, now time.Time) {
 		l.soonest = earlier(l.soonest, at)
 	}
 	if p, due := g.nextPoll(l, now); p != nil && l.fits(now, g.settings) {
-		if at := later(later(due, l.opensAt()), g.silentUntil); at.After(now) {
+		if at := later(due, g.silentUntil); at.After(now) {
 			l.wake = earlier(l.wake, at)
 		} else {
 			l.due, l.pollsIn = p, &g.polls[l.side()]
@@ -234,7 +238,11 @@ func (g *gate) next(now time.Time) *run {
 	if g.counts.suspects >= g.settings.suspectSlots() {
 		sides = sides[:1]
 	}
-	if o := g.bestOp(sides, now); o != nil {
+	o := g.bestOp(sides, now)
+	if l := g.impatient(o, now); l != nil {
+		return g.startPoll(l, now)
+	}
+	if o != nil {
 		return g.startOp(o, now)
 	}
 	if g.counts.polls >= g.settings.pollSlots() {
@@ -280,6 +288,7 @@ func (g *gate) bestPoll(sides []int, now time.Time) *lane {
 
 func (g *gate) startOp(o *op, now time.Time) *run {
 	g.turn++
+	g.sincePoll++
 	o.ready.served(o, g.turn)
 	h, l := o.host, o.lane
 	r := &run{lane: l, op: o, request: o.Op, waited: now.Sub(o.readyAt)}
@@ -302,12 +311,13 @@ func (g *gate) startPoll(l *lane, now time.Time) *run {
 	}}
 	p.urgent = false
 	g.counts.polls++
+	g.sincePoll = 0
 	return g.start(r, p.host, now)
 }
 
 func (g *gate) start(r *run, h *host, now time.Time) *run {
 	l := r.lane
-	r.started, r.generation, r.suspect = now, l.generation, l.unreachable > 0
+	r.started, r.generation, r.suspect, r.key = now, l.generation, l.unreachable > 0, h.key()
 	if r.suspect {
 		g.counts.suspects++
 	}
@@ -360,9 +370,17 @@ func (g *gate) noteCooldown(o *op, at time.Time) {
 }
 
 // wakeAt is when next has to be asked again, if nothing else happens.
-func (g *gate) wakeAt() time.Time {
-	if g.timers.len() == 0 {
-		return never
+func (g *gate) wakeAt(now time.Time) time.Time {
+	at := never
+	if g.timers.len() > 0 {
+		at = g.timers.top().wake
 	}
-	return g.timers.top().wake
+	if g.crowded() {
+		for r := range g.runs {
+			if due := r.started.Add(HushAfter); r.silent() && due.After(now) {
+				at = earlier(at, due)
+			}
+		}
+	}
+	return at
 }

@@ -29,10 +29,11 @@ type lane struct {
 	unreachable int // consecutive failures of either kind; they outlive the operations that met them
 	busy        int
 	retryAt     time.Time // end of the back-off
-	parked      bool      // log-in was refused
-	probeAt     time.Time // when a parked lane makes its next try
 	failure     Failure   // of the last failed run since all was well
 	message     string
+
+	// parks are the credentials whose log-in was refused here, by key: "" stands for hosts that named none. The others go on.
+	parks map[string]parking
 
 	pollTook time.Duration // of the last poll, to know whether one more fits in before an operation
 	soonest  time.Time     // when the first waiting operation may start, as of the last place
@@ -95,14 +96,23 @@ type run struct {
 	request    Op // what to run; a copy, as a merged wish may replace it meanwhile
 	interval   func() time.Duration
 	generation uint32
-	credential *credential // that it logs in with; nil if unknown
+	key        string      // of the credential that it logs in with; "" if unknown
+	credential *credential // nil if unknown
 	round      uint64      // of the credential, when it started
 	holder     *host       // who logs in with it
 	started    time.Time
 	waited     time.Duration
 	suspect    bool
+	answered   bool // its BMC gave a sign of life
+	hushed     bool // cut short, because others waited while its BMC was silent
 	cancelled  bool
 	cancel     func(cause error)
+}
+
+// parking is a refused log-in: when it is tried again, and what the BMC said.
+type parking struct {
+	probeAt time.Time
+	message string
 }
 
 func later(a, b time.Time) time.Time {
@@ -119,12 +129,25 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// opensAt is when the lane's back-off or parking ends; zero when there is none.
-func (l *lane) opensAt() time.Time {
-	if l.parked {
-		return l.probeAt
+// key names what h logs in with, "" where nobody said.
+func (h *host) key() string {
+	if h.credential == nil {
+		return ""
 	}
-	return l.retryAt
+	return h.credential.key
+}
+
+// refuses reports whether the last log-in of h's credential at this endpoint was refused.
+func (l *lane) refuses(h *host) bool {
+	_, parked := l.parks[h.key()]
+	return parked
+}
+
+// opensFor is when nothing keeps h from being tried at this endpoint any more: no back-off, no refusal here, none elsewhere. Zero
+// when nothing does.
+func (l *lane) opensFor(h *host) time.Time {
+	at := later(l.retryAt, l.parks[h.key()].probeAt)
+	return later(at, h.credential.opensAt(l.endpoint))
 }
 
 func (l *lane) cooldownEnds(s Settings) time.Time {
@@ -143,8 +166,7 @@ func (g *gate) eligible(o *op) time.Time {
 	if o.host.running != nil {
 		return never
 	}
-	at := later(later(l.opensAt(), o.host.retryAt), later(o.notBefore, g.silentUntil))
-	at = later(at, o.host.credential.opensAt(l.endpoint))
+	at := later(later(l.opensFor(o.host), o.host.retryAt), later(o.notBefore, g.silentUntil))
 	if o.ReadOnly {
 		return at
 	}
@@ -170,7 +192,7 @@ func (g *gate) inheritedCooldown(o *op) time.Time {
 func (g *gate) nextPoll(l *lane, now time.Time) (first *poll, due time.Time) {
 	held := false
 	for _, p := range l.polls {
-		opens := p.host.credential.opensAt(l.endpoint)
+		opens := l.opensFor(p.host)
 		waits := opens.After(now)
 		switch {
 		case first == nil, held && !waits:
@@ -192,8 +214,8 @@ func (l *lane) fits(now time.Time, s Settings) bool {
 // forgettableAt is when a lane without hosts has nothing left to remember.
 func (l *lane) forgettableAt(s Settings) time.Time {
 	at := later(l.cooldownEnds(s), l.settleUntil)
-	if l.parked {
-		at = later(at, l.probeAt.Add(ProbeInterval))
+	for _, p := range l.parks {
+		at = later(at, p.probeAt.Add(ProbeInterval))
 	}
 	if !l.retryAt.IsZero() {
 		at = later(at, l.retryAt.Add(s.MaxRetryDelay))
@@ -201,14 +223,15 @@ func (l *lane) forgettableAt(s Settings) time.Time {
 	return at
 }
 
-// learn takes in what a run said about the endpoint, and reports whether the lane was parked or freed by it.
-func (l *lane) learn(res Result, now time.Time, g *gate) (turned bool) {
-	wasParked := l.parked
-	if res.Failure != None {
+// learn takes in what a run with the credential of that key said about the endpoint, and reports whether that parked or freed it.
+func (l *lane) learn(key string, res Result, now time.Time, g *gate) (turned bool) {
+	park, wasParked := l.parks[key]
+	if res.Failure != None && res.Failure != LoginFailed {
 		l.failure, l.message = res.Failure, res.text()
 	}
 	switch res.Failure {
 	case None:
+		delete(l.parks, key)
 		l.clear()
 	case Unreachable:
 		l.unreachable++
@@ -218,24 +241,35 @@ func (l *lane) learn(res Result, now time.Time, g *gate) (turned bool) {
 		l.busy++
 		l.retryAt = now.Add(g.delay(l.busy, res.RetryAfter))
 	case LoginFailed:
-		l.parked, l.unreachable, l.busy = true, 0, 0
+		l.clear() // it answers, whoever else logs in
+		l.park(key, parking{probeAt: now.Add(ProbeInterval), message: res.text()})
+		return !wasParked
 	case Other:
-		l.unreachable, l.parked, l.retryAt = 0, false, time.Time{}
+		l.unreachable, l.retryAt = 0, time.Time{}
+		delete(l.parks, key)
 		if res.RetryAfter > 0 {
 			l.retryAt = now.Add(g.delay(1, res.RetryAfter))
 		}
 	}
-	if l.parked {
-		// Also when the probe met an unreachable or busy BMC: that proves nothing about the log-in.
-		l.probeAt = now.Add(ProbeInterval)
+	if _, parked := l.parks[key]; parked {
+		// The probe met an unreachable or busy BMC: that proves nothing about the log-in.
+		park.probeAt = now.Add(ProbeInterval)
+		l.park(key, park)
+		return false
 	}
-	return l.parked != wasParked
+	return wasParked
 }
 
-// clear forgets back-off and parking, not cooldown or settling: those protect the BMC, these save our time.
+func (l *lane) park(key string, p parking) {
+	if l.parks == nil {
+		l.parks = map[string]parking{}
+	}
+	l.parks[key] = p
+}
+
+// clear forgets the back-off, not cooldown or settling: those protect the BMC, this saves our time.
 func (l *lane) clear() {
 	l.unreachable, l.busy, l.retryAt = 0, 0, time.Time{}
-	l.parked, l.probeAt = false, time.Time{}
 	l.failure, l.message = None, ""
 }
 

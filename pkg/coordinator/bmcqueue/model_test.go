@@ -102,6 +102,8 @@ func (m *model) step() {
 		m.complete()
 	case p < 85:
 		m.spec.now = m.spec.now.Add(time.Duration(m.rnd.IntN(4000)) * time.Millisecond)
+	case p < 86:
+		m.hear()
 	case p < 87:
 		m.spec.now = m.spec.now.Add(time.Duration(m.rnd.IntN(600)) * time.Second)
 	case p < 90:
@@ -250,7 +252,8 @@ func (m *model) reset(endpoint string, asked bool) {
 func (m *model) specReset(endpoint string, asked bool) {
 	m.spec.forgiven(endpoint, asked)
 	e := m.spec.end(endpoint)
-	e.unreachable, e.busy, e.retryAt, e.parked = 0, 0, time.Time{}, false
+	e.unreachable, e.busy, e.retryAt = 0, 0, time.Time{}
+	clear(e.parks)
 	for _, w := range m.spec.live {
 		if w.op.Endpoint == endpoint {
 			h := m.spec.host(w.op.Host)
@@ -264,8 +267,10 @@ func (m *model) specReset(endpoint string, asked bool) {
 
 func (m *model) park(endpoint string) {
 	e := m.spec.end(endpoint)
-	e.parked, e.probeAt = true, m.spec.now.Add(time.Duration(m.rnd.IntN(600))*time.Second)
-	m.gate.park(endpoint, e.probeAt, m.spec.now)
+	key := m.keyFor(fmt.Sprint("h", m.rnd.IntN(10)))
+	e.parks[key] = m.spec.now.Add(time.Duration(m.rnd.IntN(600)) * time.Second)
+	m.spec.parkedBefore(endpoint, key, e.parks[key])
+	m.gate.park(endpoint, key, e.parks[key], m.spec.now)
 }
 
 func (m *model) randomResult(r *run) Result {
@@ -290,14 +295,27 @@ func (m *model) randomResult(r *run) Result {
 }
 
 func (m *model) complete() {
+	if r := m.pickRun(); r != nil {
+		m.end1(r, m.randomResult(r))
+	}
+}
+
+// hear lets a BMC give a sign of life.
+func (m *model) hear() {
+	if r := m.pickRun(); r != nil {
+		m.spec.flying[r].heard = true
+		m.gate.heard(r, m.spec.now)
+	}
+}
+
+func (m *model) pickRun() *run {
 	if len(m.gate.runs) == 0 {
-		return
+		return nil
 	}
 	runs := slices.SortedFunc(maps.Keys(m.gate.runs), func(a, b *run) int {
 		return slices.Compare([]byte(a.request.Endpoint), []byte(b.request.Endpoint))
 	})
-	r := runs[m.rnd.IntN(len(runs))]
-	m.end1(r, m.randomResult(r))
+	return runs[m.rnd.IntN(len(runs))]
 }
 
 func (m *model) end1(r *run, res Result) {

@@ -96,7 +96,7 @@ func (q *Queue) Withdraw(host string) {
 }
 
 // Register has the host's endpoint polled from now on, first as soon as a slot allows. Registering again replaces the
-// poll, also with another endpoint. Park an endpoint known to refuse log-in before registering its hosts. A poll
+// poll, also with another endpoint. Park a log-in known to be refused before registering its hosts. A poll
 // without Endpoint, Interval or Run cannot be made: the host is left without one.
 func (q *Queue) Register(p Poll) {
 	if p.Endpoint == "" || p.Interval == nil || p.Run == nil {
@@ -138,9 +138,10 @@ func (q *Queue) Retry(endpoint string) {
 	q.do(func(g *gate, now time.Time) { g.retry(endpoint, now) })
 }
 
-// Park honours a log-in failure recorded before a restart: nothing runs on the endpoint before until, or Reset.
-func (q *Queue) Park(endpoint string, until time.Time) {
-	q.do(func(g *gate, now time.Time) { g.park(endpoint, until, now) })
+// Park honours a log-in failure recorded before a restart: nothing runs on the endpoint with that credential before until, or
+// Reset. An empty credential stands for the hosts that name none.
+func (q *Queue) Park(endpoint, credential string, until time.Time) {
+	q.do(func(g *gate, now time.Time) { g.park(endpoint, credential, until, now) })
 }
 
 // Length is the number of waiting requested operations, what MaxQueueSize limits.

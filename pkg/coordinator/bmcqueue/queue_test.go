@@ -267,7 +267,7 @@ func TestParkedLogin(t *testing.T) {
 		if st := s.queue.Status("ns/h1"); st.Outcome.Ending != EndedSucceeded {
 			t.Errorf("after Reset: %+v", st)
 		}
-		s.queue.Park(bmc(2), time.Now().Add(10*time.Minute))
+		s.queue.Park(bmc(2), "", time.Now().Add(10*time.Minute))
 		before := time.Now()
 		s.queue.Submit(s.op(2, "recorded", 0, changed))
 		pass(time.Hour)

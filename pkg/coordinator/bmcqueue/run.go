@@ -15,8 +15,21 @@ const (
 	lastGrace = 5 * time.Second
 )
 
-// fenceKey carries the Queue in the context of a run.
-type fenceKey struct{}
+// fenceKey carries the Queue in the context of a run, runKey the run itself.
+type (
+	fenceKey struct{}
+	runKey   struct{}
+)
+
+// Answered tells the gate that the BMC of the run with this context gave a sign of life, such as by taking a connection: what it is
+// asked may take its time. Any other context is passed over.
+func Answered(ctx context.Context) {
+	q, _ := ctx.Value(fenceKey{}).(*Queue)
+	r, _ := ctx.Value(runKey{}).(*run)
+	if q != nil && r != nil {
+		q.do(func(g *gate, now time.Time) { g.heard(r, now) })
+	}
+}
 
 // CheckFence returns ErrFenced, or why ctx ended, if no changing request must be sent now. An operation asks immediately before
 // each one, with the context it was given; any other context passes.
@@ -60,7 +73,15 @@ func (q *Queue) Run(ctx context.Context) error {
 
 // schedule starts all that may start, and returns when to look again.
 func (q *Queue) schedule(work context.Context) time.Duration {
-	valid := q.askFence()
+	wait, hushed := q.start(work, q.askFence())
+	for _, cancel := range hushed {
+		cancel(errHushed)
+	}
+	return wait
+}
+
+// start starts all that may start, and returns when to look again and what cancels the polls that have to give way.
+func (q *Queue) start(work context.Context, valid bool) (wait time.Duration, hushed []func(error)) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	g, now := q.gate, time.Now()
@@ -69,15 +90,16 @@ func (q *Queue) schedule(work context.Context) time.Duration {
 		if r == nil {
 			break
 		}
-		ctx, cancel := context.WithCancelCause(context.WithValue(work, fenceKey{}, q))
+		ctx, cancel := context.WithCancelCause(context.WithValue(context.WithValue(work, fenceKey{}, q), runKey{}, r))
 		r.cancel = cancel
 		go q.execute(ctx, r)
 	}
-	wait := min(max(g.wakeAt().Sub(now), 0), time.Hour)
+	hushed = g.hush(now)
+	wait = min(max(g.wakeAt(now).Sub(now), 0), time.Hour)
 	if !valid || q.options.Fence != nil && len(g.runs) > 0 {
 		wait = fenceEvery
 	}
-	return wait
+	return wait, hushed
 }
 
 // askFence asks the fence and acts on a change: lost, everything in flight is cancelled; back, another process may have

@@ -7,7 +7,8 @@ type specKey struct {
 	state   string // "untried", "proven", "refused"
 	round   int
 	canary  *specRun
-	refuser string
+	refused map[string]int // endpoints that did since it worked last, and in which order
+	order   int
 	probeAt time.Time
 }
 
@@ -21,8 +22,9 @@ func (s *spec) use(host, key string) (replaced bool) {
 	}
 	s.uses[host] = key
 	if key != "" && s.keys[key] == nil {
-		s.keys[key] = &specKey{state: "untried"}
+		s.keys[key] = &specKey{state: "untried", refused: map[string]int{}}
 	}
+	s.recall(key)
 	if old == "" {
 		return false
 	}
@@ -30,21 +32,59 @@ func (s *spec) use(host, key string) (replaced bool) {
 	return true
 }
 
+// parkedBefore: a refusal of before a restart counts as one of this process does.
+func (s *spec) parkedBefore(endpoint, key string, until time.Time) {
+	if key == "" {
+		return
+	}
+	if s.before[key] == nil {
+		s.before[key] = map[string]time.Time{}
+	}
+	s.before[key][endpoint] = until
+	s.recall(key)
+}
+
+func (s *spec) recall(key string) {
+	k := s.keys[key]
+	if k == nil {
+		return
+	}
+	for endpoint, until := range s.before[key] {
+		if k.state != "proven" && s.now.Before(until) {
+			k.order++
+			k.refused[endpoint] = k.order
+		}
+	}
+	for _, until := range s.before[key] {
+		if k.state == "proven" || !s.now.Before(until) || len(k.refused) < 2 {
+			continue
+		}
+		k.state, k.canary = "refused", nil
+		if until.After(k.probeAt) {
+			k.probeAt = until
+		}
+	}
+	delete(s.before, key)
+}
+
 // reconsider forgets a key without hosts, and has one tried in a minute that nobody uses where it was refused.
 func (s *spec) reconsider(key string) {
-	used, usedThere := false, false
+	used, usedThere := false, map[string]bool{}
 	for host, k := range s.uses {
 		if k != key {
 			continue
 		}
 		used = true
-		w := s.waitingOf(host, nil)
-		usedThere = usedThere || s.polls[host] == s.keys[key].refuser || w != nil && w.op.Endpoint == s.keys[key].refuser
+		for refuser := range s.keys[key].refused {
+			if w := s.waitingOf(host, nil); s.polls[host] == refuser || w != nil && w.op.Endpoint == refuser {
+				usedThere[refuser] = true
+			}
+		}
 	}
 	k := s.keys[key]
 	if !used {
 		delete(s.keys, key)
-	} else if soon := s.now.Add(time.Minute); !usedThere && k.state == "refused" && k.probeAt.After(soon) {
+	} else if soon := s.now.Add(time.Minute); len(usedThere) < 2 && k.state == "refused" && k.probeAt.After(soon) {
 		k.probeAt = soon
 	}
 }
@@ -56,9 +96,9 @@ func (s *spec) held(host, endpoint string) string {
 	case k == nil || k.state == "proven":
 	case k.state == "refused" && s.now.Before(k.probeAt):
 		return "its credential was refused elsewhere"
-	case k.state == "refused" && k.refuser == endpoint && s.now.Before(k.probeAt.Add(30*time.Second)):
+	case k.state == "refused" && k.refused[endpoint] > 0 && s.now.Before(k.probeAt.Add(30*time.Second)):
 		return "another endpoint probes first"
-	case k.state == "untried" && k.canary != nil && k.canary.end != endpoint && s.now.Before(k.canary.began.Add(30*time.Second)):
+	case k.state == "untried" && k.canary != nil && k.canary.end != endpoint && s.now.Before(k.canary.began.Add(map[bool]time.Duration{false: 2 * time.Second, true: 30 * time.Second}[k.canary.heard])):
 		return "another endpoint tries its credential"
 	}
 	return ""
@@ -85,13 +125,17 @@ func (s *spec) completedKey(r *specRun, res Result, void bool) {
 	}
 	switch {
 	case s.keyOf(r.host) != k: // nobody knows which one it logged in with
-	case res.Failure == LoginFailed && !void && k.state == "proven":
-		k.refuser = r.end
-		s.doubt(k)
 	case res.Failure == LoginFailed && !void:
-		k.state, k.canary, k.refuser, k.probeAt = "refused", nil, r.end, s.now.Add(time.Hour)
+		k.order++
+		k.refused[r.end] = k.order
+		if k.state == "proven" || len(k.refused) < 2 {
+			s.doubt(k)
+			return
+		}
+		k.state, k.canary, k.probeAt = "refused", nil, s.now.Add(time.Hour)
 	case res.Failure == None && k.round == r.round:
 		k.state, k.canary = "proven", nil
+		clear(k.refused)
 	}
 }
 
@@ -103,7 +147,13 @@ func (s *spec) doubt(k *specKey) {
 // forgiven: an endpoint was reset; all says that a person asked.
 func (s *spec) forgiven(endpoint string, all bool) {
 	forgive := func(host string) {
-		if k := s.keyOf(host); k != nil && k.state == "refused" && (all || k.refuser == endpoint) {
+		k := s.keyOf(host)
+		if k == nil {
+			return
+		}
+		here := k.refused[endpoint] > 0
+		delete(k.refused, endpoint)
+		if k.state == "refused" && (all || here) {
 			s.doubt(k)
 		}
 	}

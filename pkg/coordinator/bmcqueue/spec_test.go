@@ -21,8 +21,10 @@ type spec struct {
 	keys     map[string]*specKey // credentials
 	uses     map[string]string   // which one a host uses
 	polls    map[string]string   // endpoint by host
+	before   map[string]map[string]time.Time
 	accepted int
 	ended    map[Ending]int
+	opsSince int // operations started since the last poll
 }
 
 type specEnd struct {
@@ -35,8 +37,7 @@ type specEnd struct {
 	unreachable int
 	busy        int
 	retryAt     time.Time
-	parked      bool
-	probeAt     time.Time
+	parks       map[string]time.Time // by credential, when the next try is
 }
 
 type specHost struct {
@@ -61,7 +62,9 @@ type specRun struct {
 	suspect bool
 	reset   bool
 	key     *specKey
+	login   string // key, "" if unknown
 	host    string
+	heard   bool
 	round   int
 	began   time.Time
 }
@@ -69,12 +72,12 @@ type specRun struct {
 func newSpec(t *testing.T, s Settings, now time.Time) *spec {
 	return &spec{t: t, settings: s, now: now, ends: map[string]*specEnd{}, hosts: map[string]*specHost{},
 		live: map[string]*specWish{}, flying: map[*run]*specRun{}, ended: map[Ending]int{},
-		keys: map[string]*specKey{}, uses: map[string]string{}, polls: map[string]string{}}
+		keys: map[string]*specKey{}, uses: map[string]string{}, polls: map[string]string{}, before: map[string]map[string]time.Time{}}
 }
 
 func (s *spec) end(name string) *specEnd {
 	if s.ends[name] == nil {
-		s.ends[name] = &specEnd{}
+		s.ends[name] = &specEnd{parks: map[string]time.Time{}}
 	}
 	return s.ends[name]
 }
@@ -117,9 +120,9 @@ func (s *spec) mayStart(w *specWish) string {
 		return "its endpoint is occupied"
 	case h.running:
 		return "its host is occupied"
-	case e.parked && s.now.Before(e.probeAt):
-		return "its endpoint is parked"
-	case !e.parked && s.now.Before(e.retryAt):
+	case s.now.Before(e.parks[s.uses[w.op.Host]]):
+		return "its credential is parked there"
+	case s.now.Before(e.retryAt):
 		return "its endpoint backs off"
 	case s.now.Before(h.retryAt):
 		return "its host backs off"
@@ -193,7 +196,7 @@ func (s *spec) started(r *run) {
 	if e.unreachable > 0 && suspects >= max(slots/10, 1) {
 		s.t.Fatalf("%d unreachable endpoints in flight of %d slots", suspects+1, slots)
 	}
-	sr := &specRun{end: r.request.Endpoint, suspect: e.unreachable > 0}
+	sr := &specRun{end: r.request.Endpoint, suspect: e.unreachable > 0, login: s.uses[r.request.Host]}
 	if r.op == nil {
 		s.startedPoll(r, polls, slots)
 	} else {
@@ -201,25 +204,6 @@ func (s *spec) started(r *run) {
 	}
 	s.startedKey(r.request.Host, sr)
 	s.flying[r], e.run = sr, r
-}
-
-func (s *spec) startedPoll(r *run, polls, slots int) {
-	e := s.end(r.request.Endpoint)
-	if polls >= max(slots/4, 1) {
-		s.t.Fatalf("%d polls in flight of %d slots", polls+1, slots)
-	}
-	if s.now.Before(s.silent) {
-		s.t.Fatalf("I7: poll of %s in quiet time", r.request.Endpoint)
-	}
-	if e.parked && s.now.Before(e.probeAt) || !e.parked && s.now.Before(e.retryAt) {
-		s.t.Fatalf("poll of %s while it is parked or backs off", r.request.Endpoint)
-	}
-	if why := s.held(r.request.Host, r.request.Endpoint); why != "" {
-		s.t.Fatalf("poll of %s although %s", r.request.Endpoint, why)
-	}
-	if _, w, n := s.best(); n > 0 {
-		s.t.Fatalf("a poll started before %d operations, one of them %+v", n, w)
-	}
 }
 
 func (s *spec) startedOp(r *run) *specWish {
@@ -246,6 +230,7 @@ func (s *spec) startedOp(r *run) *specWish {
 	if e.settling == w.op.Kind {
 		e.settling = ""
 	}
+	s.opsSince++
 	w.running, w.withdrawn = true, false
 	s.host(w.op.Host).running = true
 	return w
@@ -283,7 +268,7 @@ func (s *spec) completed(r *run, res Result) Ending {
 	}
 	void := sr.reset && res.Failure != None
 	if !void {
-		s.learn(e, res)
+		s.learn(e, sr.login, res)
 	}
 	s.completedKey(sr, res, void)
 	if sr.wish == nil {
@@ -324,10 +309,11 @@ func (s *spec) completed(r *run, res Result) Ending {
 	return ""
 }
 
-func (s *spec) learn(e *specEnd, res Result) {
+func (s *spec) learn(e *specEnd, login string, res Result) {
 	switch res.Failure {
 	case None:
-		e.unreachable, e.busy, e.retryAt, e.parked = 0, 0, time.Time{}, false
+		e.unreachable, e.busy, e.retryAt = 0, 0, time.Time{}
+		delete(e.parks, login)
 	case Unreachable:
 		e.unreachable++
 		e.retryAt = s.now.Add(s.delay(e.unreachable, res.RetryAfter))
@@ -336,15 +322,17 @@ func (s *spec) learn(e *specEnd, res Result) {
 		e.busy++
 		e.retryAt = s.now.Add(s.delay(e.busy, res.RetryAfter))
 	case LoginFailed:
-		e.parked, e.unreachable, e.busy = true, 0, 0
+		e.unreachable, e.busy, e.retryAt = 0, 0, time.Time{}
+		e.parks[login] = s.now
 	case Other:
-		e.unreachable, e.parked, e.retryAt = 0, false, time.Time{}
+		e.unreachable, e.retryAt = 0, time.Time{}
+		delete(e.parks, login)
 		if res.RetryAfter > 0 {
 			e.retryAt = s.now.Add(s.delay(1, res.RetryAfter))
 		}
 	}
-	if e.parked {
-		e.probeAt = s.now.Add(time.Hour)
+	if _, parked := e.parks[login]; parked {
+		e.parks[login] = s.now.Add(time.Hour)
 	}
 }
 
@@ -413,7 +401,9 @@ func (s *spec) submitted(o Op) (reason Reason, loser string, how Ending) {
 	s.accepted++
 	wish.order = s.accepted
 	s.live[o.Kind] = wish
-	if k := s.keyOf(o.Host); s.end(o.Endpoint).parked || k != nil && k.state == "refused" && s.held(o.Host, o.Endpoint) != "" {
+	if _, parked := s.end(o.Endpoint).parks[s.uses[o.Host]]; parked {
+		reason = ReasonParked
+	} else if k := s.keyOf(o.Host); k != nil && k.state == "refused" && s.held(o.Host, o.Endpoint) != "" {
 		reason = ReasonParked
 	}
 	return reason, loser, how

@@ -27,11 +27,11 @@ func (g *gate) status(name string, now time.Time) Status {
 		s = g.waitingStatus(h.waiting, now)
 	case h.poll != nil:
 		l := g.lanes[h.poll.Endpoint]
-		s = g.endpointStatus(l, now)
-		if at := later(l.opensAt(), h.poll.due); s.Attempts > 0 && s.State != StateParked && at.After(now) {
+		s = l.status(h, now)
+		if at := later(l.opensFor(h), h.poll.due); s.Attempts > 0 && s.State != StateParked && at.After(now) {
 			s.State, s.NextAttempt = StateBackOff, at // its poll is what is tried next
 		}
-		h.credential.report(&s, l, now)
+		h.credential.report(&s, h, l, now)
 	default:
 		s.State = StateIdle
 	}
@@ -48,17 +48,17 @@ func (g *gate) waitingStatus(o *op, now time.Time) Status {
 		Position: g.position(o, now), Attempts: o.tries, LastError: o.message, Failure: o.failure,
 	}
 	switch {
-	case l.parked:
-		s.State = StateParked
+	case l.refuses(o.host):
+		s.State, s.Failure, s.LastError = StateParked, LoginFailed, l.parks[o.host.key()].message
 	case later(l.retryAt, o.host.retryAt).After(now):
 		s.State = StateBackOff
 	case o.notBefore.After(now):
 		s.State = StateSettling
 	}
-	if s.Failure == None || s.State == StateParked {
+	if s.Failure == None {
 		s.Failure, s.LastError = l.failure, l.message
 	}
-	o.host.credential.report(&s, l, now)
+	o.host.credential.report(&s, o.host, l, now)
 	at := g.eligible(o)
 	if at.Equal(never) {
 		at = l.settleUntil
@@ -69,27 +69,29 @@ func (g *gate) waitingStatus(o *op, now time.Time) Status {
 	return s
 }
 
-func (g *gate) endpointStatus(l *lane, now time.Time) Status {
+// status is what the endpoint is doing, as far as it concerns h.
+func (l *lane) status(h *host, now time.Time) Status {
 	s := Status{State: StateIdle, Attempts: l.unreachable + l.busy, LastError: l.message, Failure: l.failure}
+	park := l.parks[h.key()]
 	switch {
-	case l.parked:
-		s.State = StateParked
+	case l.refuses(h):
+		s.State, s.Failure, s.LastError = StateParked, LoginFailed, park.message
 	case l.retryAt.After(now):
 		s.State = StateBackOff
 	}
-	if at := l.opensAt(); at.After(now) {
+	if at := later(l.retryAt, park.probeAt); at.After(now) {
 		s.NextAttempt = at
 	}
 	return s
 }
 
 // report says that it is a refusal elsewhere, or a log-in that goes first, that keeps an endpoint from being tried. c may be nil.
-func (c *credential) report(s *Status, l *lane, now time.Time) {
+func (c *credential) report(s *Status, h *host, l *lane, now time.Time) {
 	opens := c.opensAt(l.endpoint)
 	switch {
-	case l.parked || !opens.After(now):
+	case l.refuses(h) || !opens.After(now):
 	case c.trust == refused:
-		s.State, s.Failure, s.LastError, s.HeldBy = StateParked, LoginFailed, c.reason(), c.refuser
+		s.State, s.Failure, s.LastError, s.HeldBy = StateParked, LoginFailed, c.reason(), c.refuser()
 		s.NextAttempt = later(s.NextAttempt, opens)
 	default:
 		s.HeldBy = c.canary.lane.endpoint
@@ -136,7 +138,7 @@ func (g *gate) stats(now time.Time) Stats {
 	}
 	for _, l := range g.lanes {
 		switch {
-		case l.parked:
+		case len(l.parks) > 0:
 			s.Parked++
 		case l.unreachable > 0:
 			s.Unreachable++
@@ -160,8 +162,8 @@ func (g *gate) dump(now time.Time) string {
 		fmt.Fprintf(&b, "group %s: %d in flight, cap %d\n", group, n, g.settings.GroupCaps[group])
 	}
 	for _, c := range g.credentials {
-		if c.trust == refused {
-			fmt.Fprintf(&b, "a credential of %d hosts was refused at %s%s\n", len(c.hosts), c.refuser, inTime(c.probeAt, now))
+		if c.trust == refused && len(c.refusers) > 0 {
+			fmt.Fprintf(&b, "a credential of %d hosts was refused at %s%s\n", len(c.hosts), c.refuser(), inTime(c.probeAt, now))
 		}
 	}
 	for r := range g.runs {
@@ -173,10 +175,12 @@ func (g *gate) dump(now time.Time) string {
 			now.Sub(o.since), st.State, o.tries, inTime(st.NextAttempt, now), quoted(st.LastError))
 	}
 	for _, l := range g.lanes {
-		if l.parked || l.unreachable+l.busy > 0 {
-			st := g.endpointStatus(l, now)
-			fmt.Fprintf(&b, "lane %s: parked=%t, %d times unreachable, %d times busy%s%s\n", l.endpoint, l.parked,
-				l.unreachable, l.busy, inTime(st.NextAttempt, now), quoted(st.LastError))
+		for _, p := range l.parks {
+			fmt.Fprintf(&b, "lane %s: parked for one credential%s%s\n", l.endpoint, inTime(p.probeAt, now), quoted(p.message))
+		}
+		if l.unreachable+l.busy > 0 {
+			fmt.Fprintf(&b, "lane %s: %d times unreachable, %d times busy%s%s\n", l.endpoint,
+				l.unreachable, l.busy, inTime(l.retryAt, now), quoted(l.message))
 		}
 	}
 	return b.String()

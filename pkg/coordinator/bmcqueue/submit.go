@@ -50,7 +50,7 @@ func (g *gate) supersede(loser *op, wish Op, now time.Time) {
 }
 
 func (g *gate) accepted(o *op, reason Reason, now time.Time) Ticket {
-	if o.lane.parked || o.host.credential.blocks(o.lane.endpoint, now) {
+	if o.lane.refuses(o.host) || o.host.credential.blocks(o.lane.endpoint, now) {
 		reason = ReasonParked
 	}
 	return Ticket{Accepted: true, Reason: reason}
@@ -230,6 +230,7 @@ func (g *gate) reset(endpoint string, now time.Time) {
 	l.generation++
 	g.turned(l)
 	l.clear()
+	l.parks = nil
 	g.forgive(l, false, now)
 	for _, o := range l.ops {
 		o.host.failures, o.host.retryAt = 0, time.Time{}
@@ -243,15 +244,17 @@ func (g *gate) reset(endpoint string, now time.Time) {
 	g.place(l, now)
 }
 
-func (g *gate) park(endpoint string, until, now time.Time) {
+func (g *gate) park(endpoint, credential string, until, now time.Time) {
 	l := g.laneOf(endpoint)
-	if !l.parked {
+	p, parked := l.parks[credential]
+	if !parked {
 		g.turned(l)
 	}
-	l.parked, l.probeAt, l.failure = true, until, LoginFailed
-	if l.message == "" {
-		l.message = "log-in was refused"
+	if p.probeAt = until; p.message == "" {
+		p.message = "log-in was refused"
 	}
+	l.park(credential, p)
+	g.record(endpoint, credential, until, now)
 	g.place(l, now)
 }
 

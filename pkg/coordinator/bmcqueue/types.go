@@ -57,9 +57,18 @@ const (
 	MaxRetryAfter = 5 * time.Minute
 	// ProbeInterval is how often a parked endpoint is tried again unasked: BMCs lock accounts after a few failures.
 	ProbeInterval = time.Hour
-	// CanaryTime is how long the log-in that tries a credential first keeps others from trying it. A log-in is answered soon, or
-	// the BMC is dead: one of those must not hold back all hosts of its Secret.
+	// CanaryTime is how long the log-in that tries a credential first keeps others from trying it, once its BMC gave a sign of life.
 	CanaryTime = 30 * time.Second
+	// SilentTime is how long it does without one (see Answered): a BMC that is silent cannot lock an account, and a rack without
+	// power must not hold back all hosts of its Secret.
+	SilentTime = 2 * time.Second
+	// HushAfter is when a poll whose BMC is silent gives its slot to others that wait. It is tried again, patiently, among the
+	// unreachable ones.
+	HushAfter = 4 * time.Second
+	// PollPatience is how long a poll lets operations go first; after AgePeriod also those that release hosts do not.
+	PollPatience = time.Minute
+	// pollShare: of this many runs one is a poll's, if one lost patience.
+	pollShare = 4
 	// reconsiderAfter is when a refused credential is tried again after the host left that it was refused for.
 	reconsiderAfter = time.Minute
 	// AgePeriod is the waiting time that lifts an operation by one class, so that nothing starves.
