@@ -146,11 +146,11 @@ var expected = map[string]expectation{
 
 	// Media.
 	// What it answers to an insert may as well be a fault of its own: it is asked again, and what is shown says what it must reach.
-	"fetch-fails":      {operations: from(1, "Protocol"), provision: refused, except: others("Protocol", "", "sushy-tools")},
+	"fetch-fails":      {operations: from(1, "Protocol"), provision: refused, except: others("Busy", "", "sushy-tools")},
 	"no-licence":       {operations: from(1, "Unsupported"), provision: refused},
 	"insert-unmounted": {provision: noSign, except: others(no, "", "ami-megarac", "asrockrack"), unseen: "the BMC shows a medium that the server does not see"},
 	"medium-lost":      {provision: noSign},
-	"slots-hidden":     {operations: from(1, seen), provision: refused, except: others("", "", "ami-megarac", "asrockrack")},
+	"slots-hidden":     {operations: from(1, seen), provision: refused, except: others("", "", "ami-megarac", "ami-megarac-12", "asrockrack", "nvidia-dgx")},
 	"slot-no-action":   {except: others(refused, "", oneMedium...)},
 	// The first slot of these is for other media than CDs.
 	"first-slot-only": {except: others(refused, "", append([]string{"cisco-c845a", "cisco-imc", "nvidia-bmc", "openbmc"}, ilos...)...)},
