@@ -126,17 +126,17 @@ var expected = map[string]expectation{
 	"link-at":         {operations: []string{"Protocol"}, provision: "Protocol/refused", release: "Protocol/refused"},
 	"nulls":           {operations: []string{seen}, provision: "waits/Protocol", release: "waits/Protocol"},
 	"wrong-types":     {operations: []string{seen}, provision: "waits/Protocol", release: "waits/Protocol"},
-	"members-empty":   {operations: []string{"Protocol"}, except: and(others("Busy", "", "ami-megarac"), others("Protocol/refused", "done/Protocol", "supermicro-x10"))},
-	"members-missing": {operations: []string{"Protocol"}, except: and(others("Busy", "", "ami-megarac"), others("Protocol", "Protocol", "supermicro-x10"))},
-	"members-null":    {operations: []string{"Protocol"}, except: and(others("NotFound", "", "ami-megarac"), others("NotFound/Protocol", "NotFound/Protocol", "supermicro-x10"))},
-	"members-loop":    {operations: []string{seen}, except: and(others("refused", "", "ami-megarac"), others("Protocol", "Protocol", "supermicro-x10"))},
+	"members-empty":   {operations: []string{"Protocol"}, except: and(others("Busy", "", "ami-megarac", "nvidia-dgx"), others("Protocol/refused", "done/Protocol", "supermicro-x10"))},
+	"members-missing": {operations: []string{"Protocol"}, except: and(others("Busy", "", "ami-megarac", "nvidia-dgx"), others("Protocol", "Protocol", "supermicro-x10"))},
+	"members-null":    {operations: []string{"Protocol"}, except: and(others("NotFound", "", "ami-megarac", "nvidia-dgx"), others("NotFound/Protocol", "NotFound/Protocol", "supermicro-x10"))},
+	"members-loop":    {operations: []string{seen}, except: and(others("refused", "", "ami-megarac", "nvidia-dgx"), others("Protocol", "Protocol", "supermicro-x10"))},
 
 	// A session in hand outlives a lock-out. A password that was changed ends it.
 	"locked-out":       {operations: []string{"Unauthorized"}},
 	"password-changed": always("Unauthorized"),
 
 	// Success that is none: read back, asked again, and told.
-	"error-in-200": {operations: from(1, seen), provision: no, release: no, except: others("refused/waits/Busy", no, "ami-megarac")},
+	"error-in-200": {operations: from(1, seen), provision: no, release: no, except: others("refused/waits/Busy", no, "ami-megarac", "nvidia-dgx")},
 	"lie-power":    {operations: from(3, seen), provision: no, release: no},
 	"lie-insert":   {operations: from(1, seen), provision: no},
 	"lie-eject":    {operations: []string{done, done, done, done, done, done, seen, seen}, release: no},
@@ -148,7 +148,7 @@ var expected = map[string]expectation{
 	// What it answers to an insert may as well be a fault of its own: it is asked again, and what is shown says what it must reach.
 	"fetch-fails":      {operations: from(1, "Protocol"), provision: refused, except: others("Busy", "", "sushy-tools")},
 	"no-licence":       {operations: from(1, "Unsupported"), provision: refused},
-	"insert-unmounted": {provision: noSign, except: others(no, "", "ami-megarac", "asrockrack"), unseen: "the BMC shows a medium that the server does not see"},
+	"insert-unmounted": {provision: noSign, except: others(no, "", "ami-megarac", "nvidia-dgx", "ami-megarac-12", "asrockrack"), unseen: "the BMC shows a medium that the server does not see"},
 	"medium-lost":      {provision: noSign},
 	"slots-hidden":     {operations: from(1, seen), provision: refused, except: others("", "", "ami-megarac", "ami-megarac-12", "asrockrack", "nvidia-dgx")},
 	"slot-no-action":   {except: others(refused, "", oneMedium...)},
@@ -167,12 +167,12 @@ var expected = map[string]expectation{
 	// The override.
 	"override-ignored": {provision: noSign, except: others("", "", byAttribute...)},
 	// The pending settings of these take effect at the next boot, which does not come: nobody knows that it is disarmed.
-	"override-sticky": {operations: from(3, seen), except: others("", no, "ami-megarac"), stays: []string{"ami-megarac"}},
+	"override-sticky": {operations: from(3, seen), except: others("", no, "ami-megarac", "nvidia-dgx"), stays: []string{"ami-megarac", "nvidia-dgx"}},
 	// No firmware has all of these at once: what one of them demands the other refuses.
-	"boot-full":           {except: others(refused, "", append([]string{"supermicro-x10"}, ilos...)...)},
-	"boot-changed-only":   {except: others(refused, "", "asrockrack", "ami-megarac", "supermicro-h13", "supermicro-ars", "supermicro-x13", "supermicro-x14")},
-	"boot-mode-read-only": {except: others(refused, "", "asrockrack", "ami-megarac", "supermicro-h13")},
-	"etag-mismatch":       {except: others(no, "", "ami-megarac", "asrockrack")},
+	"boot-full":           {except: others(refused, "", append([]string{"supermicro-x10", "nvidia-gb200"}, ilos...)...)},
+	"boot-changed-only":   {except: others(refused, "", "asrockrack", "ami-megarac", "nvidia-dgx", "supermicro-h13", "supermicro-ars", "supermicro-x13", "supermicro-x14")},
+	"boot-mode-read-only": {except: others(refused, "", "asrockrack", "ami-megarac", "nvidia-dgx", "supermicro-h13")},
+	"etag-mismatch":       {except: others(no, "", "ami-megarac", "nvidia-dgx", "ami-megarac-12", "asrockrack")},
 
 	// Power.
 	"power-unknown":    {operations: from(3, seen), provision: waits, release: waits},
