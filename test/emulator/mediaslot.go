@@ -86,15 +86,7 @@ func (b *BMC) slotDoc(at string, s *slot) doc {
 		d["Actions"] = doc{"#VirtualMedia.InsertMedia": insert,
 			"#VirtualMedia.EjectMedia": doc{"target": at + "/Actions/VirtualMedia.EjectMedia"}}
 	}
-	if m.none != "" {
-		d["Image"], d["ImageName"] = m.none, m.none
-	}
-	if m.untyped {
-		delete(d, "MediaTypes")
-	}
-	if actions, ok := d["Actions"].(doc); ok && m.ejectComes {
-		delete(actions, map[bool]string{true: "#VirtualMedia.InsertMedia", false: "#VirtualMedia.EjectMedia"}[s.shownLocked()])
-	}
+	m.dress(d, s.shownLocked())
 	switch {
 	case s.shownLocked():
 		d["Image"], d["ImageName"], d["Inserted"], d["ConnectedVia"] = s.shown, path.Base(s.shown), true, "URI"
@@ -198,21 +190,6 @@ func (b *BMC) refuseInsertLocked(s *slot) (int, message) {
 // slotRefusedLocked: the fault that leaves only the first slot usable.
 func (b *BMC) slotRefusedLocked(s *slot) bool {
 	return b.faultLocked("first-slot-only") != nil && s != b.slots[0]
-}
-
-// reach checks that the BMC gets the image.
-func (b *BMC) reach(ctx context.Context, image string) error {
-	b.mu.Lock()
-	blind := b.faultLocked("fetch-fails") != nil
-	b.mu.Unlock()
-	if blind {
-		return errUnreachable
-	}
-	if b.kind().media.whole {
-		return b.fetchWhole(ctx, image)
-	}
-	_, _, err := b.stat(ctx, image)
-	return err
 }
 
 // mountLocked: the medium is in.

@@ -33,7 +33,8 @@ func amiPersonas() []persona {
 			p.errors, p.oem, p.http.etag, p.http.needTag = megarac.errors, oemAMI, etagWeak, true
 			p.media.slots = []slotSpec{{id: "CD1", name: "CD1", types: []string{"CD", "DVD"}}}
 			p.media.none, p.media.untyped, p.media.needs = "None", true, []string{"TransferProtocolType"}
-			p.boot.targets = []string{"None", "Pxe", "Floppy", "Cd", "Usb", "Hdd", "BiosSetup", "Utilities", "UefiShell", "UefiTarget", "SDCard", "UefiHttp", "RemoteDrive", "UefiBootNext"}
+			p.boot.targets = []string{"None", "Pxe", "Floppy", "Cd", "Usb", "Hdd", "BiosSetup", "Utilities", "UefiShell", "UefiTarget",
+				"SDCard", "UefiHttp", "RemoteDrive", "UefiBootNext"}
 			p.power.info = true
 		}, Oddity{"an empty slot has Image and ImageName None, and no MediaTypes", "capture gigabyte-h262"},
 			Oddity{"one slot, there from the start, though the manager offers EnableRMedia", "capture gigabyte-h262"},
@@ -44,7 +45,8 @@ func amiPersonas() []persona {
 			p.manufacturer, p.model, p.redfishVersion = "NVIDIA", "DGXH100", "1.11.0"
 			p.systemID, p.managerID, p.chassisID, p.managerModel, p.firmware = "DGX", "BMC", "DGX", "77171220", "23.11.20"
 			p.baseboard, p.boot.listElsewhere, p.power.info = "HGX_Baseboard_0", true, true
-			p.boot.targets = []string{"None", "Pxe", "Floppy", "Cd", "Usb", "Hdd", "BiosSetup", "Utilities", "Diags", "UefiShell", "UefiTarget", "SDCard", "UefiHttp", "RemoteDrive", "UefiBootNext"}
+			p.boot.targets = []string{"None", "Pxe", "Floppy", "Cd", "Usb", "Hdd", "BiosSetup", "Utilities", "Diags", "UefiShell",
+				"UefiTarget", "SDCard", "UefiHttp", "RemoteDrive", "UefiBootNext"}
 			p.media.needs = append([]string{"UserName", "Password"}, p.media.needs...)
 		}, Oddity{"another system HGX_Baseboard_0 beside DGX: the board with the GPUs", "capture nvidia-dgx-h100"},
 			Oddity{"no slots at first; EnableRMedia and ConfigureCDInstance at Managers/BMC", "capture nvidia-dgx-h100"},

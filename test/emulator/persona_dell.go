@@ -70,7 +70,8 @@ func dellPersonas() []persona {
 			p.boot.orderOnly = "Settings"
 		}, append([]Oddity{
 			{"slots 1 and 2, each for CD, DVD and USB stick", "capture dell-idrac9-7"},
-			{"the settings hold a Boot with an order and no override; PropertyUnknown", "libredfish dell_multi_dpu, sushy settings-body-bootsourceoverridemode-only"},
+			{"the settings hold a Boot with an order and no override; PropertyUnknown",
+				"libredfish dell_multi_dpu, sushy settings-body-bootsourceoverridemode-only"},
 			{"media at Systems/System.Embedded.1/VirtualMedia/{1,2} only", "iDRAC-Redfish-Scripting #265"}, oem}, common...)...),
 		vary(generic(), "dell-idrac10", "Dell 17G, iDRAC 10", func(p *persona) {
 			idrac(p, "PowerEdge R770", "1.20.25.00")

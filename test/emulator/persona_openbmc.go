@@ -43,7 +43,8 @@ func openbmcPersonas() []persona {
 		vary(nvidia, "nvidia-gb200", "NVIDIA GB200 NVL", func(p *persona) {
 			p.product, p.managerModel, p.firmware, p.baseboard = "GB200 NVL", "OpenBmc", "GB200Nvl-24.12-8", "HGX_Baseboard_0"
 			types := []string{"CD", "USBStick"}
-			p.media.slots = []slotSpec{{id: "USB2", name: "Virtual Removable Media", types: types}, {id: "USB1", name: "Virtual Removable Media", types: types}}
+			p.media.slots = []slotSpec{{id: "USB2", name: "Virtual Removable Media", types: types}, {id: "USB1",
+				name: "Virtual Removable Media", types: types}}
 			p.boot.mode = modeAbsent
 		}, Oddity{"another system HGX_Baseboard_0 beside System_0: the board with the GPUs", "capture nvidia-gb200"},
 			Oddity{"slots USB2 and USB1, both with actions", "capture nvidia-gb200"},

@@ -75,11 +75,13 @@ func thirteenAsCaptured(thirteen persona) persona {
 		p.model, p.firmware, p.redfishVersion, p.vendor = "SYS-821GE-TNHR", "11.01.01", "1.11.0", ""
 		types := []string{"CD", "DVD", "Floppy", "USBStick"}
 		p.media.slots = []slotSpec{{id: "VirtualMedia1", name: "Virtual Removable Media", types: types},
-			{id: "VirtualMedia2", name: "Virtual Removable Media", types: types}, {id: "VirtualMedia3", name: "Virtual Removable Media", types: types}}
+			{id: "VirtualMedia2", name: "Virtual Removable Media", types: types}, {id: "VirtualMedia3", name: "Virtual Removable Media",
+				types: types}}
 		p.media.ejectComes, p.media.keepsImage = true, false
 		p.boot.targets = []string{"None", "Pxe", "Floppy", "Cd", "Usb", "Hdd", "BiosSetup", "UsbCd", "UefiBootNext", "UefiHttp"}
 		p.power.info = true
-	}, Oddity{"an empty slot has the action InsertMedia only, a full one EjectMedia only", "capture supermicro-x13 (empty slots); libredfish tests/mockups/supermicro"},
+	}, Oddity{"an empty slot has the action InsertMedia only, a full one EjectMedia only",
+		"capture supermicro-x13 (empty slots); libredfish tests/mockups/supermicro"},
 		Oddity{"three slots, each for CD, DVD, floppy and USB stick; image null while empty", "capture supermicro-x13"},
 		Oddity{"the service root names no vendor, only Oem.Supermicro", "capture supermicro-x13"},
 		Oddity{"reset types in an ActionInfo resource only", "capture supermicro-x13"},

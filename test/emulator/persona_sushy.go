@@ -17,7 +17,8 @@ func sushyPersonas() []persona {
 			p.login.off = true
 			p.http.etag = etagNone
 			p.media.home = mediaUnderSystem
-			p.media.slots = []slotSpec{{id: "Cd", name: "Virtual CD", types: []string{"CD", "DVD"}}, {id: "Floppy", name: "Virtual Removable Media", types: []string{"Floppy", "USBStick"}}}
+			p.media.slots = []slotSpec{{id: "Cd", name: "Virtual CD", types: []string{"CD", "DVD"}}, {id: "Floppy",
+				name: "Virtual Removable Media", types: []string{"Floppy", "USBStick"}}}
 			p.media.suffixes, p.media.plainURL, p.media.replaces = nil, false, true
 			p.errors = errorForm{base: "Base.1.0.", ids: map[string]string{"CouldNotEstablishConnection": "Base.1.0.GeneralError"}}
 			p.media.whole, p.media.fetchStatus = true, http.StatusBadGateway
@@ -35,8 +36,10 @@ func sushyPersonas() []persona {
 			Oddity{"HttpBootUri is the string None; the link to memory leads nowhere", capture},
 			Oddity{"a change of power takes 1 to 11 s, until then the former state is shown", "observed with the running program; 6 s here"},
 			Oddity{"an image is fetched whole before the insert is answered; one that cannot be: 502", "observed with the running program"},
-			Oddity{"inserting over inserted, ejecting twice and changes of power that change nothing are taken", "observed with the running program"},
-			Oddity{"the slot of type Floppy, USBStick is taken and not seen by the firmware", "observed with the running program; here it is seen as a stick"},
+			Oddity{"inserting over inserted, ejecting twice and changes of power that change nothing are taken",
+				"observed with the running program"},
+			Oddity{"the slot of type Floppy, USBStick is taken and not seen by the firmware",
+				"observed with the running program; here it is seen as a stick"},
 			Oddity{"no ETags", "inferred"}),
 	}
 }

@@ -141,7 +141,8 @@ func recipes() []recipe {
 	ami := action("ami-megarac", "MGR/VirtualMedia/CD1", typed, "SYS/SD", boot("Cd", uefi, "UEFI"))
 	ami.before = []step{{"POST", "MGR/Actions/Oem/AMIVirtualMedia.EnableRMedia", obj{"RMediaState": "Enable"}},
 		{"POST", "MGR/Actions/Oem/AMIVirtualMedia.ConfigureCDInstance", obj{"CDInstance": 1}}}
-	dgx := action("nvidia-dgx", "MGR/VirtualMedia/CD1", obj{"Image": "IMG/boot.iso", "TransferProtocolType": "HTTPS", "UserName": "none", "Password": "none"},
+	dgx := action("nvidia-dgx", "MGR/VirtualMedia/CD1", obj{"Image": "IMG/boot.iso", "TransferProtocolType": "HTTPS",
+		"UserName": "none", "Password": "none"},
 		"SYS/SD", boot("Cd", uefi, "UEFI"))
 	dgx.before = ami.before
 	sushy := action("sushy-tools", "SYS/VirtualMedia/Cd", image, "SYS", boot("Cd"))
@@ -170,7 +171,8 @@ func recipes() []recipe {
 		action("supermicro-ars", "MGR/VirtualMedia/CD1", image, "SYS", boot("Cd", uefi, "UEFI")),
 		patch("lenovo-xcc", "MGR/VirtualMedia/EXT1"), patch("lenovo-xcc2", "MGR/VirtualMedia/EXT2"), patch("lenovo-xcc3", "SYS/VirtualMedia/EXT1"),
 		action("openbmc", "MGR/VirtualMedia/Slot_2", image, "SYS", boot("Cd")),
-		action("nvidia-bmc", "MGR/VirtualMedia/Slot_2", named, "SYS", boot("Cd")), action("nvidia-gh200", "MGR/VirtualMedia/Slot_2", named, "SYS", boot("Cd")),
+		action("nvidia-bmc", "MGR/VirtualMedia/Slot_2", named, "SYS", boot("Cd")), action("nvidia-gh200", "MGR/VirtualMedia/Slot_2",
+			named, "SYS", boot("Cd")),
 		action("nvidia-gb200", "MGR/VirtualMedia/USB2", named, "SYS", boot("Cd")), dgx, sushy,
 		action("ami-megarac-12", "MGR/VirtualMedia/CD1", typed, "SYS", boot("Cd")),
 		action("huawei-openubmc", "MGR/VirtualMedia/CD", obj{"Image": "IMG/boot.iso", "TransferProtocolType": "HTTPS", "TransferMethod": "Stream"}, "SYS", boot("Cd")),

@@ -31,7 +31,8 @@ func (l *Lab) AddHosts(ctx context.Context, namespace, prefix string, n int, cha
 }
 
 // AddHostsOf is AddHosts with a server of each persona; "" is the generic one.
-func (l *Lab) AddHostsOf(ctx context.Context, namespace, prefix string, personas []string, change ...func(int, *v1beta1.PhysicalHost)) error {
+func (l *Lab) AddHostsOf(ctx context.Context, namespace, prefix string, personas []string, change ...func(int,
+	*v1beta1.PhysicalHost)) error {
 	if err := l.ensureNamespace(ctx, namespace); err != nil {
 		return err
 	}
@@ -40,7 +41,8 @@ func (l *Lab) AddHostsOf(ctx context.Context, namespace, prefix string, personas
 		return err
 	}
 	for i, persona := range personas {
-		bmc, err := l.Fleet.Add(emulator.Spec{Name: fmt.Sprintf("%s-%d", prefix, i), Persona: persona, Username: "admin", Password: "b7-" + strconv.Itoa(i) + "-secret"})
+		bmc, err := l.Fleet.Add(emulator.Spec{Name: fmt.Sprintf("%s-%d", prefix, i), Persona: persona, Username: "admin",
+			Password: "b7-" + strconv.Itoa(i) + "-secret"})
 		if err != nil {
 			return fmt.Errorf("start server %d: %w", i, err)
 		}
