@@ -161,7 +161,7 @@ var expected = map[string]expectation{
 		"asrockrack", "nvidia-dgx")},
 	"slot-no-action": {except: others(refused, "", oneMedium...)},
 	// The first slot of these is for other media than CDs.
-	"first-slot-only": {except: others(refused, "", append([]string{"cisco-c845a", "cisco-imc", "nvidia-bmc", "openbmc"}, ilos...)...)},
+	"first-slot-only": {except: others(refused, "", append([]string{"cisco-c845a", "cisco-imc", "nvidia-bmc", "nvidia-gh200", "openbmc"}, ilos...)...)},
 	// Boards that take images by ways of their own do not take them by that one, too.
 	"media-under-system": {except: others(refused, "", "supermicro-x10")},
 	"https-only":         {except: others(refused, "", "supermicro-x10")},
