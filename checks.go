@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -25,7 +26,7 @@ func (p *parts) addChecks() error {
 			return err
 		}
 	}
-	if err := p.mgr.AddReadyzCheck("caches", cachesSynced(p.mgr.GetCache())); err != nil {
+	if err := p.mgr.AddReadyzCheck("caches", cachesSynced(p.mgr.GetCache(), p.illegible.Found)); err != nil {
 		return err
 	}
 	if err := p.mgr.AddReadyzCheck("settings", p.live.Ready); err != nil {
@@ -35,12 +36,12 @@ func (p *parts) addChecks() error {
 }
 
 // cachesSynced is ready once the manager's caches are.
-func cachesSynced(c cache.Cache) healthz.Checker {
+func cachesSynced(c cache.Cache, illegible func() string) healthz.Checker {
 	return func(r *http.Request) error {
 		soon, cancel := context.WithTimeout(r.Context(), time.Second)
 		defer cancel()
 		if !c.WaitForCacheSync(soon) {
-			return errors.New("the caches are not synced yet")
+			return errors.New(strings.TrimSuffix("the caches are not synced yet: "+illegible(), ": "))
 		}
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
+	"github.com/beskar7/beskar7/pkg/daemon"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
 
@@ -31,7 +32,7 @@ func (p *parts) addGate() (*actuator.Actuator, error) {
 	if err := p.mgr.Add(everywhere{gauges.Run}); err != nil {
 		return nil, err
 	}
-	dump := controllers.DumpOnSignal{Dump: queue.Dump, Log: p.live.Logger().WithName("gate")}
+	dump := daemon.DumpOnSignal{Dump: queue.Dump, Log: p.live.Logger().WithName("gate")}
 	if err := p.mgr.Add(everywhere{dump.Run}); err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func (p *parts) newGate() *bmcqueue.Queue {
 }
 
 func (p *parts) driverOptions() redfish.Options {
-	return redfish.Options{Installation: controllers.Installation(p.mgr.GetConfig(), leaseNamespace(p.settings)), Reach: p.reach}
+	return redfish.Options{Installation: daemon.Installation(p.mgr.GetConfig(), leaseNamespace(p.settings)), Reach: p.reach}
 }
 
 // drive runs the gate for as long as this process leads. When the lease is lost the manager ends, and the process with it; when the

@@ -78,6 +78,7 @@ func run(ctx context.Context) error {
 		process.log.Info("Setting", "key", w.Key, "source", w.Origin.String(), "warning", w.Message)
 	}
 	process.log.Info("Starting", startedAs(s)...)
+	go process.illegible.Run(logr.NewContext(ctx, process.log), process.manager.GetCache().WaitForCacheSync)
 	return process.manager.Start(ctx)
 }
 

@@ -42,6 +42,8 @@ type parts struct {
 	certificate media.Certificate
 	// reach says where BMCs and image servers may be.
 	reach *endpoint.Policy
+	// illegible tells which stored object keeps the caches empty.
+	illegible *controllers.Illegible
 }
 
 func (p *parts) assemble(ctx context.Context) error {

@@ -21,6 +21,7 @@ import (
 	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/daemon"
 	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/lease"
 	"github.com/beskar7/beskar7/pkg/metrics"
@@ -31,6 +32,8 @@ import (
 type process struct {
 	manager ctrl.Manager
 	log     logr.Logger
+	// illegible tells what keeps the manager from starting: what the manager runs itself waits for the caches.
+	illegible *controllers.Illegible
 }
 
 // newProcess builds the manager and all its parts. Who runs where (D5): webhooks, media and the settings watch on every
@@ -58,13 +61,14 @@ func newProcess(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, s 
 	if err != nil {
 		return nil, err
 	}
-	controllers.ObserveClients(recorder)
+	daemon.ObserveClients(recorder)
 	p := &parts{mgr: mgr, settings: s, live: live, lease: lock, metrics: recorder, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(),
-		streams: &media.Failures{Clock: clock.RealClock{}}, identity: id, reach: reachPolicy(s, apiServer(ctx, rc))}
+		streams: &media.Failures{Clock: clock.RealClock{}}, identity: id, reach: reachPolicy(s, apiServer(ctx, rc)),
+		illegible: &controllers.Illegible{Reader: mgr.GetAPIReader(), Scheme: scheme, Namespace: s.Scope.Namespace}}
 	if err := p.assemble(ctx); err != nil {
 		return nil, err
 	}
-	return &process{manager: mgr, log: log}, nil
+	return &process{manager: mgr, log: log, illegible: p.illegible}, nil
 }
 
 // reachPolicy is what the settings say of where BMCs and image servers may be; they were checked when they were loaded.

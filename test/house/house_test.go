@@ -181,6 +181,8 @@ func TestEveryRuleFindsItsViolation(t *testing.T) {
 		{"pkg/redfish/a.go", importing("redfish", product+"/api/v1beta1"), "nothing of Kubernetes"},
 		{"pkg/redfish/a.go", importing("redfish", "k8s.io/client-go/rest"), "know no Kubernetes"},
 		{"pkg/coordinator/bmcqueue/a.go", importing("bmcqueue", product+"/pkg/coordinator"), "not what they are for"},
+		{"pkg/agent/protocol/a.go", importing("protocol", product+"/pkg/redfish"), "belongs to neither"},
+		{"pkg/agent/selection/a.go", importing("selection", product+"/pkg/agent"), "decided purely"},
 		{"pkg/coordinator/a.go", importing("coordinator", product+"/pkg/redfish"), "never of BMCs"},
 		{"pkg/actuator/a.go", importing("actuator", product+"/pkg/coordinator"), "only glue"},
 		{"controllers/a.go", importing("controllers", product+"/pkg/cli"), "wired by main"},
