@@ -34,6 +34,11 @@ func bootHints(host *v1beta1.PhysicalHost, g *gathered) string {
 	if strings.EqualFold(g.observation.State.Boot.Mode, "Legacy") && !g.facts.Bound {
 		hints = append(hints, "the BMC boots in Legacy mode, in which an image for UEFI does not start: set the boot mode to UEFI in the firmware's setup")
 	}
+	if g.content != nil && !g.facts.Bound {
+		if why := bootmedia.Unreported(*g.content); why != "" {
+			hints = append(hints, why)
+		}
+	}
 	if g.streamFault != "" {
 		hints = append(hints, "the image could not be served to the BMC: "+g.streamFault)
 	}

@@ -88,7 +88,7 @@ func (r *PhysicalHostReconciler) render(host *v1beta1.PhysicalHost, g *gathered,
 	}
 	return &media.Record{Host: host.Name, ClaimID: host.Spec.Claim.ID, TokenHash: token.Hash(), BootstrapSecret: host.Spec.Boot.BootstrapSecret,
 		Family: content.Family, ImageURL: content.ImageURL, Checksum: content.Checksum,
-		ImageETag: g.image.Pin.ETag, ImageLength: g.image.Pin.Length, Rendered: rendered}, nil
+		ImageETag: g.image.Pin.ETag, ImageLength: g.image.Pin.Length, ImageMirror: g.image.Pin.Mirror, Rendered: rendered}, nil
 }
 
 // markBound ends the service of bootstrap data, whatever was granted.

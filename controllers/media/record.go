@@ -45,6 +45,7 @@ type Record struct {
 	Checksum        string             `json:"checksum,omitempty"`
 	ImageETag       string             `json:"imageETag,omitempty"`
 	ImageLength     int64              `json:"imageLength,omitempty"`
+	ImageMirror     string             `json:"imageMirror,omitempty"`
 	Rendered        bootmedia.Rendered `json:"rendered"`
 
 	// whole: the data are there, too.
@@ -53,7 +54,7 @@ type Record struct {
 
 func (m *Record) content() bootmedia.Content {
 	return bootmedia.Content{Family: m.Family, ImageURL: m.ImageURL, Checksum: m.Checksum,
-		ImagePin: bootmedia.Pin{ETag: m.ImageETag, Length: m.ImageLength}, Rendered: &m.Rendered}
+		ImagePin: bootmedia.Pin{ETag: m.ImageETag, Length: m.ImageLength, Mirror: m.ImageMirror}, Rendered: &m.Rendered}
 }
 
 // RecordName is the name of the Secret that records the media of a token.
