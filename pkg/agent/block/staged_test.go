@@ -94,7 +94,8 @@ func TestAPowerFailureDuringTheCommit(t *testing.T) {
 
 func TestADiskThatForgetsItsHead(t *testing.T) {
 	f, _ := open(t, 4<<20, 512)
-	if err := Stage(&diary{File: f, left: -1, flips: 1000}, headOf(7)).Commit(); err == nil || !strings.Contains(err.Error(), "replace it") {
+	if err := Stage(&diary{File: f, left: -1, flips: 1000}, headOf(7)).Commit(); err == nil || !strings.Contains(err.Error(),
+		"replace it") {
 		t.Errorf("%v", err)
 	}
 }

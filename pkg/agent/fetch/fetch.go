@@ -81,7 +81,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 		if err == nil {
 			continue
 		}
-		r.Close()
+		_ = r.Close()
 		if errors.Is(err, errEnd) {
 			return 0, io.EOF
 		}
@@ -210,18 +210,20 @@ func (r *Reader) length(n int64) error {
 	case n == r.total:
 		return nil
 	case r.o.Size > 0 && r.off == 0:
-		return errFinal{fmt.Errorf("the image on the server has %d bytes, and the plan says %d: it was replaced, or is not there to its end",
+		return errFinal{fmt.Errorf("the image on the server has %d bytes, and the plan says %d: it was replaced, or is cut short",
 			n, r.total)}
 	}
 	return errFinal{fmt.Errorf("the image on the server now has %d bytes, and had %d: it was replaced during the download", n, r.total)}
 }
 
 // Close ends the connection. A Read after it makes another one.
-func (r *Reader) Close() {
-	if r.body != nil {
-		_ = r.body.Close()
-		r.body = nil
+func (r *Reader) Close() error {
+	if r.body == nil {
+		return nil
 	}
+	err := r.body.Close()
+	r.body = nil
+	return err
 }
 
 var errStalled = errors.New("the server is silent")
