@@ -50,6 +50,8 @@ var layers = []layer{
 	{"pkg/agent/erase", []string{"pkg/agent/block", "pkg/agent/gpt", "pkg/agent/protocol", "pkg/agent/selection", "pkg/serverid"},
 		"a disk is erased as the plan has it, by commands that are behind interfaces"},
 	{"pkg/agent/filedisk", append([]string{"pkg/agent"}, agentParts...), "a model of a server knows what the agent asks of one"},
+	{"pkg/agent/linux", append([]string{"pkg/agent"}, agentParts...), "the hands do what the agent asks, and decide nothing"},
+	{"cmd/agent", append([]string{"pkg/agent", "pkg/agent/linux"}, agentParts...), "the program puts the agent together, and decides nothing"},
 	{"pkg/agent", agentParts, "the agent runs alone on a server: it knows plans and disks, and nothing of clusters or BMCs"},
 	{"pkg/agent/configdrive", []string{"pkg/agent/block", "pkg/agent/protocol"}, "configuration is files on a partition"},
 	{"pkg/networkdata", []string{"api/v1beta1", "pkg/bootmedia", "pkg/endpoint"}, "network data are rendered from the host alone"},
