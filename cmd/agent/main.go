@@ -77,10 +77,8 @@ func deploy(ctx context.Context, m machine, say func(format string, args ...any)
 	if err != nil {
 		return fmt.Errorf("find the way to the manager: %w", err)
 	}
-	if seed.Network != nil {
-		if err := m.Connect(ctx, seed.Network, say); err != nil {
-			return fmt.Errorf("connect: %w", err)
-		}
+	if err := m.Connect(ctx, seed.Network, say); err != nil {
+		return fmt.Errorf("connect: %w", err)
 	}
 	return agent.Run(ctx, agent.Options{Seed: seed, Hands: hands, Version: version, Log: func(line string) { say("%s", line) }})
 }

@@ -85,7 +85,9 @@ func newBench(t *testing.T) (*bench, *manager) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer disk.Close()
+	if err := disk.Close(); err != nil {
+		t.Fatal(err)
+	}
 	hands := &filedisk.Server{Folder: folder, Seen: protocol.Report{Server: protocol.Server{UUID: serverUUID},
 		Firmware: protocol.Firmware{BootMode: protocol.BootBIOS}, Disks: []protocol.Disk{{Name: "sda", Size: 16 << 20, BlockSize: 512}}}}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})

@@ -87,7 +87,6 @@ type manager struct {
 
 	mu     sync.Mutex
 	calls  []*protocol.Call
-	raw    bytes.Buffer
 	images map[string]http.Handler
 }
 
@@ -193,7 +192,7 @@ func (g *rig) disk(name string, size int64, kind protocol.DiskType) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	old := imagetest.Typical(8*mib, 512)
 	old.Seed = 42
 	for _, at := range []int64{0, 100 * mib} {
@@ -242,7 +241,7 @@ func (g *rig) contents(name string) []byte {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	p := make([]byte, d.Size())
 	if _, err := d.ReadAt(p, 0); err != nil {
 		g.t.Fatal(err)

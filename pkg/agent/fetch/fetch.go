@@ -159,7 +159,7 @@ func (r *Reader) connect() error {
 		}
 	}
 	timer := time.AfterFunc(r.o.Stall, func() { cancel(errStalled) })
-	response, err := r.o.Client.Do(request)
+	response, err := r.o.Client.Do(request) //nolint:bodyclose // it is closed with the reader
 	timer.Stop()
 	if err != nil {
 		err = plain(ctx, at, err)

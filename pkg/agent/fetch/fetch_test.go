@@ -91,7 +91,7 @@ func quick(urls ...string) Options {
 func read(t *testing.T, o Options) ([]byte, error) {
 	t.Helper()
 	r := Open(t.Context(), o)
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	return io.ReadAll(r)
 }
 
@@ -214,7 +214,7 @@ func TestAnAbortEndsIt(t *testing.T) {
 	options := quick(serve(t, o))
 	options.Broken = func(error) { cancel(cause) }
 	r := Open(ctx, options)
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	if _, err := io.ReadAll(r); !errors.Is(err, cause) {
 		t.Errorf("ended with %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/beskar7/beskar7/pkg/agent/block"
 	"github.com/beskar7/beskar7/pkg/agent/erase"
@@ -35,6 +36,34 @@ type Disk struct {
 	Controller *Controller
 	// Stuck is a range that keeps its contents whatever erases the disk; an empty one is none.
 	Stuck [2]int64
+	// Power is how many changes are left until the power fails, after which nothing is changed any more; nil never fails.
+	Power *atomic.Int64
+}
+
+// ErrPower is what every change ends with once the power has failed.
+var ErrPower = errors.New("the power has failed")
+
+func (d *Disk) powered() error {
+	if d.Power != nil && d.Power.Add(-1) < 0 {
+		return ErrPower
+	}
+	return nil
+}
+
+// WriteAt implements block.Device.
+func (d *Disk) WriteAt(p []byte, off int64) (int, error) {
+	if err := d.powered(); err != nil {
+		return 0, err
+	}
+	return d.File.WriteAt(p, off)
+}
+
+// Sync implements block.Device.
+func (d *Disk) Sync() error {
+	if err := d.powered(); err != nil {
+		return err
+	}
+	return d.File.Sync()
 }
 
 // Create makes an empty disk in a folder.
@@ -59,7 +88,12 @@ func Open(path string, blockSize int) (*Disk, error) {
 }
 
 // Zero implements block.Device.
-func (d *Disk) Zero(off, length int64) error { return d.around(off, length, d.File.Zero) }
+func (d *Disk) Zero(off, length int64) error {
+	if err := d.powered(); err != nil {
+		return err
+	}
+	return d.around(off, length, d.File.Zero)
+}
 
 // around leaves out what is stuck.
 func (d *Disk) around(off, length int64, do func(off, length int64) error) error {

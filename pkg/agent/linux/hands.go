@@ -112,18 +112,20 @@ func (h *Hands) SetClock(t time.Time) error {
 	return unix.Settimeofday(&now)
 }
 
-// Connect configures the network, and waits for what it needs.
+// Connect configures the network, and waits for what it needs. Without one it asks for leases at all ports with a carrier.
 func (h *Hands) Connect(ctx context.Context, wanted *protocol.Network, say func(format string, args ...any)) error {
 	handle, err := netlink.NewHandle()
 	if err != nil {
 		return err
 	}
 	defer handle.Close()
-	n := &network{netlinks: handle, partner: h.partner, say: say, ports: portsFor, carrier: carrierFor, lacp: lacpFor, every: linkEvery}
-	if err := n.configure(ctx, wanted); err != nil {
+	n := &network{netlinks: handle, partner: h.partner, request: request, say: say, ports: portsFor, carrier: carrierFor, lacp: lacpFor,
+		every: linkEvery}
+	servers, err := n.configure(ctx, wanted)
+	if err != nil {
 		return err
 	}
-	return h.resolve(wanted.Nameservers)
+	return h.resolve(servers)
 }
 
 // partner: a bond without a partner shows an address of zeroes for it.

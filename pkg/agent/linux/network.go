@@ -34,6 +34,8 @@ type network struct {
 	netlinks
 	// partner says whether a bond has a partner that speaks LACP.
 	partner func(bond string) bool
+	// request asks for a lease by DHCP.
+	request func(ctx context.Context, port string) (*lease, error)
 	say     func(format string, args ...any)
 	// ports is how long ports may take to appear, carrier how long links may take, lacp how long a partner may; every is how often
 	// is looked.
@@ -53,8 +55,32 @@ const (
 	mode8023ad  = "802.3ad"
 )
 
-// configure does all of it, from below: ports, bonds, VLANs, and then addresses and routes.
-func (n *network) configure(ctx context.Context, wanted *protocol.Network) error {
+// configure does all of it, from below: ports, bonds, VLANs, and then addresses and routes. It returns the name servers.
+func (n *network) configure(ctx context.Context, wanted *protocol.Network) ([]string, error) {
+	if wanted == nil {
+		return n.anyPort(ctx)
+	}
+	if err := n.layers(ctx, wanted); err != nil {
+		return nil, err
+	}
+	if err := n.waitCarrier(ctx, wanted); err != nil {
+		return nil, err
+	}
+	var leased []netlink.Link
+	for i := range wanted.Interfaces {
+		if face := &wanted.Interfaces[i]; face.DHCP {
+			leased = append(leased, n.made[face.Name])
+		}
+	}
+	if len(leased) == 0 {
+		return wanted.Nameservers, nil
+	}
+	servers, err := n.dhcp(ctx, leased)
+	return append(slices.Clone(wanted.Nameservers), servers...), err
+}
+
+// layers makes the links, and gives them their addresses.
+func (n *network) layers(ctx context.Context, wanted *protocol.Network) error {
 	n.made = map[string]netlink.Link{}
 	if err := n.findPorts(ctx, wanted); err != nil {
 		return err
@@ -78,7 +104,7 @@ func (n *network) configure(ctx context.Context, wanted *protocol.Network) error
 			return fmt.Errorf("interface %s: %w", wanted.Interfaces[i].Name, err)
 		}
 	}
-	return n.waitCarrier(ctx, wanted)
+	return nil
 }
 
 // findPorts waits for the ports, whose drivers may still be looking at them. They are known by their permanent addresses: a port of a
@@ -278,7 +304,7 @@ func (n *network) waitCarrier(ctx context.Context, wanted *protocol.Network) err
 		var down []string
 		for i := range wanted.Interfaces {
 			face := &wanted.Interfaces[i]
-			if len(face.Addresses) > 0 && !n.running(n.made[face.Name]) {
+			if (face.DHCP || len(face.Addresses) > 0) && !n.running(n.made[face.Name]) {
 				down = append(down, face.Name)
 			}
 		}

@@ -22,6 +22,17 @@ type kernel struct {
 	// cable are the ports with a carrier; late is how many looks it takes until ports are there.
 	cable map[string]bool
 	late  int
+	// leases are what DHCP servers give at ports; servers are the name servers that were found.
+	leases  map[string]*lease
+	servers []string
+}
+
+func (k *kernel) lease(ctx context.Context, port string) (*lease, error) {
+	if got := k.leases[port]; got != nil {
+		return got, nil
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 func (k *kernel) port(name, mac, permanent string) {
@@ -148,8 +159,8 @@ func configure(t *testing.T, k *kernel, lacp bool, wanted *protocol.Network) (sa
 			said += fmt.Sprintf(f,
 				a...)
 		},
-			ports: portsFor, carrier: carrierFor, lacp: lacpFor, every: linkEvery}
-		err = n.configure(t.Context(), wanted)
+			request: k.lease, ports: portsFor, carrier: carrierFor, lacp: lacpFor, every: linkEvery}
+		k.servers, err = n.configure(t.Context(), wanted)
 	})
 	return said, err
 }
@@ -228,7 +239,7 @@ func TestWaitingEnds(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
 	n := &network{netlinks: &kernel{late: 1 << 30}, ports: portsFor, every: linkEvery}
-	if err := n.configure(ctx, &protocol.Network{Interfaces: []protocol.Interface{{Name: "x", MAC: macA}}}); !errors.Is(err, cause) {
+	if _, err := n.configure(ctx, &protocol.Network{Interfaces: []protocol.Interface{{Name: "x", MAC: macA}}}); !errors.Is(err, cause) {
 		t.Errorf("%v", err)
 	}
 }
