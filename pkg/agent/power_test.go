@@ -55,7 +55,8 @@ func TestThePowerFails(t *testing.T) {
 		}
 		whole++
 		own := table.Partitions[len(table.Partitions)-1]
-		if own.Name != "cidata" || !strings.Contains(string(disk[own.Start:own.Start+own.Size]), "s3cr3t") || string(disk[mib:7*mib]) != string(g.image[mib:7*mib]) {
+		if own.Name != "cidata" || !strings.Contains(string(disk[own.Start:own.Start+own.Size]), "s3cr3t") ||
+			string(disk[mib:7*mib]) != string(g.image[mib:7*mib]) {
 			t.Errorf("after %d of %d changes the disk boots and is not whole", n, all)
 		}
 	}
