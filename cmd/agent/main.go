@@ -42,7 +42,7 @@ type machine interface {
 	// Start mounts file systems and loads modules.
 	Start(ctx context.Context, say func(format string, args ...any)) error
 	// Seed finds the way to the manager, and the hands that work here.
-	Seed() (*protocol.Seed, agent.Hands, error)
+	Seed(ctx context.Context, say func(format string, args ...any)) (*protocol.Seed, agent.Hands, error)
 	// Connect configures the network.
 	Connect(ctx context.Context, wanted *protocol.Network, say func(format string, args ...any)) error
 	// PowerOff ends the server.
@@ -73,7 +73,7 @@ func deploy(ctx context.Context, m machine, say func(format string, args ...any)
 	if err := m.Start(ctx, say); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	seed, hands, err := m.Seed()
+	seed, hands, err := m.Seed(ctx, say)
 	if err != nil {
 		return fmt.Errorf("find the way to the manager: %w", err)
 	}
@@ -95,13 +95,23 @@ func (s *server) Start(ctx context.Context, say func(format string, args ...any)
 	return nil
 }
 
-func (s *server) Seed() (*protocol.Seed, agent.Hands, error) {
-	seed, medium, err := linux.FindSeed("/")
-	if err != nil {
-		return nil, nil, err
+// mediumFor is how long the medium may take to appear: BMCs attach it by USB, at times after the system has started.
+const mediumFor = time.Minute
+
+func (s *server) Seed(ctx context.Context, say func(format string, args ...any)) (*protocol.Seed, agent.Hands, error) {
+	for until := time.Now().Add(mediumFor); ; {
+		seed, medium, err := linux.FindSeed("/")
+		if err == nil {
+			s.hands = linux.New("/", medium)
+			return seed, s.hands, nil
+		}
+		if time.Now().After(until) {
+			return nil, nil, err
+		}
+		if err := linux.New("/", "").LoadModules(ctx, say); err != nil { // this takes some seconds
+			return nil, nil, err
+		}
 	}
-	s.hands = linux.New("/", medium)
-	return seed, s.hands, nil
 }
 
 func (s *server) Connect(ctx context.Context, wanted *protocol.Network, say func(format string, args ...any)) error {

@@ -44,7 +44,10 @@ func (b *bench) Start(context.Context, func(string, ...any)) error {
 	return b.step("start")
 }
 
-func (b *bench) Seed() (*protocol.Seed, agent.Hands, error) { return b.seed, b.hands, b.step("seed") }
+func (b *bench) Seed(context.Context, func(string, ...any)) (*protocol.Seed, agent.Hands, error) {
+	return b.seed, b.hands, b.step("seed")
+}
+
 func (b *bench) Connect(context.Context, *protocol.Network, func(string, ...any)) error {
 	return b.step("connect")
 }

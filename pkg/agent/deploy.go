@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -71,9 +72,9 @@ type work struct {
 
 func (w *work) all() error {
 	w.tell.step(protocol.StepPlan, "", "choose disks")
-	choice, failed := selection.Choose(w.plan, w.report)
-	if failed != nil {
-		return failed
+	choice, err := w.choose()
+	if err != nil {
+		return err
 	}
 	for _, left := range choice.Left {
 		w.run.say("%s is left alone: %s", selection.Describe(left.Disk), left.Why)
@@ -94,6 +95,28 @@ func (w *work) all() error {
 		}
 	}
 	return nil
+}
+
+// choose waits for a disk that is not there yet.
+func (w *work) choose() (*selection.Choice, error) {
+	for until := time.Now().Add(w.run.o.DiskWait); ; {
+		choice, failed := selection.Choose(w.plan, w.report)
+		if failed == nil {
+			return choice, nil
+		}
+		if failed.Reason != protocol.ReasonNoDisk || time.Now().After(until) {
+			return nil, failed
+		}
+		w.tell.change(func(p *protocol.Progress) { p.Message = protocol.CleanMessage("wait for disks: " + failed.Message) })
+		if err := pause(w.ctx, w.run.o.Retry); err != nil {
+			return nil, err
+		}
+		report, err := w.run.o.Hands.Report(w.ctx)
+		if err != nil {
+			return nil, err
+		}
+		w.report = report
+	}
 }
 
 // open begins to download the image.

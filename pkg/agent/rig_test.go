@@ -174,7 +174,8 @@ func newRig(t *testing.T) *rig {
 			Data: &protocol.Data{Label: "cidata", Files: []protocol.File{
 				{Path: "meta-data", Content: []byte("instance-id: claim1\n")}, {Path: "user-data",
 					Content: []byte("#cloud-config\n# s3cr3t\n")}}}}}
-	g.options = agent.Options{Hands: g.server, Version: "test", Retry: time.Millisecond, LastWord: time.Minute, Poll: time.Millisecond,
+	g.options = agent.Options{Hands: g.server, Version: "test", Retry: time.Millisecond, LastWord: time.Minute,
+		DiskWait: 50 * time.Millisecond, Poll: time.Millisecond,
 		Seed:  &protocol.Seed{Endpoint: s.URL, Capability: capability, CA: ca.pem},
 		Fetch: fetch.Options{Pause: time.Millisecond, Stall: 10 * time.Second, Patience: 200 * time.Millisecond},
 		Log: func(line string) {

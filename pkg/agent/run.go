@@ -25,6 +25,8 @@ type Options struct {
 	// Retry is the pause after a call that failed; 0 is five seconds. LastWord is how long the last word is offered to a manager
 	// that does not answer; 0 is half an hour.
 	Retry, LastWord time.Duration
+	// DiskWait is how long a disk may take to appear, as some behind controllers that look at one after the other; 0 is a minute.
+	DiskWait time.Duration
 	// Fetch are the times of downloads, and Poll how often a disk that erases itself is asked. Zero values are those of the packages.
 	Fetch fetch.Options
 	Poll  time.Duration
@@ -42,6 +44,7 @@ func Run(ctx context.Context, o Options) error {
 		o.Log = func(string) {}
 	}
 	o.Retry, o.LastWord = cmp.Or(o.Retry, 5*time.Second), cmp.Or(o.LastWord, 30*time.Minute)
+	o.DiskWait = cmp.Or(o.DiskWait, time.Minute)
 	var id [8]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return err

@@ -174,6 +174,14 @@ func TestAKeptDiskIsNotTouched(t *testing.T) {
 	}
 }
 
+func TestDisksThatAppearLate(t *testing.T) {
+	g := newRig(t)
+	g.server.Late, g.options.DiskWait = 5, time.Minute
+	if err := g.run(); err != nil || g.last().Deployed == nil {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestErasingOnly(t *testing.T) {
 	g := newRig(t)
 	g.manager.plan.Deploy = nil

@@ -18,6 +18,8 @@ type Server struct {
 	Folder string
 	// Seen is what it reports.
 	Seen protocol.Report
+	// Late is how many reports come before the disks are found.
+	Late int
 	// Model changes a disk after it was opened; nil leaves it as it is.
 	Model func(*Disk, protocol.Disk)
 	// NVRAM is the error with which the firmware refuses boot entries; nil takes them.
@@ -32,7 +34,12 @@ type Server struct {
 
 // Report implements agent.Hands.
 func (s *Server) Report(context.Context) (*protocol.Report, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	out := s.Seen
+	if s.Late--; s.Late >= 0 {
+		out.Disks = nil
+	}
 	return &out, nil
 }
 

@@ -3,6 +3,7 @@ package linux
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -50,11 +51,21 @@ func (h *Hands) Report(ctx context.Context) (*protocol.Report, error) {
 	}
 	for _, l := range links {
 		if mac := permanent(l); mac != "" && h.exists("sys/class/net", l.Attrs().Name, "device") {
+			h.look(l)
 			h.listen(ctx, l)
 			out.Ports = append(out.Ports, h.port(l, mac))
 		}
 	}
 	return out, nil
+}
+
+// look takes up a port that nobody uses, to see its carrier and its neighbour. It must get no routes by that.
+func (h *Hands) look(l netlink.Link) {
+	if l.Attrs().Flags&net.FlagUp != 0 {
+		return
+	}
+	_ = os.WriteFile(h.path("proc/sys/net/ipv6/conf", l.Attrs().Name, "accept_ra"), []byte("0"), 0o600)
+	_ = netlink.LinkSetUp(l) // a port that stays down has no neighbour
 }
 
 func (h *Hands) port(l netlink.Link, mac string) protocol.Port {
@@ -150,8 +161,10 @@ var extra = []string{"sd_mod", "sr_mod", "isofs", "vfat", "nls_ascii", "nls_cp43
 	"af_packet"}
 
 const (
-	// turns bounds how often devices are looked at again, settle is the time that they are given in between.
-	turns  = 10
+	// turns bounds how often devices are looked at again, settle is the time that they are given in between, and quiet how many
+	// times nothing new may be there until all are taken to have come. Controllers look at their disks one after the other.
+	turns  = 60
+	quiet  = 5
 	settle = 500 * time.Millisecond
 )
 
@@ -170,13 +183,15 @@ func (h *Hands) LoadModules(ctx context.Context, say func(format string, args ..
 			say("load a module: %v", err)
 		}
 	}
-	for turn, quiet := 0, 0; turn < turns && quiet < 2; turn++ {
+	devices := 0
+	for turn, still := 0, 0; turn < turns && still < quiet; turn++ {
 		fresh, err := m.coldplug()
 		if err != nil {
 			say("load a module: %v", err)
 		}
-		if quiet++; fresh > 0 {
-			quiet = 0
+		now := len(h.names("sys/block"))
+		if still++; fresh > 0 || now != devices {
+			still, devices = 0, now
 		}
 		if err := wait(ctx, settle); err != nil {
 			return err

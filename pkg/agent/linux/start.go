@@ -20,6 +20,19 @@ func Mount(say func(format string, args ...any)) {
 	} {
 		mount(m.kind, m.kind, m.at, 0, say)
 	}
+	console()
+}
+
+// console has what is said shown: an initramfs without a console of its own leaves its first process without one.
+func console() {
+	f, err := os.OpenFile("/dev/console", os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for _, fd := range []int{0, 1, 2} {
+		_ = unix.Dup3(int(f.Fd()), fd, 0)
+	}
 }
 
 // MountVariables mounts the firmware's variables, for which a module is needed.
