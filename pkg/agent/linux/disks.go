@@ -10,8 +10,9 @@ import (
 	"github.com/beskar7/beskar7/pkg/agent/protocol"
 )
 
-// noDisks are block devices that hold nothing of their own: they are made of others, or of memory.
-var noDisks = regexp.MustCompile(`^(loop|ram|zram|dm-|md|nbd|drbd|bcache|rbd|nullb|pmem.*s$)`)
+// noDisks are block devices that hold nothing of their own: they are made of others, or of memory. The boot partitions of an eMMC are
+// firmware's.
+var noDisks = regexp.MustCompile(`^(loop|ram|zram|dm-|md|nbd|drbd|bcache|rbd|nullb|pmem.*s$|mmcblk[0-9]+(boot|rpmb|gp))`)
 
 var pciAddress = regexp.MustCompile(`[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]`)
 

@@ -157,7 +157,8 @@ func (h *Hands) resolve(servers []string) error {
 }
 
 // extra are modules that no device asks for, and that are needed nevertheless.
-var extra = []string{"sd_mod", "sr_mod", "isofs", "vfat", "nls_ascii", "nls_cp437", "nls_utf8", "efivarfs", "bonding", "8021q", "ipv6",
+var extra = []string{"sd_mod", "sr_mod", "isofs", "vfat", "nls_ascii", "nls_cp437", "nls_utf8", "nls_iso8859_1", "efivarfs", "bonding",
+	"8021q", "ipv6",
 	"af_packet"}
 
 const (

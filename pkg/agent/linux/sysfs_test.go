@@ -73,7 +73,7 @@ func TestDisks(t *testing.T) {
 	device(files, "vda", "/pci0000:00/0000:00:04.0/virtio1", map[string]string{"device/vendor": "0x1af4", "serial": "disk0"})
 	device(files, "sr0", "/pci0000:00/0000:00:1f.2/ata3/host2/target2:0:0/2:0:0:0", map[string]string{"device/model": "QEMU DVD-ROM",
 		"removable": "1"})
-	for _, name := range []string{"loop0", "ram0", "dm-0", "md127", "zram0"} {
+	for _, name := range []string{"loop0", "ram0", "dm-0", "md127", "zram0", "mmcblk0boot0"} {
 		device(files, name, "/virtual", nil)
 	}
 	const size, gb4 = 1875385008 * 512, 4096
