@@ -79,6 +79,9 @@ func (w *work) all() error {
 	for _, left := range choice.Left {
 		w.run.say("%s is left alone: %s", selection.Describe(left.Disk), left.Why)
 	}
+	if err := w.strangers(choice.Left); err != nil {
+		return err
+	}
 	if choice.Root != nil {
 		if err := w.look(choice.Root); err != nil { // before anything is erased for an image that cannot be written
 			return err
@@ -117,6 +120,36 @@ func (w *work) choose() (*selection.Choice, error) {
 		}
 		w.report = report
 	}
+}
+
+// strangers refuses to write a system that would find somebody else's configuration beside its own: it takes the one or the other, and
+// the last tenant would be its master.
+func (w *work) strangers(left []selection.Left) error {
+	if w.plan.Deploy == nil || w.plan.Deploy.Data == nil {
+		return nil
+	}
+	label := w.plan.Deploy.Data.Label
+	for _, l := range left {
+		if l.Disk.VirtualMedia || l.Disk.Size == 0 {
+			continue
+		}
+		d, err := w.run.o.Hands.Open(l.Disk)
+		if err != nil {
+			w.run.say("%s is not looked at: %v", selection.Describe(l.Disk), err)
+			continue
+		}
+		labelled := erase.Labelled(d, label)
+		if err := d.Close(); err != nil {
+			return err
+		}
+		if labelled {
+			return &protocol.Failure{Reason: protocol.ReasonPlan,
+				Message: protocol.CleanMessage(fmt.Sprintf("%s has a file system with the label %s, "+
+					"and the system would read its configuration from there: nothing was changed. Erase that disk, or change the label",
+					selection.Describe(l.Disk), label))}
+		}
+	}
+	return nil
 }
 
 // open begins to download the image.

@@ -13,6 +13,7 @@ import (
 	"github.com/diskfs/go-diskfs/filesystem/fat32"
 
 	"github.com/beskar7/beskar7/pkg/agent/block"
+	"github.com/beskar7/beskar7/pkg/agent/configdrive"
 	"github.com/beskar7/beskar7/pkg/agent/filedisk"
 	"github.com/beskar7/beskar7/pkg/agent/gpt"
 	"github.com/beskar7/beskar7/pkg/agent/imagetest"
@@ -169,7 +170,7 @@ func TestAKeptDiskIsNotTouched(t *testing.T) {
 	if err := g.run(); err != nil {
 		t.Fatal(err)
 	}
-	if g.server.Touched("sda") || !bytes.Equal(before, g.contents("sda")) || len(g.last().Erased) != 1 {
+	if !bytes.Equal(before, g.contents("sda")) || len(g.last().Erased) != 1 {
 		t.Error("the disk to keep was touched")
 	}
 }
@@ -179,6 +180,29 @@ func TestDisksThatAppearLate(t *testing.T) {
 	g.server.Late, g.options.DiskWait = 5, time.Minute
 	if err := g.run(); err != nil || g.last().Deployed == nil {
 		t.Errorf("%v", err)
+	}
+}
+
+// The last tenant left a configuration on a disk that is not erased.
+func TestAConfigurationOfSomebodyElse(t *testing.T) {
+	g := newRig(t)
+	g.manager.plan.Erase.RootOnly = true
+	d, err := filedisk.Open(g.server.Folder+"/sda", 512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := &protocol.Data{Label: "CIDATA", Files: []protocol.File{{Path: "user-data", Content: []byte("#cloud-config")}}}
+	if err := errors.Join(configdrive.Write(d, 2*mib, configdrive.Size(512), left), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.run(); err == nil {
+		t.Error("the run ends well")
+	}
+	if last := g.last(); last.Error == nil || last.Error.Reason != protocol.ReasonPlan || !strings.Contains(last.Error.Message, "S-sda") {
+		t.Errorf("the last word is %+v, %+v", last, last.Error)
+	}
+	if g.server.Touched("nvme0n1") {
+		t.Error("the other disk was opened")
 	}
 }
 
