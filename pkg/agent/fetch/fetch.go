@@ -36,7 +36,6 @@ type Reader struct {
 	body       *body
 	// etags are the strong tags of what each URL served first.
 	etags map[string]string
-	last  time.Time
 }
 
 // Open begins a download. It connects with the first Read.
@@ -49,7 +48,7 @@ func Open(ctx context.Context, o Options) *Reader {
 	set(&o.Stall, 30*time.Second)
 	set(&o.Patience, 10*time.Minute)
 	set(&o.Pause, 2*time.Second)
-	r := &Reader{ctx: ctx, o: o, total: -1, etags: map[string]string{}, last: time.Now()}
+	r := &Reader{ctx: ctx, o: o, total: -1, etags: map[string]string{}}
 	if o.Size > 0 {
 		r.total = o.Size
 	}
@@ -69,13 +68,13 @@ func (e errFinal) Unwrap() error { return e.error }
 
 // Read implements io.Reader. It ends with io.EOF only after as many bytes as the server said, and the options.
 func (r *Reader) Read(p []byte) (int, error) {
-	for {
+	// Patience begins with each Read: what a slow disk took between two of them is not the servers' fault.
+	for since := time.Now(); ; {
 		if r.off == r.total {
 			return 0, io.EOF
 		}
 		n, err := r.try(p)
 		if n > 0 {
-			r.last = time.Now()
 			return n, nil
 		}
 		if err == nil {
@@ -88,21 +87,21 @@ func (r *Reader) Read(p []byte) (int, error) {
 		if final, ok := errors.AsType[errFinal](err); ok {
 			return 0, final.error
 		}
-		if err := r.pause(err); err != nil {
+		if err := r.pause(err, since); err != nil {
 			return 0, err
 		}
 	}
 }
 
 // pause waits for the next attempt, with the next URL.
-func (r *Reader) pause(why error) error {
+func (r *Reader) pause(why error, since time.Time) error {
 	if cause := context.Cause(r.ctx); cause != nil {
 		return cause
 	}
 	if r.o.Broken != nil {
 		r.o.Broken(why)
 	}
-	if time.Since(r.last)+r.o.Pause > r.o.Patience {
+	if time.Since(since)+r.o.Pause > r.o.Patience {
 		return fmt.Errorf("nothing came of the image for %v, at byte %d: %w", r.o.Patience, r.off, why)
 	}
 	r.turn++

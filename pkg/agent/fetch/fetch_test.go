@@ -207,6 +207,23 @@ func TestPatienceEnds(t *testing.T) {
 	}
 }
 
+// A disk that takes its time between two reads uses up nobody's patience.
+func TestPatienceIsWithTheServers(t *testing.T) {
+	options := quick(serve(t, &origin{tag: `"a"`, deaths: 1, after: 20 << 10}))
+	options.Patience = 200 * time.Millisecond
+	r := Open(t.Context(), options)
+	defer func() { _ = r.Close() }()
+	got := make([]byte, 10<<10)
+	if _, err := io.ReadFull(r, got); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(2 * options.Patience)
+	rest, err := io.ReadAll(r)
+	if err != nil || !bytes.Equal(append(got, rest...), content) {
+		t.Errorf("%d bytes, %v", len(rest), err)
+	}
+}
+
 func TestAnAbortEndsIt(t *testing.T) {
 	cause := errors.New("told to stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
