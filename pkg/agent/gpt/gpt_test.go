@@ -235,6 +235,34 @@ func TestTheEntryOfTheData(t *testing.T) {
 	}
 }
 
+// thin is a disk in memory that keeps what was written to it: whole blocks.
+type thin struct {
+	size      int64
+	blockSize int
+	written   map[int64][512]byte
+}
+
+func (d *thin) ReadAt(p []byte, off int64) (int, error) {
+	for n := 0; n < len(p); {
+		part := d.written[(off+int64(n))/512]
+		n += copy(p[n:], part[(off+int64(n))%512:])
+	}
+	return len(p), nil
+}
+
+func (d *thin) WriteAt(p []byte, off int64) (int, error) {
+	for n := 0; n+512 <= len(p); n += 512 {
+		d.written[(off+int64(n))/512] = [512]byte(p[n:])
+	}
+	return len(p), nil
+}
+
+func (d *thin) Zero(int64, int64) error { return errors.ErrUnsupported }
+func (d *thin) Size() int64             { return d.size }
+func (d *thin) BlockSize() int          { return d.blockSize }
+func (d *thin) Sync() error             { return nil }
+func (d *thin) Close() error            { return nil }
+
 func FuzzFit(f *testing.F) {
 	for _, blockSize := range []int{512, 4096} {
 		f.Add(imagetest.Typical(16*mib, blockSize).Bytes()[:2*blockSize+4*4096], int64(64*mib), false)
@@ -249,7 +277,7 @@ func FuzzFit(f *testing.F) {
 		imagetest.Rechecksum(head, blockSize) // else nothing comes past the checksums
 		size = min(max(size, 0), 4<<40) / int64(blockSize) * int64(blockSize)
 		before, _ := Read(head)
-		d := block.Stage(sparse(t, size, blockSize), head)
+		d := block.Stage(&thin{size: size, blockSize: blockSize, written: map[int64][512]byte{}}, head)
 		o := Options{Grow: grow, Data: &own}
 		checked := Check(head, size, blockSize, o)
 		after, data, err := Fit(d, o)
