@@ -134,8 +134,8 @@ func lookInto(r io.ReaderAt, size int64) (ImageLooksLike, error) {
 		return ImageLooksLike{}, err
 	}
 	if err != nil {
-		return ImageLooksLike{VolumeLabel: v.label(), EmbedBytes: v.embed.length, Opaque: err.Error()},
-			nil //nolint:nilerr // told in Opaque
+		opaque := ImageLooksLike{VolumeLabel: v.label(), EmbedBytes: v.embed.length, Opaque: err.Error()}
+		return opaque, nil //nolint:nilerr // told in Opaque
 	}
 	return lookAround(r, v)
 }
