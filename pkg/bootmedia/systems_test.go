@@ -74,8 +74,8 @@ func TestTheFilesOfAnImageSayWhatItStarts(t *testing.T) {
 		"subiquity":    {[]isoFile{{"casper/install-sources.yaml", []byte("- id: x\n")}}, installerSubiquity, false},
 		"live-build": {[]isoFile{{"live/filesystem.packages", []byte("adduser 3.134\ncloud-init-x " +
 			"1\nzstd\t1.5\n")}}, "", true},
-		"live-build, cloud-init":              {[]isoFile{{"live/filesystem.packages", []byte("adduser 3.134\ncloud-init\t22.4.2-1\n")}}, "", false},
-		"casper, with architectures in names": {[]isoFile{{"casper/filesystem.manifest", []byte("cloud-init:all 25.1\n")}}, "", false},
+		"live-build, cloud-init": {[]isoFile{{"live/filesystem.packages", []byte("adduser 3.134\ncloud-init\t22.4.2-1\n")}}, "", false},
+		"casper, foreign":        {[]isoFile{{"casper/filesystem.manifest", []byte("cloud-init:all 25.1\n")}}, "", false},
 	} {
 		d, err := buildISO("x", append(c.files, isoFile{"a", nil}))
 		if err != nil {
