@@ -10,7 +10,6 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/beskar7/beskar7/controllers"
 	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/endpoint"
@@ -47,7 +46,7 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
 		defer server.Close()
 		door := media.Door{Address: p.settings.Media.BindAddress, Certificate: p.certificate, TLS: tlsOptions(p.settings.TLS)}
-		return door.Serve(ctx, controllers.CountMedia(server.Handler(), p.metrics))
+		return door.Serve(ctx, media.Count(server.Handler(), p.metrics))
 	}})
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/scope"
@@ -208,4 +209,17 @@ func (r *PhysicalHostReconciler) removeFinalizer(ctx context.Context, host *v1be
 	}
 	err := r.Client.Patch(ctx, host, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 	return client.IgnoreNotFound(err)
+}
+
+// tenantAfter is who had the host last once its claim is cleared. A claim under which the hardware was never touched leaves no
+// trace: what is on the disks is still of the tenant before.
+func tenantAfter(host *v1beta1.PhysicalHost, now time.Time) *v1beta1.Tenant {
+	claim := host.Spec.Claim
+	if !(coordinator.Holding{Host: host}).Touched() {
+		return host.Spec.LastTenant
+	}
+	return &v1beta1.Tenant{
+		Cluster: claim.Cluster, Owner: claim.Owner, Machine: claim.Machine,
+		ReleasedAt: metav1.NewMicroTime(now.Truncate(time.Microsecond)),
+	}
 }

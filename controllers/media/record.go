@@ -45,6 +45,7 @@ type Record struct {
 	Checksum        string             `json:"checksum,omitempty"`
 	ImageETag       string             `json:"imageETag,omitempty"`
 	ImageLength     int64              `json:"imageLength,omitempty"`
+	ImageMirror     string             `json:"imageMirror,omitempty"`
 	Rendered        bootmedia.Rendered `json:"rendered"`
 
 	// whole: the data are there, too.
@@ -53,7 +54,7 @@ type Record struct {
 
 func (m *Record) content() bootmedia.Content {
 	return bootmedia.Content{Family: m.Family, ImageURL: m.ImageURL, Checksum: m.Checksum,
-		ImagePin: bootmedia.Pin{ETag: m.ImageETag, Length: m.ImageLength}, Rendered: &m.Rendered}
+		ImagePin: bootmedia.Pin{ETag: m.ImageETag, Length: m.ImageLength, Mirror: m.ImageMirror}, Rendered: &m.Rendered}
 }
 
 // RecordName is the name of the Secret that records the media of a token.
@@ -61,7 +62,9 @@ func RecordName(host, tokenHash string) string {
 	return strings.TrimRight(host[:min(len(host), 200)], ".-") + "-medium-" + tokenHash[:min(len(tokenHash), 16)]
 }
 
-// Secret is the record as it is stored, and its hash as the grant has it.
+// Secret is the record as it is stored, and its hash as the grant has it. It has no owner: a restore gives the host another UID, and the
+// garbage collector would take the record, with the medium that a system runs from. The host controller deletes it with its grant,
+// Sweep what is left; clusterctl moves it by its label.
 func (m *Record) Secret(host *v1beta1.PhysicalHost) (*corev1.Secret, string, error) {
 	text, err := json.Marshal(m)
 	if err != nil {
@@ -69,8 +72,7 @@ func (m *Record) Secret(host *v1beta1.PhysicalHost) (*corev1.Secret, string, err
 	}
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: host.Namespace, Name: RecordName(host.Name, m.TokenHash),
-			Labels:          map[string]string{clusterv1.ClusterNameLabel: host.Spec.Claim.Cluster, clusterctlv1.ClusterctlMoveLabel: "", v1beta1.MediumLabel: ""},
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: v1beta1.GroupVersion.String(), Kind: "PhysicalHost", Name: host.Name, UID: host.UID}}},
+			Labels: map[string]string{clusterv1.ClusterNameLabel: host.Spec.Claim.Cluster, clusterctlv1.ClusterctlMoveLabel: "", v1beta1.MediumLabel: ""}},
 		Type: v1beta1.MediumSecretType,
 		Data: map[string][]byte{RecordKey: text},
 	}

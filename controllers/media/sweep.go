@@ -2,12 +2,14 @@ package media
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -62,15 +64,35 @@ func (s *Sweep) Once(ctx context.Context) error {
 	var failed []error
 	for i := range records.Items {
 		record := &records.Items[i]
-		if record.Type != v1beta1.MediumSecretType || s.WatchFilter != "" && record.Labels[clusterv1.WatchLabel] != s.WatchFilter ||
-			s.Clock.Since(record.CreationTimestamp.Time) < SweepAge {
+		if record.Type != v1beta1.MediumSecretType || s.WatchFilter != "" && record.Labels[clusterv1.WatchLabel] != s.WatchFilter {
 			continue
 		}
-		if err := s.tidy(ctx, record); err != nil {
+		if err := s.look(ctx, record); err != nil {
 			failed = append(failed, fmt.Errorf("tidy the medium's Secret %s/%s: %w", record.Namespace, record.Name, err))
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// look disowns a record of an older version, and tidies one that is old enough.
+func (s *Sweep) look(ctx context.Context, record *corev1.Secret) error {
+	if err := s.disown(ctx, record); err != nil || s.Clock.Since(record.CreationTimestamp.Time) < SweepAge {
+		return err
+	}
+	return s.tidy(ctx, record)
+}
+
+// disown takes the owner off a record that an older version made. The garbage collector deletes what is owned by a UID that is no more,
+// and a restore gives the host another one, while a system may run from the medium.
+func (s *Sweep) disown(ctx context.Context, record *corev1.Secret) error {
+	if len(record.OwnerReferences) == 0 {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": record.UID, "ownerReferences": nil}})
+	if err != nil {
+		return err
+	}
+	return client.IgnoreNotFound(s.Client.Patch(ctx, record.DeepCopy(), client.RawPatch(types.MergePatchType, patch)))
 }
 
 // tidy looks at one record and the host that it belongs to.
@@ -98,18 +120,20 @@ func (s *Sweep) tidy(ctx context.Context, record *corev1.Secret) error {
 
 // grantOf says whether a host's grant has this record, and whether it serves no bootstrap data any more.
 func (s *Sweep) grantOf(ctx context.Context, reader client.Reader, record *corev1.Secret) (granted, closed bool, err error) {
-	for _, owner := range record.OwnerReferences {
-		host := &v1beta1.PhysicalHost{}
-		err := reader.Get(ctx, client.ObjectKey{Namespace: record.Namespace, Name: owner.Name}, host)
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return false, false, fmt.Errorf("read its host: %w", err)
-		}
-		if claim := host.Spec.Claim; claim != nil && claim.Media != nil && RecordName(host.Name, claim.Media.TokenHash) == record.Name {
-			return true, claim.Bound && DataClosed(claim, s.Clock.Now()), nil
-		}
+	m := &Record{}
+	if err := json.Unmarshal(record.Data[RecordKey], m); err != nil {
+		return false, false, fmt.Errorf("read which host it is of: %w", err)
+	}
+	host := &v1beta1.PhysicalHost{}
+	err = reader.Get(ctx, client.ObjectKey{Namespace: record.Namespace, Name: m.Host}, host)
+	if apierrors.IsNotFound(err) {
+		return false, false, nil
+	}
+	if err != nil {
+		return false, false, fmt.Errorf("read its host: %w", err)
+	}
+	if claim := host.Spec.Claim; claim != nil && claim.Media != nil && RecordName(host.Name, claim.Media.TokenHash) == record.Name {
+		return true, claim.Bound && DataClosed(claim, s.Clock.Now()), nil
 	}
 	return false, false, nil
 }
