@@ -102,7 +102,8 @@ type user struct {
 
 // play lives the life; "" if it ended well.
 func (w *world) play() string {
-	w.user = user{deleted: map[string]bool{}, up: map[string]bool{}, running: map[string]int{}, boots: map[string]int{}, power: map[string]string{}, read: map[string]string{}, served: map[string]bool{}}
+	w.user = user{deleted: map[string]bool{}, up: map[string]bool{}, served: map[string]bool{},
+		running: map[string]int{}, boots: map[string]int{}, power: map[string]string{}, read: map[string]string{}}
 	defer w.end()
 	for w.turn < maxTurns {
 		w.step()
@@ -202,7 +203,8 @@ func (w *world) readMedia(site *site, s *server) {
 		host, _ := get(site.store, &v1beta1.PhysicalHost{}, s.host)
 		if key := site.name + machine + host.ResourceVersion; w.user.read[s.host] != key {
 			w.user.read[s.host] = key
-			w.history.Asked(witness.Request{At: time.Now(), Site: site.name, Host: s.host, Op: witness.Served, URL: machine, Before: truth, After: truth})
+			w.history.Asked(witness.Request{At: time.Now(), Site: site.name, Host: s.host,
+				Op: witness.Served, URL: machine, Before: truth, After: truth})
 		}
 	}
 }

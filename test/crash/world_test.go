@@ -98,9 +98,10 @@ func newWorld(l life, faults ...fault) *world {
 			Manufacturer: "Beskar7", Model: "Fake", ResetTypes: []string{"On", "ForceOff", "GracefulShutdown"}, BootTargets: []string{"None", "Cd"},
 			Capabilities: []string{redfish.CapabilityBootOnceCD, redfish.CapabilityGracefulShutdown, redfish.CapabilityInsertMediaAction}}
 		w.servers[address] = &server{host: h, history: history, identity: id, fake: redfishfake.New(redfishfake.Options{Endpoint: address, Power: redfish.PowerOff, Steps: 1, Identity: id})}
-		s.create(&v1beta1.PhysicalHost{ObjectMeta: named(h), Spec: v1beta1.PhysicalHostSpec{PowerPolicy: l.policy(), RedfishConnection: v1beta1.RedfishConnection{
-			Address: address, CredentialsSecretRef: v1beta1.SecretReference{Name: "bmc"}, InsecureSkipVerify: true,
-			Tuning: &v1beta1.Tuning{BootTimeout: &metav1.Duration{Duration: bootTimeout}}}}})
+		s.create(&v1beta1.PhysicalHost{ObjectMeta: named(h), Spec: v1beta1.PhysicalHostSpec{
+			PowerPolicy: l.policy(), RedfishConnection: v1beta1.RedfishConnection{
+				Address: address, CredentialsSecretRef: v1beta1.SecretReference{Name: "bmc"}, InsecureSkipVerify: true,
+				Tuning: &v1beta1.Tuning{BootTimeout: &metav1.Duration{Duration: bootTimeout}}}}})
 	}
 	for _, m := range l.machines() {
 		w.createMachine(s, m)
@@ -109,7 +110,8 @@ func newWorld(l life, faults ...fault) *world {
 }
 
 func (w *world) createMachine(s *store, name string) {
-	s.create(&corev1.Secret{ObjectMeta: ofCluster(name), Data: map[string][]byte{"value": []byte("#cloud-config\n# " + bootstrapData + ownerOfData + name), "format": []byte("cloud-config")}})
+	data := "#cloud-config\n# " + bootstrapData + ownerOfData + name
+	s.create(&corev1.Secret{ObjectMeta: ofCluster(name), Data: map[string][]byte{"value": []byte(data), "format": []byte("cloud-config")}})
 	owner := &clusterv1.Machine{ObjectMeta: ofCluster(name)}
 	owner.Spec.ClusterName, owner.Spec.Bootstrap.DataSecretName = "c", ptr.To(name)
 	owner.Spec.InfrastructureRef = clusterv1.ContractVersionedObjectReference{APIGroup: v1beta1.GroupVersion.Group, Kind: "Beskar7Machine", Name: name}
