@@ -10,10 +10,8 @@ import (
 	"github.com/go-logr/logr"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/klog/v2"
-	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/cli"
 	"github.com/beskar7/beskar7/pkg/config"
@@ -50,13 +48,8 @@ func run(ctx context.Context) error {
 		return err
 	}
 	scheme := clientgoscheme.Scheme
-	for _, add := range []func() error{
-		func() error { return clusterv1.AddToScheme(scheme) },
-		func() error { return v1beta1.AddToScheme(scheme) },
-	} {
-		if err := add(); err != nil {
-			return fmt.Errorf("build the scheme: %w", err)
-		}
+	if err := cli.AddToScheme(scheme); err != nil {
+		return fmt.Errorf("build the scheme: %w", err)
 	}
 	rest, err := ctrl.GetConfig()
 	if err != nil {

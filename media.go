@@ -25,7 +25,8 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 	if p.certificate != nil {
 		p.warnOfCertificate()
 	}
-	peers := &media.Peers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
+	peers := &media.Peers{Reader: p.mgr.GetAPIReader(), Namespace: p.settings.Pod.NamespaceOrDefault(),
+		Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
 	options := p.mediaOptions(source)
 	options.StreamFailed = p.streams.Report(p.mgr.GetClient(), p.mgr.GetEventRecorder("beskar7"), p.wake.Wake, p.lease.Valid)
 	source.Refused = options.StreamFailed
@@ -69,14 +70,14 @@ func (p *parts) servingCertificate(ctx context.Context) (media.Certificate, erro
 	if err != nil {
 		return nil, fmt.Errorf("make the client for the media authority: %w", err)
 	}
-	own := &media.Authority{Client: live, Secret: client.ObjectKey{Namespace: podNamespace(p.settings), Name: p.settings.Media.CASecret},
+	own := &media.Authority{Client: live, Secret: client.ObjectKey{Namespace: p.settings.Pod.NamespaceOrDefault(), Name: p.settings.Media.CASecret},
 		Name: p.mediaService() + ".svc", Names: p.mediaNames(), WatchFilter: p.settings.Scope.WatchFilter, Clock: clock.RealClock{}}
 	return own, errors.Join(own.Load(ctx), own.Follow(ctx, p.mgr.GetCache()))
 }
 
 // mediaService is the Service of the media door as it stands in the names of the cluster.
 func (p *parts) mediaService() string {
-	return media.ServiceName + "." + podNamespace(p.settings)
+	return media.ServiceName + "." + p.settings.Pod.NamespaceOrDefault()
 }
 
 // mediaNames are the names and addresses under which the media door is advertised, or found in the cluster.

@@ -97,14 +97,7 @@ func leaseNamespace(s config.Settings) string {
 	if s.LeaderElection.Namespace != "" {
 		return s.LeaderElection.Namespace
 	}
-	return podNamespace(s)
-}
-
-func podNamespace(s config.Settings) string {
-	if s.Pod.Namespace != "" {
-		return s.Pod.Namespace
-	}
-	return "beskar7-system"
+	return s.Pod.NamespaceOrDefault()
 }
 
 // identity tells this process from every other, also from an earlier one of the same Pod.

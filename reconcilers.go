@@ -57,7 +57,7 @@ func (p *parts) claims(ctx context.Context) (coordinator.Claimer, error) {
 	if !s.Enabled {
 		return coordinator.NewOptimistic(options), nil
 	}
-	lock, err := lease.NewClaimLock(p.mgr.GetConfig(), podNamespace(p.settings), p.identity, s.LeaseDuration, s.RenewDeadline, clock.RealClock{})
+	lock, err := lease.NewClaimLock(p.mgr.GetConfig(), p.settings.Pod.NamespaceOrDefault(), p.identity, s.LeaseDuration, s.RenewDeadline, clock.RealClock{})
 	if err != nil {
 		return nil, err
 	}

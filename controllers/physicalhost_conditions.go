@@ -285,8 +285,9 @@ func bootable(bmc *v1beta1.BMCReport) bool {
 		resets(bmc, "On", "ForceOn") && resets(bmc, "ForceOff")
 }
 
+// takesDisc says whether an ISO can be put into a slot and booted from it.
 func takesDisc(s v1beta1.MediaSlot) bool {
-	return s.CanInsert && (len(s.Types) == 0 || slices.ContainsFunc(s.Types, func(t string) bool { return strings.EqualFold(t, "CD") || strings.EqualFold(t, "DVD") }))
+	return s.CanInsert && redfish.Slot{Types: s.Types}.Bootable()
 }
 
 func resets(bmc *v1beta1.BMCReport, words ...string) bool {

@@ -16,12 +16,14 @@ type Tokens struct {
 // NewTokens makes an empty store.
 func NewTokens() *Tokens { return &Tokens{byHash: map[string]bootmedia.Token{}} }
 
+// Keep keeps a token that was minted.
 func (t *Tokens) Keep(token bootmedia.Token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.byHash[token.Hash()] = token
 }
 
+// Drop forgets the token of a hash, as when its grant ends.
 func (t *Tokens) Drop(hash string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -25,6 +25,10 @@ type layer struct {
 	reason string
 }
 
+// agentParts are what the agent is made of.
+var agentParts = []string{"pkg/agent/block", "pkg/agent/configdrive", "pkg/agent/erase", "pkg/agent/fetch", "pkg/agent/gpt",
+	"pkg/agent/image", "pkg/agent/protocol", "pkg/agent/selection", "pkg/serverid"}
+
 var layers = []layer{
 	{"api/v1beta1", nil, "the API is imported by everything, so it imports nothing of ours"},
 	{"pkg/provision", []string{"api/v1beta1"}, "decisions are pure: facts in, decision out"},
@@ -38,6 +42,18 @@ var layers = []layer{
 	{"pkg/bootmedia", []string{"pkg/endpoint"}, "boot media know no Kubernetes; controllers implement their interfaces"},
 	{"pkg/agent/protocol", nil, "what agent and manager say to each other belongs to neither"},
 	{"pkg/agent/selection", []string{"pkg/agent/protocol", "pkg/serverid"}, "which disk is touched is decided purely"},
+	{"pkg/agent/block", nil, "a disk knows nothing of what is written to it"},
+	{"pkg/agent/fetch", nil, "a download knows nothing of what it is for"},
+	{"pkg/agent/gpt", []string{"pkg/agent/block"}, "a partition table is of a disk, whatever the image"},
+	{"pkg/agent/image", []string{"pkg/agent/block", "pkg/agent/gpt", "pkg/agent/protocol"}, "an image is a stream that becomes a disk"},
+	{"pkg/agent/imagetest", nil, "images for tests share no code with what they judge"},
+	{"pkg/agent/erase", []string{"pkg/agent/block", "pkg/agent/gpt", "pkg/agent/protocol", "pkg/agent/selection", "pkg/serverid"},
+		"a disk is erased as the plan has it, by commands that are behind interfaces"},
+	{"pkg/agent/filedisk", append([]string{"pkg/agent"}, agentParts...), "a model of a server knows what the agent asks of one"},
+	{"pkg/agent/linux", append([]string{"pkg/agent"}, agentParts...), "the hands do what the agent asks, and decide nothing"},
+	{"cmd/agent", append([]string{"pkg/agent", "pkg/agent/linux"}, agentParts...), "the program puts the agent together, and decides nothing"},
+	{"pkg/agent", agentParts, "the agent runs alone on a server: it knows plans and disks, and nothing of clusters or BMCs"},
+	{"pkg/agent/configdrive", []string{"pkg/agent/block", "pkg/agent/protocol"}, "configuration is files on a partition"},
 	{"pkg/networkdata", []string{"api/v1beta1", "pkg/bootmedia", "pkg/endpoint"}, "network data are rendered from the host alone"},
 	{"pkg/coordinator/bmcqueue", nil, "the gate knows operations, not what they are for"},
 	{"pkg/config", []string{"pkg/endpoint"}, "settings are read from bytes and depend on nothing else"},

@@ -141,7 +141,7 @@ const (
 
 	maxWord    = 256
 	maxMessage = 4096
-	maxDisks   = 512
+	maxDisks   = 2048 // four paths to each disk of some shelves
 	maxPorts   = 256
 )
 

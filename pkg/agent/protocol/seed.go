@@ -20,7 +20,7 @@ type Seed struct {
 	// CADigest is the SHA-256 of such a certificate (its DER), as "sha256:" and 64 hex digits, where the seed has no room for it.
 	// The manager then sends it along in its chain.
 	CADigest string `json:"caDigest,omitempty"`
-	// Network is how the server is connected; nil is DHCP on all ports with a carrier.
+	// Network is how the server is connected; nil is DHCP (IPv4) at all ports with a carrier.
 	Network *Network `json:"network,omitempty"`
 }
 

@@ -138,6 +138,8 @@ func (c *chooser) unfit(d *device) string {
 		return "is held by " + disk.MemberOf
 	case !d.fits(deploy.Root):
 		return "does not fit"
+	case networked(disk) && !byName:
+		return "is reached over a network, where only a disk is written that rootDisk names by serial, wwn, eui or model"
 	case disk.Transport == protocol.TransportUSB && !byName:
 		return "is on USB, where only a disk is written that rootDisk names by serial, wwn or model"
 	case disk.BlockSize != 512 && disk.BlockSize != 4096:
@@ -195,6 +197,8 @@ func (c *chooser) notErased(d, root *device) (why string, refuse bool) {
 		return "is a medium that the BMC presents", false
 	case erase.RootOnly && d != root:
 		return "the plan erases the root disk only", false
+	case networked(disk) && d != root:
+		return "is reached over a network, and may be other servers' too: take it away from this server if it is not", true
 	case disk.Size == 0 && disk.Removable:
 		return "is an empty slot", false
 	case disk.Size == 0:
@@ -205,6 +209,11 @@ func (c *chooser) notErased(d, root *device) (why string, refuse bool) {
 		return "is held by " + disk.MemberOf, true
 	}
 	return "", false
+}
+
+// networked: a disk of a storage network, which other servers may use at this moment.
+func networked(d protocol.Disk) bool {
+	return d.Transport == protocol.TransportFC || d.Transport == protocol.TransportISCSI
 }
 
 // neighbours are the namespaces of a disk's NVMe controller that stay.

@@ -40,6 +40,7 @@ func nameless(d *protocol.Disk) { d.Serial, d.WWN, d.EUI, d.PCIPath = "", "", ""
 func noSerial(d *protocol.Disk) { d.Serial = "" }
 func spinning(d *protocol.Disk) { d.Type, d.Transport = protocol.DiskHDD, protocol.TransportSAS }
 func native4K(d *protocol.Disk) { d.BlockSize = 4096 }
+func fibre(d *protocol.Disk)    { d.Transport = protocol.TransportFC }
 func odd520(d *protocol.Disk)   { d.BlockSize = 520 }
 func member(of string) func(*protocol.Disk) {
 	return func(d *protocol.Disk) { d.MemberOf = of }
@@ -144,6 +145,12 @@ var layouts = map[string]layout{
 		says: []string{"is on USB"}},
 	"USB is taken by its name": {disks: []protocol.Disk{disk("sda", gb, usb), two[1]}, root: protocol.Selector{Serial: "S-sda"},
 		want: "sda"},
+	"a storage network is not taken by its size": {disks: []protocol.Disk{disk("sda", gb, fibre)}, reason: protocol.ReasonNoDisk,
+		says: []string{"over a network"}},
+	"it is taken by its name": {disks: []protocol.Disk{disk("sda", gb, fibre)}, root: protocol.Selector{Serial: "S-sda"}, erase: all,
+		want: "sda", erased: []string{"sda"}},
+	"others' disks are not erased": {disks: []protocol.Disk{disk("sdb", gb, fibre), two[0]}, root: protocol.Selector{Serial: "S-sda"},
+		erase: all, reason: protocol.ReasonErase, says: []string{"other servers'", "erase.keep"}},
 	"4Kn": {disks: []protocol.Disk{disk("sda", gb, native4K)}, want: "sda"},
 	"blocks of 520 bytes": {disks: []protocol.Disk{disk("sda", gb, odd520)}, reason: protocol.ReasonNoDisk,
 		says: []string{"blocks of 520 bytes: format it"}},
