@@ -33,7 +33,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-stories machine-boots machine-image clean test-alerts record-metrics conformance scale fleet model crash mutants bench rights
+.PHONY: help generate manifests verify format lint test test-race build run release image binaries demo demo-up demo-down e2e e2e-machine e2e-machine-all machine-stories machine-boots machine-image clean test-alerts record-metrics conformance scale fleet model crash crash-manager mutants bench rights
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -147,6 +147,9 @@ model: ## Run the models of claims and of the BMC gate at length (minutes)
 
 crash: ## Cut the life of a machine at every request, and a sample of other lives: moves, deletions, two faults (about 20 minutes)
 	cd test && go test -count=1 -timeout 60m -v -run '^TestEveryCut$$' ./crash -args -lives=long
+
+crash-manager: binaries ## Kill the real manager at each named call of a machine's life, on the real API server (10 minutes)
+	cd test && go test -count=1 -tags e2e -timeout 30m -v -run '^TestName' ./e2e
 
 mutants: ## Take each guard of the claims away once, and see a test fail for it
 	cd test && go run ./mutants

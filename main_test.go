@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"reflect"
@@ -50,7 +52,7 @@ func start(t *testing.T, sources config.Sources) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{parts: &parts{settings: s, live: live, reach: reachPolicy(s, nil), mgr: &deaf{}, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(), identity: "me"},
+	r := &running{parts: &parts{settings: s, live: live, reach: reachPolicy(s, nil), mgr: &deaf{}, wake: controllers.NewWaker(), wakeMachine: controllers.NewWaker(), identity: "me", illegible: &controllers.Illegible{}},
 		options: managerOptions(s, scheme.Scheme, nil)}
 	limitRequests(&r.rest, s)
 	return r
@@ -373,5 +375,22 @@ func TestRunbookOfEveryCondition(t *testing.T) {
 				t.Errorf("docs/operations.md explains %s, which is no reason", reason)
 			}
 		}
+	}
+}
+
+// A manager whose caches are kept empty by an object says which one it is, where its readiness is asked.
+func TestReadinessNamesTheObjectThatCannotBeRead(t *testing.T) {
+	synced := false
+	caches := &informertest.FakeInformers{Synced: &synced}
+	probe := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", http.NoBody)
+	for _, found := range []string{"", "PhysicalHost ns/h cannot be read"} {
+		err := cachesSynced(caches, func() string { return found })(probe)
+		if err == nil || !strings.HasSuffix(err.Error(), found) || strings.HasSuffix(err.Error(), ": ") {
+			t.Errorf("found %q: it says %v", found, err)
+		}
+	}
+	synced = true
+	if err := cachesSynced(caches, func() string { return "" })(probe); err != nil {
+		t.Errorf("the caches are filled, and it says %v", err)
 	}
 }

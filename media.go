@@ -10,14 +10,14 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/endpoint"
 )
 
 // addMedia adds the media server to every replica.
 func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia.Server, error) {
-	source := &controllers.MediaSource{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
+	source := &media.Source{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, SecretReader: secrets, Clock: clock.RealClock{}, PhoneHomeURL: p.phoneHomeURL()}
 	var err error
 	if p.certificate, err = p.servingCertificate(ctx); err != nil {
 		return nil, err
@@ -25,18 +25,19 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 	if p.certificate != nil {
 		p.warnOfCertificate()
 	}
-	peers := &controllers.MediaPeers{Reader: p.mgr.GetAPIReader(), Namespace: podNamespace(p.settings), Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
+	peers := &media.Peers{Reader: p.mgr.GetAPIReader(), Namespace: p.settings.Pod.NamespaceOrDefault(),
+		Self: p.settings.Pod.IP, Scheme: p.mediaScheme(), Clock: clock.RealClock{}}
 	options := p.mediaOptions(source)
-	options.StreamFailed = p.streams.Report(p.mgr.GetClient(), p.mgr.GetEventRecorder("beskar7"), p.wake, p.lease.Valid)
+	options.StreamFailed = p.streams.Report(p.mgr.GetClient(), p.mgr.GetEventRecorder("beskar7"), p.wake.Wake, p.lease.Valid)
 	source.Refused = options.StreamFailed
-	options.Peers, options.PeerClient = peers.URLs, controllers.PeerClient(p.certificate)
+	options.Peers, options.PeerClient = peers.URLs, media.PeerClient(p.certificate)
 	server := bootmedia.New(options)
 	server.Notify(func(imageURL string) {
 		if p.lease.Valid() { // only there a controller waits for it
 			p.wake.WakeBooting(ctx, p.mgr.GetCache(), imageURL)
 		}
 	})
-	warmth := &controllers.Warmth{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, Media: server, Clock: clock.RealClock{}}
+	warmth := &media.Warmth{Client: p.mgr.GetClient(), WatchFilter: p.settings.Scope.WatchFilter, Media: server, Clock: clock.RealClock{}}
 	if err := errors.Join(p.mgr.Add(everywhere{warmth.Run}), p.mgr.AddReadyzCheck("media", warmth.Ready)); err != nil {
 		return nil, err
 	}
@@ -45,22 +46,22 @@ func (p *parts) addMedia(ctx context.Context, secrets client.Reader) (*bootmedia
 	}
 	return server, p.mgr.Add(everywhere{func(ctx context.Context) error {
 		defer server.Close()
-		door := controllers.MediaDoor{Address: p.settings.Media.BindAddress, Certificate: p.certificate, TLS: tlsOptions(p.settings.TLS)}
-		return door.Serve(ctx, controllers.CountMedia(server.Handler(), p.metrics))
+		door := media.Door{Address: p.settings.Media.BindAddress, Certificate: p.certificate, TLS: tlsOptions(p.settings.TLS)}
+		return door.Serve(ctx, media.Count(server.Handler(), p.metrics))
 	}})
 }
 
 // watchMedia lets go of what belongs to grants that have ended: in memory on every replica, of the records where BMCs are driven.
-func (p *parts) watchMedia(ctx context.Context, source *controllers.MediaSource, server *bootmedia.Server, secrets client.Reader) error {
-	sweep := &controllers.MediumSweep{Client: p.mgr.GetClient(), Reader: p.mgr.GetAPIReader(), SecretReader: secrets, Clock: clock.RealClock{}, WatchFilter: p.settings.Scope.WatchFilter}
+func (p *parts) watchMedia(ctx context.Context, source *media.Source, server *bootmedia.Server, secrets client.Reader) error {
+	sweep := &media.Sweep{Client: p.mgr.GetClient(), Reader: p.mgr.GetAPIReader(), SecretReader: secrets, Clock: clock.RealClock{}, WatchFilter: p.settings.Scope.WatchFilter}
 	ended := func(tokenHash string) { source.Ended(tokenHash); server.Ended(tokenHash) }
-	return errors.Join(p.mgr.Add(sweep), controllers.WatchGrants(ctx, p.mgr.GetCache(), ended))
+	return errors.Join(p.mgr.Add(sweep), media.WatchGrants(ctx, p.mgr.GetCache(), ended))
 }
 
 // servingCertificate is what the media door shows; nil: media are served over http.
-func (p *parts) servingCertificate(ctx context.Context) (controllers.ServingCertificate, error) {
+func (p *parts) servingCertificate(ctx context.Context) (media.Certificate, error) {
 	if dir := p.settings.Media.CertDir; dir != "" {
-		return controllers.NewCertificateFolder(dir)
+		return media.NewCertificateFolder(dir)
 	}
 	if p.settings.Media.CASecret == "" {
 		return nil, nil //nolint:nilnil // none is wanted
@@ -69,14 +70,14 @@ func (p *parts) servingCertificate(ctx context.Context) (controllers.ServingCert
 	if err != nil {
 		return nil, fmt.Errorf("make the client for the media authority: %w", err)
 	}
-	own := &controllers.MediaAuthority{Client: live, Secret: client.ObjectKey{Namespace: podNamespace(p.settings), Name: p.settings.Media.CASecret},
+	own := &media.Authority{Client: live, Secret: client.ObjectKey{Namespace: p.settings.Pod.NamespaceOrDefault(), Name: p.settings.Media.CASecret},
 		Name: p.mediaService() + ".svc", Names: p.mediaNames(), WatchFilter: p.settings.Scope.WatchFilter, Clock: clock.RealClock{}}
 	return own, errors.Join(own.Load(ctx), own.Follow(ctx, p.mgr.GetCache()))
 }
 
 // mediaService is the Service of the media door as it stands in the names of the cluster.
 func (p *parts) mediaService() string {
-	return controllers.MediaServiceName + "." + podNamespace(p.settings)
+	return media.ServiceName + "." + p.settings.Pod.NamespaceOrDefault()
 }
 
 // mediaNames are the names and addresses under which the media door is advertised, or found in the cluster.
@@ -108,7 +109,7 @@ func (p *parts) warnOfCertificate() {
 	}
 }
 
-func (p *parts) mediaOptions(source *controllers.MediaSource) bootmedia.Options {
+func (p *parts) mediaOptions(source *media.Source) bootmedia.Options {
 	return bootmedia.Options{Source: source, Recorder: source, CacheDir: p.settings.Media.CacheDir, CacheBytes: int64(p.settings.Media.CacheSize) << 20,
 		Client: bootmedia.NewClient(p.imageClientOptions()), Log: p.live.Logger().WithName("media")}
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/hostselection"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7clusters,verbs=list;watch;patch
@@ -43,7 +44,7 @@ func (r *Beskar7ClusterReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	if err := r.Client.Get(ctx, req.NamespacedName, bc); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !Owned(r.WatchFilter, bc) || annotations.IsExternallyManaged(bc) {
+	if !scope.Owned(r.WatchFilter, bc) || annotations.IsExternallyManaged(bc) {
 		return ctrl.Result{}, nil
 	}
 	cluster, err := util.GetOwnerCluster(ctx, r.Client, bc.ObjectMeta)
@@ -213,7 +214,7 @@ func (r *Beskar7ClusterReconciler) hostDomains(ctx context.Context, bc *v1beta1.
 		case h.Spec.FailureDomain == "":
 		case claim != nil && claim.Release == nil && claim.Cluster == cluster && planes[claim.Machine]:
 			used = append(used, h.Spec.FailureDomain)
-		case Owned(r.WatchFilter, h) && selector.Matches(labels.Set(h.Labels)) && hostselection.Offered(h):
+		case scope.Owned(r.WatchFilter, h) && selector.Matches(labels.Set(h.Labels)) && hostselection.Offered(h):
 			offered = append(offered, h.Spec.FailureDomain)
 		}
 	}

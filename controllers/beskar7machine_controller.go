@@ -24,6 +24,7 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/lease"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=beskar7machines,verbs=get;list;watch;patch
@@ -51,7 +52,7 @@ func (r *Beskar7MachineReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 		r.Claims.Forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !Owned(r.WatchFilter, m) {
+	if !scope.Owned(r.WatchFilter, m) {
 		r.Claims.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}

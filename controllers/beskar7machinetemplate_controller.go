@@ -16,6 +16,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/hostselection"
+	"github.com/beskar7/beskar7/pkg/scope"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -35,14 +36,14 @@ func (r *Beskar7MachineTemplateReconciler) Reconcile(ctx context.Context, req ct
 	if err := r.Client.Get(ctx, req.NamespacedName, t); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !Owned(r.WatchFilter, t) {
+	if !scope.Owned(r.WatchFilter, t) {
 		return ctrl.Result{}, nil
 	}
 	hosts := &v1beta1.PhysicalHostList{}
 	if err := r.Client.List(ctx, hosts, client.InNamespace(t.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return ctrl.Result{}, fmt.Errorf("list hosts: %w", err)
 	}
-	hosts.Items = slices.DeleteFunc(hosts.Items, func(h v1beta1.PhysicalHost) bool { return !Owned(r.WatchFilter, &h) })
+	hosts.Items = slices.DeleteFunc(hosts.Items, func(h v1beta1.PhysicalHost) bool { return !scope.Owned(r.WatchFilter, &h) })
 	spec := t.Spec.Template.Spec
 	selector, err := selectorOf(t)
 	if err != nil {
@@ -82,7 +83,7 @@ func (r *Beskar7MachineTemplateReconciler) wakeTemplates(ctx context.Context, q 
 	}
 	for i := range templates.Items {
 		selector, err := selectorOf(&templates.Items[i])
-		if err == nil && Owned(r.WatchFilter, &templates.Items[i]) && slices.ContainsFunc(hosts, func(h client.Object) bool { return selector.Matches(labels.Set(h.GetLabels())) }) {
+		if err == nil && scope.Owned(r.WatchFilter, &templates.Items[i]) && slices.ContainsFunc(hosts, func(h client.Object) bool { return selector.Matches(labels.Set(h.GetLabels())) }) {
 			q.Add(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&templates.Items[i])})
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 )
 
@@ -40,7 +41,7 @@ func TestAGrantOfABoundHostIsForOneBoot(t *testing.T) {
 	host.Spec.Claim.Bound = true
 	r := newRig(t, host, bootstrapSecret(), newMachine(), ownerMachine(), newCluster())
 	host = r.getHost()
-	content, err := contentOf(host, bootstrapSecret())
+	content, err := media.ContentOf(host, bootstrapSecret())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,10 +2,7 @@ package controllers
 
 import (
 	"context"
-	"io"
-	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +15,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/metrics"
 	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // FleetMetrics are the gauges over the whole fleet.
@@ -87,7 +85,7 @@ func (g Gauges) set(ctx context.Context) error {
 	}
 	byState, awaiting := map[string]int{}, map[string]int{}
 	for i := range hosts.Items {
-		if !Owned(g.WatchFilter, &hosts.Items[i]) {
+		if !scope.Owned(g.WatchFilter, &hosts.Items[i]) {
 			continue
 		}
 		s := &hosts.Items[i].Status
@@ -150,56 +148,3 @@ var hostStates = []v1beta1.HostState{v1beta1.StateEnrolling, v1beta1.StateInspec
 // provisioningPhases are the states that a host passes through by our doing; how long it is in the others is up to its owner.
 var provisioningPhases = []v1beta1.HostState{v1beta1.StateEnrolling, v1beta1.StateInspecting, v1beta1.StateCleaning, v1beta1.StateClaimed,
 	v1beta1.StateProvisioning, v1beta1.StateBooting, v1beta1.StateReleasing, v1beta1.StateReleaseBlocked}
-
-// MediaMetrics count what the media server answered.
-type MediaMetrics interface {
-	MediaServed(file string, code int, n int64)
-}
-
-// CountMedia counts the answers of the media server. It looks at the end of the path only: the rest is a secret.
-func CountMedia(next http.Handler, counts MediaMetrics) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		counted := &countedWriter{ResponseWriter: w, code: http.StatusOK}
-		defer func() { counts.MediaServed(mediaFile(r.URL.Path), counted.code, counted.bytes) }()
-		next.ServeHTTP(counted, r)
-	})
-}
-
-func mediaFile(path string) string {
-	switch {
-	case strings.HasSuffix(path, "/boot.iso"):
-		return "image"
-	case strings.HasSuffix(path, "/config.iso"):
-		return "seed"
-	case strings.HasSuffix(path, "/composed.iso"):
-		return "composed"
-	}
-	return "other"
-}
-
-type countedWriter struct {
-	http.ResponseWriter
-	code  int
-	bytes int64
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *countedWriter) WriteHeader(code int) {
-	w.code = code
-	w.ResponseWriter.WriteHeader(code)
-}
-
-// ReadFrom keeps the connection's own way to copy, which for a cached image is the kernel's.
-func (w *countedWriter) ReadFrom(r io.Reader) (int64, error) {
-	n, err := io.Copy(w.ResponseWriter, r)
-	w.bytes += n
-	return n, err
-}
-
-func (w *countedWriter) Write(p []byte) (int, error) {
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
-	return n, err
-}

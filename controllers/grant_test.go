@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/redfish"
 	"github.com/beskar7/beskar7/pkg/redfish/redfishfake"
 )
@@ -83,7 +84,7 @@ func (r *lifeRig) changesSince(n int) []redfishfake.Op { return r.bmc.Changes()[
 func TestAnotherBootGetsAMediumThatCanBeServed(t *testing.T) {
 	record := func(r *lifeRig) *corev1.Secret {
 		s := &corev1.Secret{}
-		r.get(s, mediumName("h", r.getHost().Spec.Claim.Media.TokenHash))
+		r.get(s, media.RecordName("h", r.getHost().Spec.Claim.Media.TokenHash))
 		return s
 	}
 	for name, c := range map[string]struct {
@@ -93,7 +94,7 @@ func TestAnotherBootGetsAMediumThatCanBeServed(t *testing.T) {
 		"in order":           {func(*lifeRig) {}, false},
 		"its record is gone": {func(r *lifeRig) { r.remove(record(r)) }, true},
 		"its record is wrong": {func(r *lifeRig) {
-			edit(r.rig, record(r), record(r).Name, func(s *corev1.Secret) { s.Data[mediumKey] = []byte("{}") })
+			edit(r.rig, record(r), record(r).Name, func(s *corev1.Secret) { s.Data[media.RecordKey] = []byte("{}") })
 		}, true},
 		"its record is of another type": {func(r *lifeRig) {
 			s := record(r)
@@ -128,7 +129,7 @@ func TestAnotherBootGetsAMediumThatCanBeServed(t *testing.T) {
 				if !r.served(now.TokenHash) || c.anew && r.served(before.TokenHash) {
 					t.Errorf("served are the new one: %v, the old one: %v", r.served(now.TokenHash), r.served(before.TokenHash))
 				}
-				if got := r.records(); !slices.Contains(got, mediumName("h", now.TokenHash)) {
+				if got := r.records(); !slices.Contains(got, media.RecordName("h", now.TokenHash)) {
 					t.Errorf("records %q", got)
 				}
 			})

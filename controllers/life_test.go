@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/provision"
 	"github.com/beskar7/beskar7/pkg/redfish"
@@ -118,7 +119,7 @@ func (r *lifeRig) restart() {
 	r.t.Helper()
 	old := r.host
 	old.letGo(ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: "h"}})
-	r.host = &PhysicalHostReconciler{Client: old.Client, Reader: old.Reader, SecretReader: old.SecretReader, SecretMeta: old.SecretMeta, Tokens: NewTokens(),
+	r.host = &PhysicalHostReconciler{Client: old.Client, Reader: old.Reader, SecretReader: old.SecretReader, SecretMeta: old.SecretMeta, Tokens: media.NewTokens(),
 		ClusterCache: old.ClusterCache, Events: old.Events, Clock: old.Clock, BMC: old.BMC, ClaimGrace: old.ClaimGrace, Media: old.Media, MediaURL: old.MediaURL, MaxBoots: old.MaxBoots}
 	r.run()
 }

@@ -13,6 +13,7 @@ import (
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 )
 
@@ -37,7 +38,7 @@ func grantedHost(t *testing.T, change ...func(*v1beta1.PhysicalHost)) (*v1beta1.
 	for _, f := range change {
 		f(h)
 	}
-	content, err := contentOf(h, bootstrapSecret())
+	content, err := media.ContentOf(h, bootstrapSecret())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,9 +47,9 @@ func grantedHost(t *testing.T, change ...func(*v1beta1.PhysicalHost)) (*v1beta1.
 	if err != nil {
 		t.Fatal(err)
 	}
-	record := &medium{Host: h.Name, ClaimID: h.Spec.Claim.ID, TokenHash: tokenHash, BootstrapSecret: h.Spec.Boot.BootstrapSecret, Family: content.Family,
+	record := &media.Record{Host: h.Name, ClaimID: h.Spec.Claim.ID, TokenHash: tokenHash, BootstrapSecret: h.Spec.Boot.BootstrapSecret, Family: content.Family,
 		ImageURL: content.ImageURL, ImageETag: "v1", ImageLength: 1 << 20, Rendered: rendered}
-	secret, hash, err := record.secret(h)
+	secret, hash, err := record.Secret(h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,8 +65,8 @@ func newGranted(t *testing.T, change ...func(*v1beta1.PhysicalHost)) *rig {
 }
 
 // mediaSource is a replica's, as it is after its start.
-func (r *rig) mediaSource() *MediaSource {
-	return &MediaSource{Client: r.api, SecretReader: r.api, Clock: r.clock, PhoneHomeURL: "https://all:8090",
+func (r *rig) mediaSource() *media.Source {
+	return &media.Source{Client: r.api, SecretReader: r.api, Clock: r.clock, PhoneHomeURL: "https://all:8090",
 		Refused: func(host, _ string, err error) { r.refused = append(r.refused, host+": "+err.Error()) }}
 }
 
@@ -90,10 +91,10 @@ func servedData(g bootmedia.Grant) bool {
 func TestURLsOfAHostComeBeforeThoseOfAll(t *testing.T) {
 	r := newGranted(t)
 	r.host.MediaURL = "https://media:8090"
-	are := func(media, phone string) {
+	are := func(boot, phone string) {
 		t.Helper()
-		if m, p := r.host.mediaBase(r.getHost()), phoneHomeBase(r.getHost(), "https://all:8090"); m != media || p != phone {
-			t.Errorf("media at %s and phone-home at %s, want %s and %s", m, p, media, phone)
+		if m, p := r.host.mediaBase(r.getHost()), media.PhoneHomeBase(r.getHost(), "https://all:8090"); m != boot || p != phone {
+			t.Errorf("media at %s and phone-home at %s, want %s and %s", m, p, boot, phone)
 		}
 	}
 	are("https://media:8090", "https://all:8090")
@@ -107,7 +108,7 @@ func TestMediaCarryWhatTheMachineIsTold(t *testing.T) {
 	host := claimedHost()
 	host.Spec.FailureDomain = "rack-1"
 	host.Spec.NetworkData = &v1beta1.NetworkData{Interfaces: []v1beta1.NetworkInterface{{Name: "eth0", MACAddress: "02:00:00:00:00:01", Addresses: []string{"192.0.2.10/24"}}}}
-	c, err := contentOf(host, bootstrapSecret())
+	c, err := media.ContentOf(host, bootstrapSecret())
 	if err != nil {
 		t.Fatal(err)
 	}

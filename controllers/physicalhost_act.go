@@ -16,8 +16,10 @@ import (
 	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/config"
+	"github.com/beskar7/beskar7/pkg/coordinator"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // act carries out a decision: API actions at once, hardware actions by handing them to the gate. over is true when there is
@@ -98,7 +100,7 @@ func (r *PhysicalHostReconciler) live(ctx context.Context, name client.ObjectKey
 	if err := r.Reader.Get(ctx, name, host); err != nil {
 		return nil, err
 	}
-	if !Owned(r.WatchFilter, host) {
+	if !scope.Owned(r.WatchFilter, host) {
 		return nil, apierrors.NewNotFound(v1beta1.GroupVersion.WithResource("physicalhosts").GroupResource(), name.Name)
 	}
 	return host, nil
@@ -176,9 +178,9 @@ func (r *PhysicalHostReconciler) clearClaim(ctx context.Context, host *v1beta1.P
 	}); err != nil {
 		return err
 	}
-	r.Streams.drop(key(host))
+	r.Streams.Drop(key(host))
 	if claim.Media != nil {
-		r.Tokens.drop(claim.Media.TokenHash)
+		r.Tokens.Drop(claim.Media.TokenHash)
 	}
 	if err := r.dropMedium(ctx, host, claim.Media); err != nil {
 		return err
@@ -207,4 +209,17 @@ func (r *PhysicalHostReconciler) removeFinalizer(ctx context.Context, host *v1be
 	}
 	err := r.Client.Patch(ctx, host, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 	return client.IgnoreNotFound(err)
+}
+
+// tenantAfter is who had the host last once its claim is cleared. A claim under which the hardware was never touched leaves no
+// trace: what is on the disks is still of the tenant before.
+func tenantAfter(host *v1beta1.PhysicalHost, now time.Time) *v1beta1.Tenant {
+	claim := host.Spec.Claim
+	if !(coordinator.Holding{Host: host}).Touched() {
+		return host.Spec.LastTenant
+	}
+	return &v1beta1.Tenant{
+		Cluster: claim.Cluster, Owner: claim.Owner, Machine: claim.Machine,
+		ReleasedAt: metav1.NewMicroTime(now.Truncate(time.Microsecond)),
+	}
 }

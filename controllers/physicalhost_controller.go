@@ -14,23 +14,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/actuator"
-	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/endpoint"
 	"github.com/beskar7/beskar7/pkg/provision"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=physicalhosts,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=physicalhosts/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=create;delete;get;list;watch;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-
-// Preparer makes images ready to be inserted; see bootmedia.Server.
-type Preparer interface {
-	Prepare(ctx context.Context, imageURL, checksum string) (bootmedia.Prepared, error)
-	Again(imageURL string)
-}
 
 // PhysicalHostReconciler brings hosts from what they are to what spec says. It is the only writer of host status, the only one
 // that hands work to the BMC gate, and never waits for hardware.
@@ -43,10 +38,10 @@ type PhysicalHostReconciler struct {
 	// SecretMeta reads the metadata of all Secrets from the cache.
 	SecretMeta client.Reader
 	Actuator   *actuator.Actuator
-	Media      Preparer
-	Tokens     *Tokens
+	Media      media.Preparer
+	Tokens     *media.Tokens
 	// Streams is told what goes wrong when this process serves images; nil: nothing is.
-	Streams      *Streams
+	Streams      *media.Failures
 	ClusterCache clustercache.ClusterCache
 	Events       events.EventRecorder
 	// Metrics are told how long hosts are in their states, and of boots that fail; nil: nobody is.
@@ -61,7 +56,7 @@ type PhysicalHostReconciler struct {
 	// PhoneHomeCA gives the authority that booted systems need to trust for it; nil: none but their own.
 	PhoneHomeCA func() []byte
 	// Certificate is what the media door shows; nil: media are served over http.
-	Certificate ServingCertificate
+	Certificate media.Certificate
 	// Reach says where BMCs may be; nil: anywhere.
 	Reach *endpoint.Policy
 	// ClaimGrace is how long an unconfirmed or orphaned claim may stay.
@@ -88,7 +83,7 @@ func (r *PhysicalHostReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		r.letGo(req)
 		return ctrl.Result{}, r.unguard(ctx, req.NamespacedName)
 	}
-	if !Owned(r.WatchFilter, host) {
+	if !scope.Owned(r.WatchFilter, host) {
 		r.letGo(req) // another manager's: its BMC is that one's, too
 		return ctrl.Result{}, nil
 	}
@@ -168,7 +163,7 @@ func (r *PhysicalHostReconciler) letGo(host ctrl.Request) {
 func (r *PhysicalHostReconciler) forget(host string) {
 	r.Actuator.Forget(host)
 	r.known.drop(host)
-	r.Streams.drop(host)
+	r.Streams.Drop(host)
 }
 
 // parkFor is how long a refused credential is left alone, unless it changes: BMCs lock accounts.

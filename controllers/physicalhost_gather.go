@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
@@ -209,7 +210,7 @@ func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim
 		g.mediaExpired = m.Expires != nil && !m.Expires.After(now)
 		if !g.mediaExpired {
 			g.brief.Hash = m.TokenHash
-			g.brief.URLs = r.Tokens.urls(m.TokenHash, r.mediaBase(host))
+			g.brief.URLs = r.Tokens.URLs(m.TokenHash, r.mediaBase(host))
 		}
 	}
 	f.Report = provision.ReportNone
@@ -221,7 +222,7 @@ func (r *PhysicalHostReconciler) gatherTenancy(host *v1beta1.PhysicalHost, claim
 	}
 	if b := host.Status.Booted; b != nil && b.ClaimID == claim.ID {
 		f.Booted = true
-		g.streamFault = r.Streams.since(key(host), b.At.Add(-streamSlack))
+		g.streamFault = r.Streams.Since(key(host), b.At.Add(-media.StreamSlack))
 	}
 	if claim.Release != nil {
 		due := claim.Release.RequestedAt.Add(releaseTimeout(host))
@@ -276,7 +277,7 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	if !endpoint.Secure(base) && !host.Spec.AllowPlainMedia {
 		return &inputError{v1beta1.ReasonMediaNotAllowed, "boot media would go over plain http, and they hold secrets: serve them over https (--media-ca-secret), or set spec.allowPlainMedia of this host"}, nil
 	}
-	if g.brief.Hash != "" && g.brief.URLs != nil && len(g.observation.Refused) == 0 && !dataClosed(host.Spec.Claim, r.Clock.Now()) {
+	if g.brief.Hash != "" && g.brief.URLs != nil && len(g.observation.Refused) == 0 && !media.DataClosed(host.Spec.Claim, r.Clock.Now()) {
 		return nil, nil // granted: the media were recorded, and are to go where they were to go then
 	}
 	secret, err := r.bootstrapData(ctx, host, g)
@@ -286,7 +287,7 @@ func (r *PhysicalHostReconciler) contentFault(ctx context.Context, reader client
 	if err != nil {
 		return nil, err
 	}
-	content, err := contentOf(host, secret)
+	content, err := media.ContentOf(host, secret)
 	if err == nil {
 		err = checkMedia(content, g)
 	}

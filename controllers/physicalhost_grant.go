@@ -10,9 +10,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/redfish"
 )
@@ -42,7 +44,7 @@ func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.Physica
 	if err != nil {
 		return err
 	}
-	secret, hash, err := record.secret(host)
+	secret, hash, err := record.Secret(host)
 	if err != nil {
 		return err
 	}
@@ -59,9 +61,9 @@ func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.Physica
 		return fmt.Errorf("record what the media are made of in Secret %s: %w", secret.Name, err)
 	}
 	before := host.Spec.Claim.Media
-	r.Tokens.keep(token)
+	r.Tokens.Keep(token)
 	if err := r.write(ctx, host, func(h *v1beta1.PhysicalHost) { h.Spec.Claim.Media = grant }); err != nil {
-		r.Tokens.drop(token.Hash())
+		r.Tokens.Drop(token.Hash())
 		if apierrors.IsConflict(err) || apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
 			return errors.Join(err, client.IgnoreNotFound(r.Client.Delete(ctx, secret))) // refused for certain: nobody has the data
 		}
@@ -72,9 +74,9 @@ func (r *PhysicalHostReconciler) mint(ctx context.Context, host *v1beta1.Physica
 }
 
 // render says what the media of a token are made of.
-func (r *PhysicalHostReconciler) render(host *v1beta1.PhysicalHost, g *gathered, token bootmedia.Token) (*medium, error) {
+func (r *PhysicalHostReconciler) render(host *v1beta1.PhysicalHost, g *gathered, token bootmedia.Token) (*media.Record, error) {
 	content := *g.content
-	if base := phoneHomeBase(host, r.PhoneHomeURL); base != "" {
+	if base := media.PhoneHomeBase(host, r.PhoneHomeURL); base != "" {
 		content.PhoneHomeURL = bootmedia.PhoneHomeURL(base, token)
 	}
 	if r.PhoneHomeCA != nil {
@@ -84,9 +86,9 @@ func (r *PhysicalHostReconciler) render(host *v1beta1.PhysicalHost, g *gathered,
 	if err != nil {
 		return nil, fmt.Errorf("render the boot media: %w", err)
 	}
-	return &medium{Host: host.Name, ClaimID: host.Spec.Claim.ID, TokenHash: token.Hash(), BootstrapSecret: host.Spec.Boot.BootstrapSecret,
+	return &media.Record{Host: host.Name, ClaimID: host.Spec.Claim.ID, TokenHash: token.Hash(), BootstrapSecret: host.Spec.Boot.BootstrapSecret,
 		Family: content.Family, ImageURL: content.ImageURL, Checksum: content.Checksum,
-		ImageETag: g.image.Pin.ETag, ImageLength: g.image.Pin.Length, Rendered: rendered}, nil
+		ImageETag: g.image.Pin.ETag, ImageLength: g.image.Pin.Length, ImageMirror: g.image.Pin.Mirror, Rendered: rendered}, nil
 }
 
 // markBound ends the service of bootstrap data, whatever was granted.
@@ -108,8 +110,8 @@ func (r *PhysicalHostReconciler) revoke(ctx context.Context, host *v1beta1.Physi
 
 // holdsData says whether a record has all that the next boot is to read: a crash may have taken the data out before the claim was bound.
 func holdsData(secret *corev1.Secret, host *v1beta1.PhysicalHost) bool {
-	record, err := readMedium(secret, host)
-	return err == nil && record.whole
+	record, err := media.ReadRecord(secret, host)
+	return err == nil && record.Whole
 }
 
 // gatherGrant looks whether the grant of a host that is off can serve its next boot. If it cannot, it counts as none: what is in
@@ -124,11 +126,11 @@ func (r *PhysicalHostReconciler) gatherGrant(ctx context.Context, host *v1beta1.
 	}
 	spent := grant.DataUntil != nil && grant.DataUntil.Sub(r.Clock.Now()) < bootTimeout(host)
 	if !spent {
-		record, err := mediumOf(ctx, r.SecretReader, host)
+		record, err := media.RecordOf(ctx, r.SecretReader, host)
 		if apierrors.IsNotFound(err) { // the cache may be behind the create
-			record, err = mediumOf(ctx, r.Reader, host)
+			record, err = media.RecordOf(ctx, r.Reader, host)
 		}
-		wrong := mediumError("")
+		wrong := media.RecordError("")
 		if err != nil && !errors.As(err, &wrong) && !apierrors.IsNotFound(err) {
 			return err
 		}
@@ -147,8 +149,8 @@ func (r *PhysicalHostReconciler) gatherGrant(ctx context.Context, host *v1beta1.
 // is not thereby allowed to have any Secret served.
 func (r *PhysicalHostReconciler) bootstrapData(ctx context.Context, host *v1beta1.PhysicalHost, g *gathered) (*corev1.Secret, error) {
 	name := host.Spec.Boot.BootstrapSecret
-	_, err := bootstrapOwner(ctx, r.Client, g.machine, name)
-	wrong := mediumError("")
+	_, err := media.BootstrapOwner(ctx, r.Client, g.machine, name)
+	wrong := media.RecordError("")
 	switch {
 	case errors.As(err, &wrong):
 		return nil, &inputError{v1beta1.ReasonBootstrapDataRefused, err.Error() + "; delete the Machine, which gives the host back, and see who writes spec.boot"}
@@ -166,4 +168,46 @@ func (r *PhysicalHostReconciler) bootstrapData(ctx context.Context, host *v1beta
 		return nil, fmt.Errorf("read bootstrap Secret: %w", err)
 	}
 	return secret, nil
+}
+
+// blankMedium takes the bootstrap data out of the record of a host's grant. It is done before the host is marked bound, which
+// closes them, so that a crash in between repeats it. A Secret that the API server lets nobody change, such as one that somebody made
+// immutable, is left for media.Sweep: the mark alone ends the service of the data, and a system that runs must not wait for it.
+func (r *PhysicalHostReconciler) blankMedium(ctx context.Context, host *v1beta1.PhysicalHost) error {
+	if host.Spec.Claim.Media == nil {
+		return nil
+	}
+	secret, err := media.RecordOf(ctx, r.SecretReader, host)
+	if wrong := media.RecordError(""); errors.As(err, &wrong) || apierrors.IsNotFound(err) {
+		return nil // nothing of ours to take them out of
+	}
+	if err != nil {
+		return err
+	}
+	patch, err := media.Blanked(secret)
+	if patch == nil || err != nil {
+		return err
+	}
+	err = client.IgnoreNotFound(r.Client.Patch(ctx, secret, patch))
+	if refused(err) {
+		ctrl.LoggerFrom(ctx).Error(err, "Cannot take the bootstrap data out of the Secret of a medium; they are not served any more, and stay in it until it can be changed", "secret", secret.Name)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("take the bootstrap data out of the medium's Secret %s: %w", secret.Name, err)
+	}
+	return nil
+}
+
+// dropMedium deletes the record of a grant that has ended. What a crash leaves is collected by media.Sweep.
+func (r *PhysicalHostReconciler) dropMedium(ctx context.Context, host *v1beta1.PhysicalHost, grant *v1beta1.MediaGrant) error {
+	if grant == nil || grant.MediumHash == "" {
+		return nil
+	}
+	secret := &corev1.Secret{}
+	err := r.SecretReader.Get(ctx, client.ObjectKey{Namespace: host.Namespace, Name: media.RecordName(host.Name, grant.TokenHash)}, secret)
+	if err != nil || secret.Type != v1beta1.MediumSecretType {
+		return client.IgnoreNotFound(err)
+	}
+	return client.IgnoreNotFound(r.Client.Delete(ctx, secret, client.Preconditions{UID: &secret.UID}))
 }

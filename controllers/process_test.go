@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 )
@@ -65,7 +66,7 @@ func (b *board) stats() bmcqueue.Stats {
 
 func TestMediaAreCountedByFile(t *testing.T) {
 	b := &board{}
-	server := httptest.NewServer(CountMedia(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(media.Count(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {
 			t.Errorf("the connection is hidden: %v", err)
 		}

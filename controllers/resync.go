@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/beskar7/beskar7/controllers/settings"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // resync looks at all objects of a kind again, although nothing changed, whenever its period has passed: the net under events
@@ -47,7 +48,7 @@ func (s resync) round(ctx context.Context, queue requestQueue) {
 		return
 	}
 	_ = meta.EachListItem(list, func(item runtime.Object) error {
-		if o, ok := item.(client.Object); ok && Owned(s.filter, o) {
+		if o, ok := item.(client.Object); ok && scope.Owned(s.filter, o) {
 			queue.Add(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(o)})
 		}
 		return nil

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/coordinator"
@@ -95,7 +96,7 @@ func newRig(t *testing.T, objects ...client.Object) *rig {
 	})
 	r.gate = bmcqueue.New(bmcqueue.Options{Settings: bmcqueue.Settings{MaxConcurrentOps: 1, WorkerCount: 1, MaxQueueSize: 10}})
 	hands := actuator.New(actuator.Options{Gate: r.gate, Driver: noBMC{}, Clock: r.clock})
-	r.host = &PhysicalHostReconciler{Client: r.api, Reader: r.api, SecretReader: r.api, SecretMeta: r.api, Actuator: hands, Tokens: NewTokens(),
+	r.host = &PhysicalHostReconciler{Client: r.api, Reader: r.api, SecretReader: r.api, SecretMeta: r.api, Actuator: hands, Tokens: media.NewTokens(),
 		ClusterCache: clustercache.NewFakeEmptyClusterCache(), Events: events.NewFakeRecorder(1000), Clock: r.clock,
 		BMC: func(*v1beta1.PhysicalHost) config.Tuning { return config.Tuning{RequestTimeout: time.Minute} }, ClaimGrace: coordinator.DefaultGrace}
 	r.machine = &Beskar7MachineReconciler{Client: r.api, Reader: r.api, ClusterCache: clustercache.NewFakeEmptyClusterCache(), Clock: r.clock,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/coordinator"
 )
@@ -239,3 +241,65 @@ func (r *Beskar7MachineTemplateReconciler) setup(ctx context.Context, mgr wiring
 		WatchesRawSource(mgr.resync(&v1beta1.Beskar7MachineTemplateList{}, r.WatchFilter)).
 		Complete(ctx, mgr.bounded(r))
 }
+
+// Field indexes of PhysicalHosts, besides those that others name.
+const (
+	hostByCluster = "spec.claim.cluster"
+	hostBySecret  = "spec.redfishConnection.secrets"
+	// hostByNeededSecret has the claimed hosts only.
+	hostByNeededSecret = "spec.redfishConnection.secrets.claimed"
+	hostByBootstrap    = "spec.boot.bootstrapSecret"
+	hostByServer       = "status.hardware.identities"
+)
+
+// IndexHosts registers every index of hosts; SetupAll does it, too.
+func IndexHosts(ctx context.Context, indexer client.FieldIndexer) error {
+	indexes := map[string]func(*v1beta1.PhysicalHost) []string{
+		hostByCluster: func(h *v1beta1.PhysicalHost) []string {
+			if h.Spec.Claim == nil {
+				return nil
+			}
+			return []string{h.Spec.Claim.Cluster}
+		},
+		hostBySecret:       secretsOf,
+		hostByNeededSecret: secretsNeededBy,
+		hostByBootstrap: func(h *v1beta1.PhysicalHost) []string {
+			if h.Spec.Boot == nil {
+				return nil
+			}
+			return []string{h.Spec.Boot.BootstrapSecret}
+		},
+		media.HostByToken: media.IndexHostByToken,
+		hostByServer:      serverIdentities,
+	}
+	for field, extract := range indexes {
+		if err := indexer.IndexField(ctx, &v1beta1.PhysicalHost{}, field, func(o client.Object) []string {
+			return extract(o.(*v1beta1.PhysicalHost))
+		}); err != nil {
+			return fmt.Errorf("index PhysicalHosts by %s: %w", field, err)
+		}
+	}
+	if err := indexer.IndexField(ctx, &v1beta1.PhysicalHost{}, coordinator.HostByClaimMachine, coordinator.IndexHostByClaimMachine); err != nil {
+		return fmt.Errorf("index PhysicalHosts by %s: %w", coordinator.HostByClaimMachine, err)
+	}
+	return nil
+}
+
+// conflictRetry is long enough for the cache to see the write that was faster.
+const conflictRetry = 100 * time.Millisecond
+
+// quietly looks again soon after a write that was refused because the object had changed: that is how optimistic locking is
+// meant to go, and no error.
+func quietly(inner reconcile.Reconciler) reconcile.Reconciler {
+	return reconcile.Func(func(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+		result, err := inner.Reconcile(ctx, req)
+		if apierrors.IsConflict(err) {
+			ctrl.LoggerFrom(ctx).V(1).Info("The object has changed meanwhile, looking again", "conflict", err.Error())
+			return ctrl.Result{RequeueAfter: conflictRetry}, nil
+		}
+		return result, err
+	})
+}
+
+// refused says whether the API server refuses a write whatever its version: no retry helps before somebody changes something.
+func refused(err error) bool { return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) }

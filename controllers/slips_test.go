@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/provision"
@@ -21,7 +22,7 @@ func TestARefusedGrantLeavesNoRecord(t *testing.T) {
 	r := newRig(t, claimedHost(), bootstrapSecret(), newMachine(), ownerMachine(), newCluster())
 	stale := r.getHost()
 	edit(r, &v1beta1.PhysicalHost{}, "h", func(h *v1beta1.PhysicalHost) { h.Spec.FailureDomain = "rack-1" })
-	content, err := contentOf(stale, bootstrapSecret())
+	content, err := media.ContentOf(stale, bootstrapSecret())
 	if err != nil {
 		t.Fatal(err)
 	}

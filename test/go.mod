@@ -3,7 +3,7 @@ module github.com/beskar7/beskar7/test
 go 1.26.0
 
 require (
-	github.com/diskfs/go-diskfs v1.9.0
+	github.com/diskfs/go-diskfs v1.9.4
 	github.com/go-logr/logr v1.4.4
 	github.com/kdomanski/iso9660 v0.4.0
 	github.com/onsi/ginkgo/v2 v2.32.0

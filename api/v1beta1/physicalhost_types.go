@@ -170,13 +170,14 @@ type SecretReference struct {
 	Name string `json:"name"`
 }
 
-// Tuning overrides settings of the BMC gate and driver for one host. Unset fields follow the vendor and global settings.
+// Tuning overrides settings of the BMC gate and driver for one host. Unset fields follow the vendor and global settings,
+// and so does a time of 0s, but for settleTime.
 type Tuning struct {
 	// cooldown between two changing operations on the BMC (provisioning.bmcCooldownPeriod).
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms: a day is 24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms, where a day is 24h; or 0s, which is the default"
 	Cooldown *metav1.Duration `json:"cooldown,omitempty"`
 	// settleTime is how long the BMC is left alone after media or power were changed, before the effect is looked for and before
 	// the next change. It stands in for what the vendor table knows; 0s is not at all.
@@ -189,19 +190,19 @@ type Tuning struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('1h')",message="must be from 10s to 1h, in h, m, s or ms: a day is 24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || duration(self) >= duration('10s') && duration(self) <= duration('1h')",message="must be from 10s to 1h, in h, m, s or ms, where a day is 24h; or 0s, which is the default"
 	OperationTimeout *metav1.Duration `json:"operationTimeout,omitempty"`
 	// connectionTimeout bounds the TCP and TLS set-up (bmc.connectionTimeout).
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms: a day is 24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms, where a day is 24h; or 0s, which is the default"
 	ConnectionTimeout *metav1.Duration `json:"connectionTimeout,omitempty"`
 	// requestTimeout bounds one request (bmc.requestTimeout).
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('30m')",message="must be from 1s to 30m, in h, m, s or ms: a day is 24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || duration(self) >= duration('1s') && duration(self) <= duration('30m')",message="must be from 1s to 30m, in h, m, s or ms, where a day is 24h; or 0s, which is the default"
 	RequestTimeout *metav1.Duration `json:"requestTimeout,omitempty"`
 	// maxRetries repeats idempotent requests (bmc.maxRetries).
 	// +optional
@@ -212,25 +213,25 @@ type Tuning struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms: a day is 24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m, in h, m, s or ms, where a day is 24h; or 0s, which is the default"
 	RetryDelay *metav1.Duration `json:"retryDelay,omitempty"`
 	// bootTimeout is how long a booted system may take until its Node or phone-home is seen. Default 30m.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h, in h, m, s or ms: a day is 24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h, in h, m, s or ms, where a day is 24h; or 0s, which is the default"
 	BootTimeout *metav1.Duration `json:"bootTimeout,omitempty"`
 	// shutdownTimeout is how long a graceful shutdown may take before power is cut. Default 3m.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be from 1s to 24h, in h, m, s or ms: a day is 24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be from 1s to 24h, in h, m, s or ms, where a day is 24h; or 0s, which is the default"
 	ShutdownTimeout *metav1.Duration `json:"shutdownTimeout,omitempty"`
 	// releaseTimeout is how long a release may take before it is reported as blocked. Default 10m.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h, in h, m, s or ms: a day is 24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h, in h, m, s or ms, where a day is 24h; or 0s, which is the default"
 	ReleaseTimeout *metav1.Duration `json:"releaseTimeout,omitempty"`
 }
 

@@ -48,11 +48,11 @@ func Read(ctx context.Context, rc *rest.Config, flags *pflag.FlagSet) (config.So
 	reading, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for _, name := range first.Scope.ConfigMapNames() {
-		found, err := clientset.CoreV1().ConfigMaps(configNamespace(first)).Get(reading, name, metav1.GetOptions{})
+		found, err := clientset.CoreV1().ConfigMaps(first.Pod.NamespaceOrDefault()).Get(reading, name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
 		case err != nil:
-			return sources, fmt.Errorf("read ConfigMap %s/%s: %w", configNamespace(first), name, err)
+			return sources, fmt.Errorf("read ConfigMap %s/%s: %w", first.Pod.NamespaceOrDefault(), name, err)
 		default:
 			sources.ConfigMaps = append(sources.ConfigMaps, config.ConfigMap{Name: name, Data: found.Data})
 		}
@@ -73,13 +73,6 @@ func bootSettings(sources config.Sources) config.Settings {
 		}
 	}
 	return s
-}
-
-func configNamespace(s config.Settings) string {
-	if s.Pod.Namespace != "" {
-		return s.Pod.Namespace
-	}
-	return "beskar7-system"
 }
 
 // Invalid lists everything that is wrong with the settings, all at once.

@@ -35,7 +35,7 @@ func (l *Live) Watch(ctx context.Context, mgr ctrl.Manager, metric validity) err
 // watch follows each ConfigMap by its name: the manager may read no others.
 func (l *Live) watch(ctx context.Context, clientset kubernetes.Interface, recorder events.EventRecorder, metric validity) error {
 	s := l.Settings()
-	namespace := configNamespace(s)
+	namespace := s.Pod.NamespaceOrDefault()
 	f := &follower{live: l, namespace: namespace, events: recorder, metric: metric, told: map[string]string{}}
 	var running sync.WaitGroup
 	names := s.Scope.ConfigMapNames()

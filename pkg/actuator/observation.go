@@ -165,7 +165,7 @@ func Plan(family bootmedia.Family, o Observation) ([]bootmedia.Placement, error)
 	infos := make([]bootmedia.SlotInfo, 0, len(o.Slots))
 	for _, s := range o.Slots {
 		if s.CanInsert && !o.Refused[s.ID] {
-			infos = append(infos, bootmedia.SlotInfo{ID: s.ID, Types: s.Types})
+			infos = append(infos, bootmedia.SlotInfo{ID: s.ID, Types: s.Types, Stick: s.Stick})
 		}
 	}
 	return bootmedia.Plan(family, infos)

@@ -105,9 +105,16 @@ func validHostname(s string) bool {
 func noCloud(c Content, row family) ([]isoFile, error) {
 	meta := map[string]string{"instance-id": c.InstanceID}
 	set(meta, "local-hostname", c.Hostname)
-	// The key templates name: {{ ds.meta_data.provider_id }}.
+	// The keys that templates name, ours ({{ ds.meta_data.provider_id }}) and those
+	// of other providers, so that a template need not be written anew: OpenStack has
+	// uuid, name, hostname and availability_zone, Metal3 uuid and providerid.
 	set(meta, "provider_id", c.ProviderID)
+	set(meta, "providerid", c.ProviderID)
 	set(meta, "failure_domain", c.FailureDomain)
+	set(meta, "availability_zone", c.FailureDomain)
+	set(meta, "uuid", c.InstanceID)
+	set(meta, "name", c.Hostname)
+	set(meta, "hostname", c.Hostname)
 	if row.talosKeys {
 		set(meta, "provider-id", c.ProviderID)
 		set(meta, "zone", c.FailureDomain)
@@ -123,7 +130,7 @@ func noCloud(c Content, row family) ([]isoFile, error) {
 		}
 	}
 	files := []isoFile{{"meta-data", metaYAML}, {"user-data", userData}}
-	if row.phoneHome && c.PhoneHomeURL != "" {
+	if row.phoneHome && c.PhoneHomeURL != "" && !autoinstalls(c.UserData) {
 		vendor, err := vendorData(c)
 		if err != nil {
 			return nil, err
@@ -146,6 +153,7 @@ func configDrive(c Content) ([]isoFile, error) {
 	set(meta, "local-hostname", c.Hostname)
 	set(meta, "availability_zone", c.FailureDomain)
 	set(meta, "provider_id", c.ProviderID)
+	set(meta, "providerid", c.ProviderID)
 	set(meta, "failure_domain", c.FailureDomain)
 	custom := map[string]string{}
 	set(custom, "provider_id", c.ProviderID)

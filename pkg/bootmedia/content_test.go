@@ -48,7 +48,7 @@ func TestNoCloudDrive(t *testing.T) {
 		}
 	}
 	_, files = filesOf(t, Content{Family: FamilyKairos, InstanceID: "i", PhoneHomeURL: "http://h/p/x"})
-	if got := string(files["meta-data"]); got != "instance-id: i\n" || len(files) != 2 {
+	if got := string(files["meta-data"]); got != "instance-id: i\nuuid: i\n" || len(files) != 2 {
 		t.Errorf("the least drive has %q, %d files", got, len(files))
 	}
 }

@@ -26,6 +26,9 @@ const (
 	labelConfigDrive = "config-2"
 	labelIgnition    = "ignition"
 	labelCombustion  = "combustion"
+	// labelSelfInstall is the label of KIWI's self-install images, where combustion
+	// looks last (openSUSE/combustion, README). Ignition does not.
+	labelSelfInstall = "INSTALL"
 )
 
 // family is one row of the table: all that differs between two families.

@@ -21,9 +21,18 @@ var (
 	// ErrChanged says that a streamed image is no longer the one that was
 	// pinned when the claim was made. StreamFailed is given errors that wrap it.
 	ErrChanged = errors.New("the image has changed since it was pinned")
+	errUDFOnly = errors.New("it has a UDF file system and no ISO 9660 beside it, which firmware does not boot and nothing can be " +
+		"added to: make the image with ISO 9660 (xorriso, genisoimage -udf)")
 	errStalled = fmt.Errorf("the server was silent for %v", stall)
-	errNotISO  = errors.New("it is not an ISO 9660 image (no CD001 at byte 32769)")
+	// errCompressed: what comes has another length than the image, and no place in
+	// it can be asked for.
+	errCompressed = errors.New("the server compresses the image though it was asked not to (Content-Encoding): switch compression " +
+		"off there for .iso files")
+	errNotISO = errors.New("it is not an ISO 9660 image (no CD001 at byte 32769)")
 )
+
+// maxMirror bounds the URL of a mirror that is kept.
+const maxMirror = 2 << 10
 
 // checkImageURL refuses what is no http(s) URL, in words.
 func checkImageURL(raw string) error {
@@ -65,7 +74,26 @@ func get(ctx context.Context, client *http.Client, imageURL string, header http.
 		return nil, err
 	}
 	resp.Body = &watched{body: resp.Body, ctx: ctx, cancel: cancel, timer: timer, stall: stall}
+	if coding := resp.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding,
+		"identity") && resp.StatusCode < http.StatusMultipleChoices {
+		_ = resp.Body.Close()
+		return nil, errCompressed
+	}
 	return resp, nil
+}
+
+// mirrorOf is where an answer came from after redirects, if that may be kept: a URL
+// with a query or with credentials is neither for long nor for others to see.
+func mirrorOf(resp *http.Response, imageURL string) string {
+	if resp.Request == nil || resp.Request.URL == nil {
+		return ""
+	}
+	u := *resp.Request.URL
+	u.Fragment = ""
+	if final := u.String(); u.RawQuery == "" && u.User == nil && final != imageURL && len(final) <= maxMirror {
+		return final
+	}
+	return ""
 }
 
 // plainError names a stall as such, and of all else says what may be said.
@@ -160,8 +188,12 @@ const (
 	windowEnd   = 32768 + sector
 )
 
-// isISO checks the window. errNotISO: no volume descriptor stands there.
+// isISO checks the window. errNotISO: no volume descriptor stands there;
+// errUDFOnly: UDF's stands there (mkudffs, and images of Windows).
 func isISO(window []byte) error {
+	if len(window) >= windowEnd-windowStart && string(window[32768-windowStart:][1:6]) == "BEA01" {
+		return errUDFOnly
+	}
 	if len(window) < windowEnd-windowStart || string(window[32768-windowStart:][1:6]) != "CD001" {
 		return errNotISO
 	}

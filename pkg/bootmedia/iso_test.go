@@ -231,7 +231,7 @@ func TestDrivesAreFrozen(t *testing.T) {
 		UserData: []byte("#cloud-config\nruncmd: [echo]\n"), PhoneHomeURL: "https://192.0.2.1:8443/p/key", NetworkData: []byte(`{"version": 2}`),
 	}
 	for f, want := range map[Family]string{
-		FamilyGeneric: "e54caedce4814b53ba4f9e43862957386f13ad3eaf5293995c0effaf4422ca61", FamilyTalos: "18380150902ed92fb5b1a40f58a07a63b6e759c53d79622699e04bb56de3174e", FamilyFlatcar: "838ceb1e09613cdc41052e174da229fc004e3bf82351572d3831468051c65c7b",
+		FamilyGeneric: "773067308e0b5250d208848db69dae54d8d2324d233d9ccb34a85ba6e192d45e", FamilyTalos: "941b46fe5690797bfda131d33c41593ef8e8255af5c12b5196075d09d4d9cce8", FamilyFlatcar: "b492b9f4ed7944c53c388ec1729c8f22e0b836b709c962f56f497cd23c639524",
 	} {
 		content.Family = f
 		if f == FamilyFlatcar {

@@ -3,7 +3,6 @@ package bootmedia
 import (
 	"encoding/json"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -23,20 +22,31 @@ type ImageLooksLike struct {
 	// configuration, as far as it is plain text in the file system. Empty: none
 	// was found, which says nothing (it may be inside an EFI program).
 	CommandLines []string
+	// ImplantedSum is true when the image has the sum of itself in its descriptor
+	// (isomd5sum's implantisomd5, SUSE's tagmedia), which its system may check.
+	ImplantedSum bool
+	// Installer names the program that the image starts, if it is an operating
+	// system's installer, which reads nothing but answers to its own questions.
+	Installer string
+	// WithoutCloudInit is true when the image lists its packages, and cloud-init is
+	// none of them.
+	WithoutCloudInit bool
 	// Opaque says in words why nothing can be laid over the image; empty: it can.
 	Opaque string
 }
 
 // The places where the boot loaders of installation and live images keep their
-// configuration. Letters match in either case.
+// configuration. Letters match in either case; * stands for the rest of a name.
 var bootConfigs = []string{
-	"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/grub/loopback.cfg", "EFI/BOOT/grub.cfg", "EFI/BOOT/BOOT.conf", "EFI/fedora/grub.cfg",
-	"EFI/redhat/grub.cfg", "isolinux/isolinux.cfg", "isolinux/txt.cfg", "isolinux/live.cfg", "boot/isolinux/isolinux.cfg",
-	"boot/x86_64/loader/isolinux.cfg", "syslinux/syslinux.cfg", "syslinux.cfg",
+	"boot/grub/*.cfg", "boot/grub2/*.cfg", "EFI/BOOT/*.cfg", "EFI/BOOT/*.conf", "EFI/fedora/*.cfg", "EFI/redhat/*.cfg",
+	"EFI/centos/*.cfg", "EFI/debian/*.cfg",
+	"loader/entries/*.conf", "isolinux/*.cfg", "boot/isolinux/*.cfg", "boot/x86_64/loader/*.cfg", "boot/aarch64/loader/*.cfg",
+	"boot/syslinux/*.cfg", "syslinux/*.cfg", "syslinux.cfg",
 }
 
 const (
 	maxBootConfig   = 64 << 10
+	maxBootConfigs  = 32 // in one folder
 	maxCommandLines = 32
 	maxCommandLine  = 1 << 10
 )
@@ -60,11 +70,11 @@ func lookAround(r io.ReaderAt, v *volume) (ImageLooksLike, error) {
 		var features map[string]any
 		looks.EmbedNetwork = json.Unmarshal([]byte(text), &features) == nil && features["live-initrd-network"] == true
 	}
-	for _, path := range bootConfigs {
-		text, err := v.readText(r, path)
-		if err != nil {
-			return looks, err
-		}
+	texts, err := v.bootTexts(r)
+	if err != nil {
+		return looks, err
+	}
+	for _, text := range texts {
 		looks.BootsByLabel = looks.BootsByLabel || namesLabel(text, looks.VolumeLabel)
 		for line := range strings.Lines(text) {
 			if c := commandLine(line); c != "" && len(looks.CommandLines) < maxCommandLines && !slices.Contains(looks.CommandLines, c) {
@@ -72,7 +82,48 @@ func lookAround(r io.ReaderAt, v *volume) (ImageLooksLike, error) {
 			}
 		}
 	}
-	return looks, nil
+	looks.ImplantedSum = implantedSum.Match(v.primary.desc[applicationUse:])
+	return looks, v.lookForSystem(r, &looks)
+}
+
+// bootTexts are the configurations of the boot loaders.
+func (v *volume) bootTexts(r io.ReaderAt) ([]string, error) {
+	var texts []string
+	for _, pattern := range bootConfigs {
+		folder, suffix, several := strings.Cut(pattern, "/*")
+		if !several {
+			text, err := v.readText(r, pattern)
+			if err != nil {
+				return nil, err
+			}
+			texts = append(texts, text)
+			continue
+		}
+		dir, found, err := v.lookUp(r, folder)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			continue
+		}
+		entries, err := v.list(r, dir)
+		if err != nil {
+			return nil, err
+		}
+		left := maxBootConfigs
+		for _, e := range entries {
+			if e.dir || left == 0 || !strings.HasSuffix(strings.ToLower(e.name), suffix) {
+				continue
+			}
+			left--
+			text, _, err := v.readEntry(r, e, maxBootConfig)
+			if err != nil {
+				return nil, err
+			}
+			texts = append(texts, text)
+		}
+	}
+	return texts, nil
 }
 
 // lookInto looks into an image that is an ISO. What is too damaged to be laid
@@ -83,53 +134,10 @@ func lookInto(r io.ReaderAt, size int64) (ImageLooksLike, error) {
 		return ImageLooksLike{}, err
 	}
 	if err != nil {
-		return ImageLooksLike{VolumeLabel: v.label(), EmbedBytes: v.embed.length, Opaque: err.Error()}, nil //nolint:nilerr // told in Opaque
+		opaque := ImageLooksLike{VolumeLabel: v.label(), EmbedBytes: v.embed.length, Opaque: err.Error()}
+		return opaque, nil //nolint:nilerr // told in Opaque
 	}
 	return lookAround(r, v)
-}
-
-// readText is the text of a file of the image; empty when there is none that
-// can be made out. The error is one of reading.
-func (v *volume) readText(r io.ReaderAt, path string) (string, error) {
-	names := strings.Split(path, "/")
-	e, ok := v.find(names[0])
-	for _, name := range names[1:] {
-		if !ok || !e.dir || e.size > maxDirectoryBytes {
-			return "", nil
-		}
-		data, err := readFull(r, v.size, int64(e.lba)*sector, int64(e.size))
-		if err != nil {
-			return "", onlyReadError(err)
-		}
-		dir, err := parseDirectory(data, v, !v.rock && v.joliet != nil)
-		if err != nil {
-			return "", nil //nolint:nilerr // damaged: no text to be had
-		}
-		e, ok = findEntry(dir, name, true)
-	}
-	if !ok || e.dir {
-		return "", nil
-	}
-	data, err := readFull(r, v.size, int64(e.lba)*sector, min(int64(e.size), maxBootConfig))
-	return string(data), onlyReadError(err)
-}
-
-// labelled finds what follows LABEL= (dracut, live-boot, systemd) and --label (GRUB's search).
-var labelled = regexp.MustCompile(`(?i)(?:LABEL=|--label[= ]+)(?:"([^"]+)"|'([^']+)'|([^\s"':;,]+))`)
-
-// namesLabel tells whether a configuration looks for the volume by its label.
-// dracut writes a space as \x20, live-boot as an underscore.
-func namesLabel(text, label string) bool {
-	if label == "" {
-		return false
-	}
-	for _, m := range labelled.FindAllStringSubmatch(text, -1) {
-		name := strings.NewReplacer(`\x20`, " ", `\040`, " ").Replace(m[1] + m[2] + m[3])
-		if strings.EqualFold(name, label) || strings.EqualFold(name, strings.ReplaceAll(label, " ", "_")) {
-			return true
-		}
-	}
-	return false
 }
 
 // commandLine is the kernel command line of a line of a boot configuration.

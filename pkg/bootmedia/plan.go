@@ -7,11 +7,12 @@ import (
 )
 
 // Plan says which medium goes into which slot of a BMC. Boot goes into the
-// first slot that takes a CD or DVD; Config into another one, of the same kind
-// if there is one, else a USB stick. A slot that names no types is taken for a
-// CD. The result lists Boot first. Where there is no other slot, and for systems
-// that read nothing but their own image, it is Composed alone: image and data in
-// one medium. Check tells whether the image allows that. Errors are for a person.
+// first slot that takes a CD or DVD; Config into another one that does, or into
+// one that the vendor is known to present as a stick. A slot that names no types
+// is taken for a CD. The result lists Boot first. Where there is no other slot,
+// and for systems that read nothing but their own image, it is Composed alone:
+// image and data in one medium. Check tells whether the image allows that.
+// Errors are for a person.
 func Plan(f Family, slots []SlotInfo) ([]Placement, error) {
 	row, ok := families[f]
 	if !ok {
@@ -31,18 +32,23 @@ func Plan(f Family, slots []SlotInfo) ([]Placement, error) {
 	return []Placement{{SlotID: slots[boot].ID, Medium: Boot}, {SlotID: slots[config].ID, Medium: Config}}, nil
 }
 
+// secondSlot is another slot for the drive, or -1: one that takes a disc, as ours
+// is one, and no floppy. One for sticks is none unless the vendor is known to
+// present a disk there: others make a floppy of it (sushy-tools: Floppy and
+// USBStick are both fda), in which no system looks for its data, and the machine
+// boots without them.
 func secondSlot(slots []SlotInfo, boot int) int {
-	usb := -1
+	stick := -1
 	for i, s := range slots {
 		switch {
 		case i == boot:
-		case s.takesDisc():
+		case s.takesDisc() && !s.takes("Floppy"):
 			return i
-		case usb < 0 && s.takes("USBStick"):
-			usb = i
+		case stick < 0 && s.Stick && s.takes("USBStick"):
+			stick = i
 		}
 	}
-	return usb
+	return stick
 }
 
 // takesDisc: some BMCs leave MediaTypes out; their slot is a CD in practice.

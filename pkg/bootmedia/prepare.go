@@ -173,13 +173,19 @@ func lookAt(ctx context.Context, client *http.Client, imageURL string) (Prepared
 	got, ok := parseContentRange(resp.Header.Get("Content-Range"))
 	switch {
 	case resp.StatusCode == http.StatusOK:
-		return Prepared{}, errors.New("the server does not support range requests, which BMCs need: give a checksum, so that the image is cached, or serve it from a server with ranges")
+		return Prepared{}, errors.New("the server does not support range requests, which BMCs need: give a checksum, so that the " +
+			"image is cached, or serve it from a server with ranges")
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable:
 		return Prepared{}, errNotISO
 	case resp.StatusCode != http.StatusPartialContent:
 		return Prepared{}, statusError(resp.StatusCode)
 	case !ok || got.first != windowStart || got.total <= 0:
-		return Prepared{}, errors.New("the server answers range requests without saying the length of the file: give a checksum, so that the image is cached")
+		return Prepared{}, errors.New("the server answers range requests without saying the length of the file: give a checksum, so " +
+			"that the image is cached")
+	}
+	if got.last < windowEnd-1 && got.last < got.total-1 {
+		return Prepared{}, errors.New("the server cuts the ranges that it is asked for to less than 2 KiB: give a checksum, so that " +
+			"the image is cached, or serve it from another server")
 	}
 	window, err := io.ReadAll(io.LimitReader(resp.Body, windowEnd-windowStart))
 	if err != nil {
@@ -192,7 +198,7 @@ func lookAt(ctx context.Context, client *http.Client, imageURL string) (Prepared
 	if strings.ContainsFunc(etag, func(r rune) bool { return r < 0x20 || r > 0x7e }) || len(etag) > 256 {
 		etag = "" // not storable; the length still pins
 	}
-	pin := Pin{ETag: etag, Length: got.total}
+	pin := Pin{ETag: etag, Length: got.total, Mirror: mirrorOf(resp, imageURL)}
 	looks, err := lookInto(newWindows(ctx, client, imageURL, pin, resumePause), pin.Length)
 	if err != nil {
 		return Prepared{}, err

@@ -2,7 +2,6 @@ package bootmedia
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -27,12 +26,15 @@ func Check(c Content, m Medium) error {
 	if c.Looks == nil {
 		c.Looks = &ImageLooksLike{EmbedBytes: maxEmbedBytes, EmbedNetwork: true}
 	}
-	if err := checkCommandLine(c); err != nil {
+	if err := checkSystem(c, row); err != nil {
 		return err
 	}
 	if m == Composed {
 		if c.Looks.Opaque != "" {
 			return fmt.Errorf("bootstrap data cannot be added to the image: %s", c.Looks.Opaque)
+		}
+		if err := checkOwnSum(c.Looks); err != nil {
+			return err
 		}
 		_, err := recipeFor(c)
 		return err
@@ -74,7 +76,7 @@ func recipeFor(c Content) (recipe, error) {
 		return recipe{files: files}, nil
 	}
 	switch {
-	case strings.EqualFold(c.Looks.VolumeLabel, label):
+	case strings.EqualFold(c.Looks.VolumeLabel, label), label == labelCombustion && c.Looks.VolumeLabel == labelSelfInstall:
 		label = ""
 	case c.Looks.BootsByLabel:
 		return recipe{}, fmt.Errorf("the boot loader of the image looks for the volume label %q, and osFamily %s looks for its bootstrap data under the label %q: one volume has one label. "+
@@ -96,10 +98,13 @@ func embedRecipe(c Content) (recipe, error) {
 	}
 	archive := cpio(files)
 	if c.Looks.EmbedBytes < int64(len(archive)) {
+		archive = packed(archive)
+	}
+	if c.Looks.EmbedBytes < int64(len(archive)) {
 		if c.Looks.EmbedBytes == 0 {
 			return recipe{}, fmt.Errorf("osFamily %s reads its configuration from the embed area of a live image, and this image has none: use the live ISO", c.Family)
 		}
-		return recipe{}, fmt.Errorf("the bootstrap data takes %d bytes in the image's embed area, which has %d: make it smaller, for example by fetching files instead of carrying them", len(archive), c.Looks.EmbedBytes)
+		return recipe{}, fmt.Errorf("the bootstrap data takes %d bytes, compressed, in the image's embed area, which has %d: make it smaller, for example by fetching files instead of carrying them", len(archive), c.Looks.EmbedBytes)
 	}
 	return recipe{embed: archive}, nil
 }
@@ -170,44 +175,12 @@ func seedDir(l *ImageLooksLike) string {
 	return ""
 }
 
-// checkCommandLine refuses an image whose kernel command line is known and lacks
-// what its system needs to look for bootstrap data at all.
-func checkCommandLine(c Content) error {
-	need := func(wanted ...string) error {
-		if known, found := c.Looks.lines(argument(wanted...)); known && !found {
-			return fmt.Errorf("the kernel command line of the image has no %s, without which osFamily %s does not look for bootstrap data on a medium: build the image with it", strings.Join(wanted, " or "), c.Family)
-		}
-		return nil
-	}
-	switch c.Family {
-	case FamilyTalos:
-		if isMetalISO(c.Looks) {
-			return nil
-		}
-		return need("talos.platform=nocloud", "talos.config=metal-iso")
-	case FamilyFlatcar:
-		return need("flatcar.oem.id=openstack", "coreos.oem.id=openstack", "ignition.platform.id=openstack")
-	case FamilyUbuntu:
-		if autoinstalls(c.UserData) {
-			if known, found := c.Looks.lines(argument("autoinstall")); known && !found {
-				return errors.New("the bootstrap data has an autoinstall section, and the kernel command line of the image has no \"autoinstall\": its installer would wait for a person before it touches a disk")
-			}
-		}
-	case FamilyGeneric, FamilyDebian, FamilyKairos, FamilyFedoraCoreOS, FamilyRHCOS, FamilyLeapMicro, FamilyMicroOS, FamilyNone:
-	}
-	return nil
-}
-
 func isMetalISO(l *ImageLooksLike) bool {
 	if l == nil {
 		return false
 	}
 	_, found := l.lines(argument("talos.config=metal-iso"))
 	return found
-}
-
-func autoinstalls(userData []byte) bool {
-	return bytes.HasPrefix(userData, []byte("autoinstall:")) || bytes.Contains(userData, []byte("\nautoinstall:"))
 }
 
 // checkClash refuses an image whose label is the one its system looks for on

@@ -67,13 +67,13 @@ func TestEachFamilyFindsItsDataInTheImage(t *testing.T) {
 		label   string
 		files   map[string]string // and their beginnings
 	}{
-		"cloud-init":       {composedContent(FamilyGeneric, FormatCloudConfig, cloud), "linux /k", "cidata", map[string]string{"user-data": cloud, "meta-data": "instance-id: i-1"}},
-		"seed in a folder": {composedContent(FamilyUbuntu, FormatCloudConfig, cloud), "linux /k \"ds=nocloud;s=/cdrom/seed/\" x", "live", map[string]string{"seed/user-data": cloud, "seed/meta-data": "instance-id"}},
-		"escaped folder":   {composedContent(FamilyDebian, FormatCloudConfig, cloud), "linux /k ds=nocloud\\;s=file:///cdrom/a/b", "live", map[string]string{"a/b/user-data": cloud, "a/b/meta-data": "instance-id"}},
+		"cloud-init":       {composedContent(FamilyGeneric, FormatCloudConfig, cloud), "linux /k", "cidata", map[string]string{"user-data": cloud, "meta-data": "hostname: m-1\ninstance-id: i-1"}},
+		"seed in a folder": {composedContent(FamilyUbuntu, FormatCloudConfig, cloud), "linux /k \"ds=nocloud;s=/cdrom/seed/\" x", "live", map[string]string{"seed/user-data": cloud, "seed/meta-data": "hostname"}},
+		"escaped folder":   {composedContent(FamilyDebian, FormatCloudConfig, cloud), "linux /k ds=nocloud\\;s=file:///cdrom/a/b", "live", map[string]string{"a/b/user-data": cloud, "a/b/meta-data": "hostname"}},
 		"kairos":           {composedContent(FamilyKairos, FormatCloudConfig, cloud), "linux /k root=live:CDLABEL=live", "live", map[string]string{"config.yaml": cloud}},
-		"talos nocloud":    {composedContent(FamilyTalos, "", "machine:"), "linux /k talos.platform=nocloud", "cidata", map[string]string{"user-data": "machine:", "meta-data": "instance-id"}},
+		"talos nocloud":    {composedContent(FamilyTalos, "", "machine:"), "linux /k talos.platform=nocloud", "cidata", map[string]string{"user-data": "machine:", "meta-data": "hostname"}},
 		"talos metal":      {composedContent(FamilyTalos, "", "machine:"), "linux /k talos.platform=metal talos.config=metal-iso", "metal-iso", map[string]string{"config.yaml": "machine:"}},
-		"flatcar":          {composedContent(FamilyFlatcar, FormatIgnition, "{}"), "linux /k flatcar.oem.id=openstack", "config-2", map[string]string{"openstack/latest/user_data": "{}", "openstack/latest/meta_data.json": "{"}},
+		"flatcar":          {composedContent(FamilyFlatcar, FormatIgnition, "{}"), "linux /k flatcar.oem.id=openstack flatcar.first_boot=1", "config-2", map[string]string{"openstack/latest/user_data": "{}", "openstack/latest/meta_data.json": "{"}},
 		"microos":          {composedContent(FamilyMicroOS, FormatIgnition, "{}"), "linux /k", "ignition", map[string]string{"ignition/config.ign": "{}"}},
 		"leap micro":       {composedContent(FamilyLeapMicro, "", "#!/bin/sh"), "linux /k", "combustion", map[string]string{"combustion/script": "#!/bin/sh"}},
 	} {
@@ -216,7 +216,7 @@ func TestCoreOSImageTakesNetworkDataInItsEmbedArea(t *testing.T) {
 
 func TestCoreOSImageSaysWhetherItTakesNetworkData(t *testing.T) {
 	for text, want := range map[string]bool{`{"live-initrd-network":true}`: true, `{"live-initrd-network":false}`: false, "junk": false, "": false} {
-		d, err := buildISO("fcos", []isoFile{{"coreos/features.json", []byte(text)}, {"images/ignition.img", make([]byte, 8192)}})
+		d, err := buildISO("fcos", []isoFile{{"coreos/features.json", []byte(text)}, {"images/other.img", make([]byte, 8192)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,6 +46,8 @@ type upstream struct {
 	pin    Pin
 	ranges [][2]int64 // what will be read, as far as known
 	pause  time.Duration
+	// astray: the pinned mirror failed, and the image's own URL is read instead.
+	astray bool
 	// progress is called before every read: what was read before was taken.
 	progress func()
 
@@ -169,48 +171,64 @@ func (u *upstream) openAt(off int64) (passing bool, err error) {
 	if strong(u.pin.ETag) {
 		header.Set("If-Range", u.pin.ETag)
 	}
-	resp, err := get(u.ctx, u.client, u.url, header)
-	if err != nil {
-		return true, err
+	if u.pin.Mirror != "" && !u.astray {
+		if _, err := u.ask(u.pin.Mirror, header, off, end); err == nil || u.ctx.Err() != nil {
+			return false, err
+		}
+		u.astray = true // the mirror is away or has another image by now: the redirector knows better ones
 	}
-	if err := u.check(resp, off, end); err != nil {
+	return u.ask(u.url, header, off, end)
+}
+
+// ask sends one request, and has body stand at off if the answer is of the pinned
+// image. A server may answer with less than was asked for: the rest is asked for
+// when that is read.
+func (u *upstream) ask(url string, header http.Header, off, end int64) (passing bool, err error) {
+	resp, err := get(u.ctx, u.client, url, header)
+	if err != nil {
+		return !errors.Is(err, errCompressed), err
+	}
+	got, err := u.check(resp, off, end)
+	if err != nil {
 		_ = resp.Body.Close()
 		return resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests, err
 	}
-	u.body, u.at, u.end = resp.Body, off, end
+	u.body, u.at, u.end = resp.Body, off, got
 	return false, nil
 }
 
-// check compares an answer with the pin. Not every server honours If-Range, so
+// check compares an answer with the pin, and says where it ends. Not every server honours If-Range, so
 // the answer itself has to show that it is from the same image; an answer that
 // lost the tag does not.
-func (u *upstream) check(resp *http.Response, off, end int64) error {
+func (u *upstream) check(resp *http.Response, off, end int64) (int64, error) {
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
 	case http.StatusOK:
 		if resp.ContentLength == u.pin.Length && resp.Header.Get("ETag") == u.pin.ETag {
-			return errors.New("the server no longer answers range requests")
+			return 0, errors.New("the server no longer answers range requests")
 		}
-		return u.changed(resp, resp.ContentLength)
+		return 0, u.changed(resp, resp.ContentLength)
 	case http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed:
 		got, _ := parseContentRange(resp.Header.Get("Content-Range"))
-		return u.changed(resp, got.total)
+		return 0, u.changed(resp, got.total)
 	default:
-		return statusError(resp.StatusCode)
+		return 0, statusError(resp.StatusCode)
 	}
 	got, ok := parseContentRange(resp.Header.Get("Content-Range"))
 	if !ok || got.first != off {
-		return errors.New("the server answered with another range than was asked for")
+		return 0, errOtherRange
 	}
 	etag := resp.Header.Get("ETag")
 	if (got.total >= 0 && got.total != u.pin.Length) || (u.pin.ETag != "" && etag != u.pin.ETag) {
-		return u.changed(resp, got.total)
+		return 0, u.changed(resp, got.total)
 	}
-	if got.last != end-1 {
-		return errors.New("the server answered with another range than was asked for")
+	if got.last >= end {
+		return 0, errOtherRange
 	}
-	return nil
+	return got.last + 1, nil
 }
+
+var errOtherRange = errors.New("the server answered with another range than was asked for")
 
 func (u *upstream) changed(resp *http.Response, length int64) error {
 	return fmt.Errorf("%w: it was %d bytes with ETag %s, and is %d bytes with ETag %s; release the machine, or put the image back",

@@ -44,6 +44,11 @@ type Pin struct {
 	ETag string
 	// Length is the size of the image in bytes; 0 means not pinned.
 	Length int64
+	// Mirror is where the server sent the look to, if it did: a redirector sends
+	// every request to another mirror, and each of them has tags of its own. It is
+	// read first, and the image's own URL where it fails. Empty: there was no
+	// redirect, or one to a URL with a query, which is signed and ends.
+	Mirror string `json:",omitempty"`
 }
 
 // Content is everything the two media of one claim are made of. The bytes
@@ -163,6 +168,9 @@ const (
 type SlotInfo struct {
 	ID    string
 	Types []string
+	// Stick: what MediaTypes calls a USBStick is known to be a USB disk to the
+	// server. Elsewhere it may be a floppy.
+	Stick bool
 }
 
 // Placement says which medium goes into which slot.

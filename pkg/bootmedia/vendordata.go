@@ -3,7 +3,6 @@ package bootmedia
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -23,8 +22,10 @@ import (
 //
 // Vendor data carries the watcher as bootcmd, which is quick to read on the
 // drive and in the logs. User data replaces vendor data key by key, so when it
-// has a bootcmd of its own, vendor data is a plain script instead, which
-// cloud-init runs ahead of the user's commands and which nothing replaces.
+// has a bootcmd of its own, or it cannot be made out whether it has, vendor data
+// is a plain script instead, which cloud-init runs ahead of the user's commands
+// and which nothing replaces. An installer gets no watcher: it would report, from
+// inside the installation, that the bootstrap of the system failed.
 
 // reporter is the watcher; its settings are put before it. A report that was
 // answered leaves a mark in the instance's folder, so that later boots of the
@@ -90,8 +91,6 @@ setsid "$py" "$dir/phone-home.py" </dev/null >/dev/null 2>&1 &
 exit 0
 `
 
-var ownBootcmd = regexp.MustCompile(`(?m)^["']?bootcmd["']?[ \t]*:`)
-
 // vendorData makes the vendor-data file. c.PhoneHomeURL must be an http or https
 // URL without credentials.
 func vendorData(c Content) ([]byte, error) {
@@ -99,7 +98,7 @@ func vendorData(c Content) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ownBootcmd.Match(c.UserData) {
+	if unpack(c.UserData).mentions("bootcmd") {
 		return []byte("#!/bin/sh\n" + script), nil
 	}
 	// In a subshell: bootcmd commands share one shell script.

@@ -62,6 +62,8 @@ type dirRecord struct {
 	lba  uint32
 	size uint32
 	dir  bool
+	// multi: the file goes on in the next record. Those of 4 GiB and more do.
+	multi bool
 }
 
 // pathEntry is a record of a path table. parent counts from 0.
@@ -89,7 +91,7 @@ func readVolume(r io.ReaderAt, size int64) (*volume, error) {
 			return v, fmt.Errorf("joliet: %w", err)
 		}
 	}
-	return v, nil
+	return v, v.findEmbedArea(r)
 }
 
 // readFull reads exactly what was asked for, within the image.
@@ -235,7 +237,7 @@ func parseDirectory(data []byte, v *volume, joliet bool) ([]dirRecord, error) {
 			return nil, fmt.Errorf("the image is damaged: a directory record has %d bytes where %d fit", n, room)
 		}
 		raw := data[at : at+n]
-		e := dirRecord{raw: raw, id: raw[33 : 33+int(raw[32])], lba: binary.LittleEndian.Uint32(raw[2:]), size: binary.LittleEndian.Uint32(raw[10:]), dir: raw[25]&2 != 0}
+		e := dirRecord{raw: raw, id: raw[33 : 33+int(raw[32])], lba: binary.LittleEndian.Uint32(raw[2:]), size: binary.LittleEndian.Uint32(raw[10:]), dir: raw[25]&2 != 0, multi: raw[25]&0x80 != 0}
 		e.name = v.nameOf(e, joliet)
 		out = append(out, e)
 		at += n
@@ -339,24 +341,4 @@ func (v *volume) label() string {
 		return ""
 	}
 	return plain(strings.TrimRight(string(v.primary.desc[40:72]), " \x00"))
-}
-
-// find is the entry of a name in the root directory, in the view that a Linux
-// system reads: Rock Ridge, else Joliet, else the plain one. Letters match in
-// either case where the view keeps none.
-func (v *volume) find(name string) (dirRecord, bool) {
-	h, fold := &v.primary, !v.rock
-	if !v.rock && v.joliet != nil {
-		h = v.joliet
-	}
-	return findEntry(h.root, name, fold)
-}
-
-func findEntry(dir []dirRecord, name string, fold bool) (dirRecord, bool) {
-	for _, e := range dir {
-		if e.name == name || fold && strings.EqualFold(e.name, name) {
-			return e, true
-		}
-	}
-	return dirRecord{}, false
 }

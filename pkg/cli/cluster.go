@@ -33,12 +33,15 @@ type Access struct {
 // Scheme holds the kinds that commands read and write.
 func Scheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, clusterv1.AddToScheme, v1beta1.AddToScheme} {
-		if err := add(scheme); err != nil { // fails only if kinds collide
-			panic(err)
-		}
+	if err := AddToScheme(scheme); err != nil { // fails only if kinds collide
+		panic(err)
 	}
 	return scheme
+}
+
+// AddToScheme adds the kinds that commands and manager read and write.
+func AddToScheme(scheme *runtime.Scheme) error {
+	return errors.Join(clientgoscheme.AddToScheme(scheme), clusterv1.AddToScheme(scheme), v1beta1.AddToScheme(scheme))
 }
 
 // Connect reaches the cluster of a kubeconfig, as kubectl would.
@@ -64,7 +67,7 @@ func (c *CLI) place(flags *pflag.FlagSet) *place {
 	flags.StringVar(&p.kubeconfig, "kubeconfig", "", "the kubeconfig of the management cluster")
 	flags.StringVar(&p.context, "context", "", "the context in it")
 	flags.StringVar(&p.deployment, "deployment", "beskar7-controller-manager", "the manager's Deployment")
-	namespace := "beskar7-system"
+	namespace := config.DefaultNamespace
 	for _, line := range c.Env {
 		if value, ok := strings.CutPrefix(line, "POD_NAMESPACE="); ok && value != "" {
 			namespace = value

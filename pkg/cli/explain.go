@@ -61,7 +61,7 @@ func (c *CLI) explain(ctx context.Context, args []string) error {
 	format := output(flags)
 	where, namespace := c.hostFlags(flags)
 	algorithm := flags.String("algorithm", "", "the order of hosts; without it that of the installed manager")
-	flags.StringVar(&where.namespace, "manager-namespace", "beskar7-system", "the manager's namespace")
+	flags.StringVar(&where.namespace, "manager-namespace", config.DefaultNamespace, "the manager's namespace")
 	flags.StringVar(&where.deployment, "deployment", "beskar7-controller-manager", "the manager's Deployment")
 	if err := parse(flags, args, 1, 1); err != nil {
 		return err

@@ -30,7 +30,7 @@ const vendorSection = `
 What follows can be set for the BMCs of one vendor as ` + "`vendors.<name>.<key>`" + `, such as
 ` + "`vendors.dell.provisioning.bmcCooldownPeriod`" + `, and all of it but the part of maxConcurrentOps for one host, in
 ` + "`spec.redfishConnection.tuning`" + `. The first that is set counts: host, vendor, global key (where some source sets it), what is known
-of the vendor, default. Types and ranges are those of the global keys. All of it is live. The vendor is ` + "`spec.redfishConnection.vendor`" + `,
+of the vendor, default. Types and ranges are those of the global keys; a time of 0s at a host counts as not set. All of it is live. The vendor is ` + "`spec.redfishConnection.vendor`" + `,
 or what the BMC says of itself.
 
 `

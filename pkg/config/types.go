@@ -196,6 +196,17 @@ type Pod struct {
 	Name, Namespace, IP, Node string
 }
 
+// DefaultNamespace is where the manager is installed unless its Pod says otherwise.
+const DefaultNamespace = "beskar7-system"
+
+// NamespaceOrDefault is where the manager, its Leases and its ConfigMaps are.
+func (p Pod) NamespaceOrDefault() string {
+	if p.Namespace != "" {
+		return p.Namespace
+	}
+	return DefaultNamespace
+}
+
 // Findings are everything that Load noticed.
 type Findings struct {
 	// Errors make the settings unusable; with any, Load's Settings are the defaults.

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/util/annotations"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 )
@@ -103,19 +104,14 @@ func (h Holding) grace() time.Duration {
 
 // paused says whether anyone asked to leave the host alone. Cluster and machine count only for a host with a claim.
 func (h Holding) paused() bool {
-	if h.Host.Spec.Paused || hasPausedAnnotation(h.Host.Annotations) {
+	if h.Host.Spec.Paused || annotations.HasPaused(h.Host) {
 		return true
 	}
 	if h.Host.Spec.Claim == nil {
 		return false
 	}
-	return h.Machine != nil && hasPausedAnnotation(h.Machine.Annotations) ||
+	return h.Machine != nil && annotations.HasPaused(h.Machine) ||
 		h.Cluster != nil && ptr.Deref(h.Cluster.Spec.Paused, false)
-}
-
-func hasPausedAnnotation(annotations map[string]string) bool {
-	_, found := annotations[clusterv1.PausedAnnotation]
-	return found
 }
 
 // Words say what the standing means for the host and what to do, in one sentence for a person.

@@ -160,6 +160,9 @@ type Slot struct {
 	ConnectedVia string
 	// CanInsert is false where the slot can only be fed from a browser.
 	CanInsert bool
+	// Stick: what Types calls a USBStick is known to be a USB disk to the server.
+	// Elsewhere it may be a floppy.
+	Stick bool
 	// Mounting: the BMC took an image and is still fetching it. Problem says in
 	// words why the last insert came to nothing, where the BMC told.
 	Mounting bool

@@ -292,3 +292,15 @@ func TestALastingOverrideRestsAtTheDisk(t *testing.T) {
 		t.Errorf("%d requests to clear what is known to be cleared by its target", n)
 	}
 }
+
+// sushy-tools-libvirt: the image is fetched before the insert is answered, and 502 says that it could not be.
+func TestAnInsertThatFailsWithinSaysWhatToReach(t *testing.T) {
+	for _, status := range []int{http.StatusInternalServerError, http.StatusBadGateway} {
+		s, b := newBMC(t)
+		s.on(insertRoute, func(w http.ResponseWriter, _ *http.Request) { refuse(w, status, "Base.1.0.GeneralError") })
+		err := b.Insert(t.Context(), "CD1", image)
+		if KindOf(err) != KindBusy || !strings.Contains(err.Error(), "reaches the media URL and trusts its certificate") {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}

@@ -237,10 +237,10 @@ func wwn(identifiers []schemas.Identifier) string {
 		if _, err := hex.DecodeString(name); err != nil || len(name) < 16 || strings.Trim(name, "0") == "" {
 			continue
 		}
-		switch i.DurableNameFormat {
-		case schemas.NAADurableNameFormat:
+		if i.DurableNameFormat == schemas.NAADurableNameFormat {
 			return "0x" + name
-		case schemas.EUIDurableNameFormat, schemas.NGUIDDurableNameFormat:
+		}
+		if i.DurableNameFormat == schemas.EUIDurableNameFormat || i.DurableNameFormat == schemas.NGUIDDurableNameFormat {
 			return "eui." + name
 		}
 	}

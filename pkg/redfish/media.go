@@ -285,7 +285,7 @@ func (d *mediaDoc) slot(r slotRef, row *vendor) Slot {
 	s := Slot{
 		ID: r.id, Types: strs(d.MediaTypes), Inserted: bool(d.Inserted),
 		Image: unlessNone(d.Image), ImageName: unlessNone(d.ImageName), ConnectedVia: string(d.ConnectedVia),
-		CanInsert: r.usable(),
+		CanInsert: r.usable(), Stick: row.stick,
 	}
 	if row.imageStays && !s.Inserted && strings.EqualFold(s.ConnectedVia, "NotConnected") {
 		s.Image, s.ImageName = "", ""

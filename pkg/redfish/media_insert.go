@@ -196,6 +196,11 @@ func refusedField(err error, sent []string) string {
 
 // explainInsert adds what is known of the row to a refusal that says little.
 func (c *client) explainInsert(err error, u *url.URL) error {
+	failed, ok := asError(err)
+	if ok && failed.Kind == KindBusy && failed.Status >= http.StatusInternalServerError && failed.Status != http.StatusServiceUnavailable {
+		// sushy-tools fetches the image before it answers, and says 502 where it cannot.
+		failed.Message += "; it may be unable to fetch the image: check that its network reaches the media URL and trusts its certificate"
+	}
 	e := refusalOf(err)
 	if e != nil && u.Scheme == "http" && c.row().httpsOnly {
 		e.Message += "; BMCs of this kind fetch images over https only: give the host an https media URL"

@@ -96,6 +96,9 @@ type vendor struct {
 	// imageStays: the slot keeps Image after an eject; ConnectedVia tells.
 	imageStays bool
 	httpsOnly  bool
+	// stick: the slot that names USBStick is a disk to the server, as the row's
+	// source says. Elsewhere firmware may make a floppy of it (sushy-tools).
+	stick bool
 
 	tuning                 Tuning
 	licence, notes, source string

@@ -131,7 +131,7 @@ func lenovo(name, products string, models ...string) vendor {
 func hpe(name, products string, models ...string) vendor {
 	return vendor{
 		name: name, family: "hpe", products: products, software: []string{"hpe", "hp\n", "hewlett", "proliant", "ilo "}, maker: []string{"hpe", "hewlett"}, models: models,
-		media: mediaManager, licence: licenceHPE,
+		media: mediaManager, licence: licenceHPE, stick: true, // ironic's ilo driver hands its agent's data over in that slot
 		notes: "takes no change of boot while the server is in self-test or a remote console is open; may report success without mounting", source: "HPE _ilo5_adaptation; sushy fix-eject-media-empty-dict; ironic redfish-post-boot-retry; python-ilorest-library #7",
 	}
 }

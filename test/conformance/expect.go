@@ -104,7 +104,8 @@ func from(first int, word string) []string {
 var (
 	ilos      = []string{"hpe-ilo4", "hpe-ilo5", "hpe-ilo6", "hpe-ilo7"}
 	oneMedium = []string{"ami-megarac", "asrockrack", "dell-idrac10", "dell-idrac8", "dell-idrac9-fw5", "fujitsu-irmc", "huawei-openubmc",
-		"supermicro-ars", "supermicro-h13", "supermicro-x10", "supermicro-x11", "supermicro-x12", "supermicro-x13", "supermicro-x14"}
+		"supermicro-ars", "supermicro-h13", "supermicro-x10", "supermicro-x11", "supermicro-x12", "supermicro-x14", "nvidia-dgx",
+		"ami-megarac-12", "sushy-tools"}
 	byAttribute = []string{"dell-idrac8", "dell-idrac9-fw5"}
 )
 
@@ -122,56 +123,67 @@ var expected = map[string]expectation{
 	"status": always("Busy"), "busy": always("Busy"), "missing": always("NotFound"), "identity-refused": always("Unsupported"),
 	"redirect-evil": always("Protocol"), "redirect-loop": always("Protocol"), "half-json": always("Protocol"), "oversized": always("Protocol"),
 	"html": always("Protocol"), "empty": always("Protocol"), "null-body": always("Protocol"), "garbage": always("Protocol"),
-	"link-evil":       {operations: []string{"Protocol"}, provision: "Protocol/refused", release: "Protocol/refused"},
-	"link-at":         {operations: []string{"Protocol"}, provision: "Protocol/refused", release: "Protocol/refused"},
-	"nulls":           {operations: []string{seen}, provision: "waits/Protocol", release: "waits/Protocol"},
-	"wrong-types":     {operations: []string{seen}, provision: "waits/Protocol", release: "waits/Protocol"},
-	"members-empty":   {operations: []string{"Protocol"}, except: and(others("Busy", "", "ami-megarac"), others("Protocol/refused", "done/Protocol", "supermicro-x10"))},
-	"members-missing": {operations: []string{"Protocol"}, except: and(others("Busy", "", "ami-megarac"), others("Protocol", "Protocol", "supermicro-x10"))},
-	"members-null":    {operations: []string{"Protocol"}, except: and(others("NotFound", "", "ami-megarac"), others("NotFound/Protocol", "NotFound/Protocol", "supermicro-x10"))},
-	"members-loop":    {operations: []string{seen}, except: and(others("refused", "", "ami-megarac"), others("Protocol", "Protocol", "supermicro-x10"))},
+	"link-evil":   {operations: []string{"Protocol"}, provision: "Protocol/refused", release: "Protocol/refused"},
+	"link-at":     {operations: []string{"Protocol"}, provision: "Protocol/refused", release: "Protocol/refused"},
+	"nulls":       {operations: []string{seen}, provision: "waits/Protocol", release: "waits/Protocol"},
+	"wrong-types": {operations: []string{seen}, provision: "waits/Protocol", release: "waits/Protocol"},
+	"members-empty": {operations: []string{"Protocol"}, except: and(others("Busy", "", "ami-megarac", "nvidia-dgx"),
+		others("Protocol/refused", "done/Protocol", "supermicro-x10"))},
+	"members-missing": {operations: []string{"Protocol"}, except: and(others("Busy", "", "ami-megarac", "nvidia-dgx"),
+		others("Protocol", "Protocol", "supermicro-x10"))},
+	"members-null": {operations: []string{"Protocol"}, except: and(others("NotFound", "", "ami-megarac", "nvidia-dgx"),
+		others("NotFound/Protocol", "NotFound/Protocol", "supermicro-x10"))},
+	"members-loop": {operations: []string{seen}, except: and(others("refused", "", "ami-megarac", "nvidia-dgx"),
+		others("Protocol", "Protocol", "supermicro-x10"))},
 
 	// A session in hand outlives a lock-out. A password that was changed ends it.
 	"locked-out":       {operations: []string{"Unauthorized"}},
 	"password-changed": always("Unauthorized"),
 
 	// Success that is none: read back, asked again, and told.
-	"error-in-200": {operations: from(1, seen), provision: no, release: no, except: others("refused/waits/Busy", no, "ami-megarac")},
-	"lie-power":    {operations: from(3, seen), provision: no, release: no},
-	"lie-insert":   {operations: from(1, seen), provision: no},
-	"lie-eject":    {operations: []string{done, done, done, done, done, done, seen, seen}, release: no},
+	"error-in-200": {operations: from(1, seen), provision: no, release: no, except: others("refused/waits/Busy", no, "ami-megarac",
+		"nvidia-dgx")},
+	"lie-power":  {operations: from(3, seen), provision: no, release: no},
+	"lie-insert": {operations: from(1, seen), provision: no},
+	"lie-eject":  {operations: []string{done, done, done, done, done, done, seen, seen}, release: no},
 	// Older iDRACs are told by an attribute, where the lie is not.
 	"lie-boot":       {operations: from(2, seen), provision: no, except: others("", "", byAttribute...)},
 	"boot-downgrade": {operations: from(2, seen), provision: no, except: others("", "", byAttribute...)},
 
 	// Media.
-	"fetch-fails":      {operations: from(1, "Protocol"), provision: refused},
-	"no-licence":       {operations: from(1, "Unsupported"), provision: refused},
-	"insert-unmounted": {provision: noSign, except: others(no, "", "ami-megarac", "asrockrack"), unseen: "the BMC shows a medium that the server does not see"},
-	"medium-lost":      {provision: noSign},
-	"slots-hidden":     {operations: from(1, seen), provision: refused, except: others("", "", "ami-megarac", "asrockrack")},
-	"slot-no-action":   {except: others(refused, "", oneMedium...)},
+	// What it answers to an insert may as well be a fault of its own: it is asked again, and what is shown says what it must reach.
+	"fetch-fails": {operations: from(1, "Protocol"), provision: refused, except: others("Busy", "", "sushy-tools")},
+	"no-licence":  {operations: from(1, "Unsupported"), provision: refused},
+	"insert-unmounted": {provision: noSign, except: others(no, "", "ami-megarac", "nvidia-dgx", "ami-megarac-12", "asrockrack"),
+		unseen: "the BMC shows a medium that the server does not see"},
+	"medium-lost": {provision: noSign},
+	"slots-hidden": {operations: from(1, seen), provision: refused, except: others("", "", "ami-megarac", "ami-megarac-12",
+		"asrockrack", "nvidia-dgx")},
+	"slot-no-action": {except: others(refused, "", oneMedium...)},
 	// The first slot of these is for other media than CDs.
-	"first-slot-only": {except: others(refused, "", append([]string{"cisco-c845a", "cisco-imc", "nvidia-bmc", "openbmc"}, ilos...)...)},
+	"first-slot-only": {except: others(refused, "", append([]string{"cisco-c845a", "cisco-imc", "nvidia-bmc", "nvidia-gh200", "openbmc"}, ilos...)...)},
 	// Boards that take images by ways of their own do not take them by that one, too.
 	"media-under-system": {except: others(refused, "", "supermicro-x10")},
 	"https-only":         {except: others(refused, "", "supermicro-x10")},
 	"insert-protocol":    {except: others(refused, "", "supermicro-x10", "hpe-ilo4")},
 	"insert-credentials": {except: others(refused, "", append([]string{"supermicro-x10"}, ilos...)...)},
 	// Supermicro refuses the Inserted that this way of inserting needs.
-	"insert-patch": {except: others(refused, "", "supermicro-x10", "supermicro-x11", "supermicro-x12", "supermicro-x13", "supermicro-x14", "supermicro-ars",
+	"insert-patch": {except: others(refused, "", "supermicro-x10", "supermicro-x11", "supermicro-x12", "supermicro-x13",
+		"supermicro-x14", "supermicro-ars",
 		"supermicro-h13", "hpe-ilo4")},
 	"insert-minimal": {except: others(refused, "", "lenovo-xcc", "lenovo-xcc2", "lenovo-xcc3")},
 
 	// The override.
 	"override-ignored": {provision: noSign, except: others("", "", byAttribute...)},
 	// The pending settings of these take effect at the next boot, which does not come: nobody knows that it is disarmed.
-	"override-sticky": {operations: from(3, seen), except: others("", no, "ami-megarac"), stays: []string{"ami-megarac"}},
+	"override-sticky": {operations: from(3, seen), except: others("", no, "ami-megarac", "nvidia-dgx"),
+		stays: []string{"ami-megarac", "nvidia-dgx"}},
 	// No firmware has all of these at once: what one of them demands the other refuses.
-	"boot-full":           {except: others(refused, "", append([]string{"supermicro-x10"}, ilos...)...)},
-	"boot-changed-only":   {except: others(refused, "", "asrockrack", "ami-megarac", "supermicro-h13", "supermicro-ars", "supermicro-x13", "supermicro-x14")},
-	"boot-mode-read-only": {except: others(refused, "", "asrockrack", "ami-megarac", "supermicro-h13")},
-	"etag-mismatch":       {except: others(no, "", "ami-megarac", "asrockrack")},
+	"boot-full": {except: others(refused, "", append([]string{"supermicro-x10", "nvidia-gb200"}, ilos...)...)},
+	"boot-changed-only": {except: others(refused, "", "asrockrack", "ami-megarac", "nvidia-dgx", "supermicro-h13",
+		"supermicro-ars", "supermicro-x13", "supermicro-x14")},
+	"boot-mode-read-only": {except: others(refused, "", "asrockrack", "ami-megarac", "nvidia-dgx", "supermicro-h13")},
+	"etag-mismatch":       {except: others(no, "", "ami-megarac", "nvidia-dgx", "ami-megarac-12", "asrockrack")},
 
 	// Power.
 	"power-unknown":    {operations: from(3, seen), provision: waits, release: waits},

@@ -57,7 +57,7 @@ func (s *site) newLife(ctx context.Context, name, persona string, fault trial) (
 		return nil, nil, err
 	}
 	l := &life{bmc: bmc, media: s.images.URL, wake: make(chan struct{}, 1), pool: redfish.NewPool(redfish.Options{Installation: "lives"}),
-		target: redfish.Target{Address: bmc.URL(), Username: bmc.Username(), Password: redfish.Password(bmc.Password()), CABundle: s.fleet.CAPEM(), Timeouts: fault.timeouts()},
+		target: redfish.Target{Address: bmc.URL(), SystemID: systemID(bmc, persona), Username: bmc.Username(), Password: redfish.Password(bmc.Password()), CABundle: s.fleet.CAPEM(), Timeouts: fault.timeouts()},
 		brief:  actuator.Brief{Family: bootmedia.FamilyNone, Facts: provision.Facts{Claim: provision.ClaimNone, Report: provision.ReportNone, Content: provision.ContentNoToken}}}
 	if plainOnly[persona] {
 		l.media = s.plain.URL

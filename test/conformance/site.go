@@ -48,6 +48,17 @@ func (s *site) close() {
 	s.plain.Close()
 }
 
+// boards are personas that show a board with GPUs as another system, so that the server has to be named.
+var boards = map[string]bool{"nvidia-dgx": true, "nvidia-gb200": true}
+
+// systemID is what a user writes in spec.redfishConnection.systemID, where that has to be.
+func systemID(bmc *emulator.BMC, persona string) string {
+	if boards[persona] {
+		return bmc.SystemID()
+	}
+	return ""
+}
+
 // harness is a fresh server with the driver in front of it.
 func (s *site) harness(name, persona string, fault trial) (redfishtest.Harness, func() error, error) {
 	bmc, err := s.fleet.Add(emulator.Spec{Name: name, Persona: persona})
@@ -60,7 +71,7 @@ func (s *site) harness(name, persona string, fault trial) (redfishtest.Harness, 
 	}
 	bmc.SetGuest(w)
 	pool := redfish.NewPool(redfish.Options{})
-	client, err := pool.BMC(redfish.Target{Address: bmc.URL(), Username: bmc.Username(), Password: redfish.Password(bmc.Password()), CABundle: s.fleet.CAPEM(),
+	client, err := pool.BMC(redfish.Target{Address: bmc.URL(), SystemID: systemID(bmc, persona), Username: bmc.Username(), Password: redfish.Password(bmc.Password()), CABundle: s.fleet.CAPEM(),
 		Timeouts: fault.timeouts()})
 	if err != nil {
 		return redfishtest.Harness{}, nil, err

@@ -60,7 +60,8 @@ func empty(s emulator.State) bool {
 }
 
 func armed(s emulator.State) bool {
-	return s.OnceOEM != "" || s.Override.Enabled != "Disabled" && s.Override.Target != "None"
+	resting := s.Override.Enabled == "Continuous" && s.Override.Target == "Hdd" // the normal order, on BMCs that know no other
+	return s.OnceOEM != "" || s.Override.Enabled != "Disabled" && s.Override.Target != "None" && !resting
 }
 
 func unless(ok bool, format string, args ...any) string {

@@ -39,6 +39,12 @@ type processSpec struct {
 
 func newProcess(spec processSpec) *Process { return &Process{spec: spec} }
 
+// Program is a process of somebody else's choice, not yet started: path with its arguments and its whole environment, in a folder,
+// with its output in a log. It dies with this process.
+func Program(name, path, dir, log string, args, env []string) *Process {
+	return newProcess(processSpec{name: name, path: path, dir: dir, log: log, args: args, env: env})
+}
+
 // Name tells which process it is, for messages.
 func (p *Process) Name() string { return p.spec.name }
 

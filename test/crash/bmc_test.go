@@ -11,9 +11,11 @@ import (
 
 // server is one server with its BMC; what changes it is noted.
 type server struct {
-	host    string
-	fake    *redfishfake.BMC
-	history *witness.History
+	host string
+	fake *redfishfake.BMC
+	// identity is its own.
+	identity redfish.Identity
+	history  *witness.History
 }
 
 func (s *server) truth() witness.Server {

@@ -60,6 +60,9 @@ func lives() []life {
 				}
 			}
 			all = append(all, life{leader: leader, boot: boot, lag: 2, report: succeeds, pair: true})
+			if boot == v1beta1.BootModeLive {
+				all = append(all, life{leader: leader, boot: boot, lag: 1, report: succeeds, again: true})
+			}
 		}
 	}
 	return all

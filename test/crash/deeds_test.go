@@ -2,6 +2,7 @@ package crash
 
 import (
 	"context"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -10,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/pkg/redfish"
 	"github.com/beskar7/beskar7/test/crash/witness"
 )
 
@@ -36,6 +38,7 @@ func init() { // they use worlds, and worlds use them
 		"quarantine":        {quarantine},
 		"give up":           {giveUp},
 		"cut the mains":     {cutMains},
+		"another server":    {anotherServer},
 		"late claim":        {func(w *world) { lateClaim(w, "x") }},
 		"late claim for it": {func(w *world) { lateClaim(w, "m") }},
 		"delete the host": {func(w *world) {
@@ -141,6 +144,26 @@ func cutMains(w *world) {
 		if before.Power != "Off" {
 			_ = s.change("", witness.Outside, "", func() error { return nil })
 		}
+	}
+}
+
+// anotherServer answers at the addresses for a while: a typo in a DHCP server, say. Its power, media and override are those of the
+// recorded one, so that nothing but its identity tells. Before one was recorded, nobody can know.
+func anotherServer(w *world) {
+	for _, s := range w.servers {
+		h, ok := get(w.site.store, &v1beta1.PhysicalHost{}, s.host)
+		if !ok || h.Status.Hardware == nil || h.Status.Hardware.SystemUUID != s.identity.SystemUUID {
+			continue
+		}
+		own := s.identity
+		other := own
+		other.SystemUUID, other.SerialNumber = "4c4c4544-0000-4000-8000-0000000000ff", "another"
+		swap := func(id redfish.Identity, op string) {
+			s.fake.SetIdentity(id)
+			s.history.Asked(witness.Request{At: time.Now(), Host: s.host, Op: op, Before: s.truth(), After: s.truth()})
+		}
+		swap(other, witness.Another)
+		w.later(undone, func() { swap(own, witness.Own) })
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/config"
@@ -202,7 +203,7 @@ func (s *site) start() {
 	cached := cutClient{view: view{func() map[objectKey]*stored { return s.cache }, indexes}, p: p}
 	live := cutClient{view: view{s.store.snapshot, indexes}, p: p, live: true}
 	p.host = &controllers.PhysicalHostReconciler{Client: cached, Reader: live, SecretReader: cached, SecretMeta: cached, Actuator: hands, Media: readyImage{},
-		Tokens: controllers.NewTokens(), MediaURL: mediaURL, PhoneHomeURL: mediaURL, ClusterCache: clustercache.NewFakeEmptyClusterCache(), Events: recorder{w},
+		Tokens: media.NewTokens(), MediaURL: mediaURL, PhoneHomeURL: mediaURL, ClusterCache: clustercache.NewFakeEmptyClusterCache(), Events: recorder{w},
 		Clock: clock.RealClock{}, BMC: func(*v1beta1.PhysicalHost) config.Tuning { return config.Tuning{RequestTimeout: time.Minute} }, ClaimGrace: coordinator.DefaultGrace}
 	p.claims = s.claimer(p, cached, live)
 	p.machine = &controllers.Beskar7MachineReconciler{Client: cached, Reader: live, ClusterCache: clustercache.NewFakeEmptyClusterCache(), Clock: clock.RealClock{}, Claims: p.claims}

@@ -12,8 +12,9 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
-	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
+	"github.com/beskar7/beskar7/test/crash/witness"
 )
 
 // bootTimeout of the hosts.
@@ -44,6 +45,8 @@ type life struct {
 	report report
 	// pair has two machines and two hosts.
 	pair bool
+	// again: the hosts' owner says that the image bears a second boot.
+	again bool
 }
 
 func (l life) String() string {
@@ -54,7 +57,17 @@ func (l life) String() string {
 	if l.pair {
 		count = "/pair"
 	}
+	if l.again {
+		count += "/again"
+	}
 	return fmt.Sprintf("%s/%s/lag %d/%s%s", mode, l.boot, l.lag, l.report, count)
+}
+
+func (l life) policy() v1beta1.PowerPolicy {
+	if l.again {
+		return v1beta1.PowerPolicyAlwaysOn
+	}
+	return v1beta1.PowerPolicyKeepOn
 }
 
 func (l life) hosts() []string    { return []string{"h", "i"}[:l.count()] }
@@ -75,6 +88,10 @@ type user struct {
 	running map[string]int
 	boots   map[string]int
 	power   map[string]string
+	// read is what was last read of the data in a host's medium: whose, and at which version of the host.
+	read map[string]string
+	// served are the machines whose data somebody was served.
+	served map[string]bool
 	// blocked: something was done after which a machine may never come up; it is given up after a while.
 	blocked bool
 	// hostsGone, quarantined: ends that are right, too.
@@ -85,11 +102,13 @@ type user struct {
 
 // play lives the life; "" if it ended well.
 func (w *world) play() string {
-	w.user = user{deleted: map[string]bool{}, up: map[string]bool{}, running: map[string]int{}, boots: map[string]int{}, power: map[string]string{}}
+	w.user = user{deleted: map[string]bool{}, up: map[string]bool{}, served: map[string]bool{},
+		running: map[string]int{}, boots: map[string]int{}, power: map[string]string{}, read: map[string]string{}}
 	defer w.end()
 	for w.turn < maxTurns {
 		w.step()
 		w.systems()
+		w.readers()
 		w.persons()
 		w.helps()
 		if w.ended() {
@@ -147,11 +166,66 @@ func (w *world) phoneHome(s *server) {
 			continue
 		}
 		c := storeClient{cutClient{view: view{site.store.snapshot, indexes}}, site.store}
-		source := controllers.MediaSource{Client: c, SecretReader: c, Clock: clock.RealClock{}, PhoneHomeURL: mediaURL}
+		source := media.Source{Client: c, SecretReader: c, Clock: clock.RealClock{}, PhoneHomeURL: mediaURL}
 		if err := source.PhoneHome(context.Background(), host.Spec.Claim.Media.TokenHash, outcome, ""); err != nil {
 			w.history.Said("an error", err.Error())
 		}
 	}
+}
+
+// readers are all who know the address of a medium: the BMC, whoever may read there, a system. What bootstrap data they are served the
+// witness is told, once for each version of the host.
+func (w *world) readers() {
+	for _, s := range w.servers {
+		for _, site := range []*site{w.site, w.old} {
+			if site != nil {
+				w.readMedia(site, s)
+			}
+		}
+	}
+}
+
+func (w *world) readMedia(site *site, s *server) {
+	c := storeClient{cutClient{view: view{site.store.snapshot, indexes}}, site.store}
+	source := media.Source{Client: c, SecretReader: c, Clock: clock.RealClock{}, PhoneHomeURL: mediaURL}
+	truth := s.truth()
+	for _, image := range truth.Media {
+		hash, _, ok := bootmedia.HashFromURL(image)
+		if !ok {
+			continue
+		}
+		grant, err := source.Grant(context.Background(), hash)
+		machine := whoseData(grant.Content.Rendered)
+		if err != nil || grant.Closed || machine == "" {
+			continue
+		}
+		w.user.served[machine] = true
+		host, _ := get(site.store, &v1beta1.PhysicalHost{}, s.host)
+		if key := site.name + machine + host.ResourceVersion; w.user.read[s.host] != key {
+			w.user.read[s.host] = key
+			w.history.Asked(witness.Request{At: time.Now(), Site: site.name, Host: s.host,
+				Op: witness.Served, URL: machine, Before: truth, After: truth})
+		}
+	}
+}
+
+// whoseData finds bootstrap data in what a medium is made of, and says of which machine; "": there are none.
+func whoseData(r *bootmedia.Rendered) string {
+	if r == nil {
+		return ""
+	}
+	for _, layout := range []*bootmedia.Layout{r.Drive, r.Composed} {
+		if layout == nil {
+			continue
+		}
+		for _, file := range layout.Files {
+			if _, rest, ok := strings.Cut(string(file.Data), ownerOfData); ok {
+				machine, _, _ := strings.Cut(rest, "\n")
+				return machine
+			}
+		}
+	}
+	return ""
 }
 
 // persons delete what is up, and what cannot come up any more.
@@ -245,6 +319,11 @@ func (w *world) last() string {
 	for key, o := range w.site.store.snapshot() {
 		if key.kind == "Secret" && slices.Contains(o.typed.GetFinalizers(), v1beta1.CredentialsFinalizer) {
 			return "at the end Secret " + key.name + " is still kept"
+		}
+	}
+	for _, m := range w.life.machines() {
+		if w.user.up[m] && !w.user.served[m] {
+			return "machine " + m + " came up, and nobody was ever served its bootstrap data"
 		}
 	}
 	return ""

@@ -30,6 +30,8 @@ const (
 	// What must never be said.
 	bmcPassword   = "correct-horse-battery-staple"
 	bootstrapData = "one-time-join-secret"
+	// ownerOfData stands in bootstrap data before the name of their machine, which ends them.
+	ownerOfData = "\n# of machine "
 )
 
 var scheme, indexes = func() (*runtime.Scheme, map[string]client.IndexerFunc) {
@@ -95,10 +97,11 @@ func newWorld(l life, faults ...fault) *world {
 		id := redfish.Identity{Vendor: "generic", SystemUUID: fmt.Sprintf("4c4c4544-0000-4000-8000-00000000000%d", i), SerialNumber: "S" + h, SystemID: "1", ManagerID: "1",
 			Manufacturer: "Beskar7", Model: "Fake", ResetTypes: []string{"On", "ForceOff", "GracefulShutdown"}, BootTargets: []string{"None", "Cd"},
 			Capabilities: []string{redfish.CapabilityBootOnceCD, redfish.CapabilityGracefulShutdown, redfish.CapabilityInsertMediaAction}}
-		w.servers[address] = &server{host: h, history: history, fake: redfishfake.New(redfishfake.Options{Endpoint: address, Power: redfish.PowerOff, Steps: 1, Identity: id})}
-		s.create(&v1beta1.PhysicalHost{ObjectMeta: named(h), Spec: v1beta1.PhysicalHostSpec{RedfishConnection: v1beta1.RedfishConnection{
-			Address: address, CredentialsSecretRef: v1beta1.SecretReference{Name: "bmc"}, InsecureSkipVerify: true,
-			Tuning: &v1beta1.Tuning{BootTimeout: &metav1.Duration{Duration: bootTimeout}}}}})
+		w.servers[address] = &server{host: h, history: history, identity: id, fake: redfishfake.New(redfishfake.Options{Endpoint: address, Power: redfish.PowerOff, Steps: 1, Identity: id})}
+		s.create(&v1beta1.PhysicalHost{ObjectMeta: named(h), Spec: v1beta1.PhysicalHostSpec{
+			PowerPolicy: l.policy(), RedfishConnection: v1beta1.RedfishConnection{
+				Address: address, CredentialsSecretRef: v1beta1.SecretReference{Name: "bmc"}, InsecureSkipVerify: true,
+				Tuning: &v1beta1.Tuning{BootTimeout: &metav1.Duration{Duration: bootTimeout}}}}})
 	}
 	for _, m := range l.machines() {
 		w.createMachine(s, m)
@@ -107,7 +110,8 @@ func newWorld(l life, faults ...fault) *world {
 }
 
 func (w *world) createMachine(s *store, name string) {
-	s.create(&corev1.Secret{ObjectMeta: ofCluster(name), Data: map[string][]byte{"value": []byte("#cloud-config\n# " + bootstrapData), "format": []byte("cloud-config")}})
+	data := "#cloud-config\n# " + bootstrapData + ownerOfData + name
+	s.create(&corev1.Secret{ObjectMeta: ofCluster(name), Data: map[string][]byte{"value": []byte(data), "format": []byte("cloud-config")}})
 	owner := &clusterv1.Machine{ObjectMeta: ofCluster(name)}
 	owner.Spec.ClusterName, owner.Spec.Bootstrap.DataSecretName = "c", ptr.To(name)
 	owner.Spec.InfrastructureRef = clusterv1.ContractVersionedObjectReference{APIGroup: v1beta1.GroupVersion.Group, Kind: "Beskar7Machine", Name: name}

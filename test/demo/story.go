@@ -36,6 +36,9 @@ type demo struct {
 	managers []*controlplane.Provider
 }
 
+// captured are the personas of the second and the third server, made after captures: not all servers of a site are alike.
+var captured = []string{"sushy-tools", "supermicro-x13"}
+
 // start brings the site up in an empty folder.
 func (d *demo) start(ctx context.Context) error {
 	if _, err := controlplane.Binaries(ctx, controlplane.BinariesOptions{Progress: d.out}); err != nil {
@@ -60,7 +63,9 @@ func (d *demo) start(ctx context.Context) error {
 		return err
 	}
 	d.out.step("registering %d servers: a Secret and a PhysicalHost each", d.hosts)
-	return d.lab.AddHosts(ctx, namespace, "server", d.hosts)
+	personas := make([]string, d.hosts)
+	copy(personas[min(1, d.hosts):], captured)
+	return d.lab.AddHostsOf(ctx, namespace, "server", personas)
 }
 
 // scaleManager runs as many replicas of the manager as asked for. The lab starts the first.

@@ -21,7 +21,7 @@ import (
 	"github.com/beskar7/beskar7/test/lab"
 )
 
-// seedVariable chooses the moments of TestKilledTenTimes.
+// seedVariable chooses the moments of TestKilledTenTimes, and the order of TestNamedCalls.
 const seedVariable = "BESKAR7_E2E_SEED"
 
 // TestKilledTenTimes ends the manager with SIGKILL at ten seeded steps of a cluster's life and starts it again at once.
@@ -117,16 +117,23 @@ type killer struct {
 	held  map[string]bool // hosts that had a claim
 }
 
+// seedOf is what seedVariable says.
+func seedOf(t *testing.T) uint64 {
+	t.Helper()
+	v := os.Getenv(seedVariable)
+	if v == "" {
+		return 7
+	}
+	seed, err := strconv.ParseUint(v, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seed
+}
+
 func newKiller(t *testing.T, s *story) *killer {
 	t.Helper()
-	seed := uint64(7)
-	if v := os.Getenv(seedVariable); v != "" {
-		n, err := strconv.ParseUint(v, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seed = n
-	}
+	seed := seedOf(t)
 	scheme, err := lab.Scheme()
 	if err != nil {
 		t.Fatal(err)

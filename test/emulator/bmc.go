@@ -138,6 +138,9 @@ func newBMC(f *Fleet, spec Spec, front *BMC) (*BMC, error) {
 		b.front, b.mu, b.addr = front, front.mu, front.addr
 	}
 	b.setFace(p)
+	if p.boot.rest != (Override{}) {
+		b.override = p.boot.rest
+	}
 	b.physics.shownOverride = b.override
 	if f.guest != nil {
 		b.guest = f.guest(b.Identity())

@@ -41,6 +41,9 @@ func (s Spec) withDefaults(p *persona) Spec {
 	if p.serialAsSystemID {
 		s.SystemID = cmp.Or(s.SystemID, s.Hardware.Serial)
 	}
+	if p.uuidAsSystemID {
+		s.SystemID = cmp.Or(s.SystemID, s.Hardware.UUID)
+	}
 	s.SystemID = cmp.Or(s.SystemID, p.systemID)
 	return s
 }

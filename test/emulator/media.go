@@ -156,6 +156,24 @@ func (b *BMC) stat(ctx context.Context, image string) (size int64, etag string, 
 	return total, resp.Header.Get("ETag"), err
 }
 
+// fetchWhole gets the image as one, and forgets it: what is in a slot is read again when the server reads it.
+func (b *BMC) fetchWhole(ctx context.Context, image string) error {
+	ctx, cancel := context.WithTimeout(ctx, b.fleet.timings.MediaTimeout)
+	defer cancel()
+	resp, err := b.get(ctx, http.MethodGet, image, "")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: status %d", redact(image), resp.StatusCode)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return fmt.Errorf("GET %s: %w", redact(image), err)
+	}
+	return nil
+}
+
 // contentRange parses "bytes first-last/total".
 func contentRange(h string) (first, last, total int64, err error) {
 	rest, ok := strings.CutPrefix(h, "bytes ")

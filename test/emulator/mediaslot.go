@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -85,6 +86,7 @@ func (b *BMC) slotDoc(at string, s *slot) doc {
 		d["Actions"] = doc{"#VirtualMedia.InsertMedia": insert,
 			"#VirtualMedia.EjectMedia": doc{"target": at + "/Actions/VirtualMedia.EjectMedia"}}
 	}
+	m.dress(d, s.shownLocked())
 	switch {
 	case s.shownLocked():
 		d["Image"], d["ImageName"], d["Inserted"], d["ConnectedVia"] = s.shown, path.Base(s.shown), true, "URI"
@@ -157,7 +159,7 @@ func (c *call) put(s *slot, im image) {
 	}
 	b.mu.Unlock()
 	if err != nil {
-		c.fail(http.StatusBadRequest, msgFetch(err.Error()))
+		c.fail(cmp.Or(m.fetchStatus, http.StatusBadRequest), msgFetch(err.Error()))
 		return
 	}
 	c.done(m.insertStatus, "Insert")
@@ -188,18 +190,6 @@ func (b *BMC) refuseInsertLocked(s *slot) (int, message) {
 // slotRefusedLocked: the fault that leaves only the first slot usable.
 func (b *BMC) slotRefusedLocked(s *slot) bool {
 	return b.faultLocked("first-slot-only") != nil && s != b.slots[0]
-}
-
-// reach checks that the BMC gets the image.
-func (b *BMC) reach(ctx context.Context, image string) error {
-	b.mu.Lock()
-	blind := b.faultLocked("fetch-fails") != nil
-	b.mu.Unlock()
-	if blind {
-		return errUnreachable
-	}
-	_, _, err := b.stat(ctx, image)
-	return err
 }
 
 // mountLocked: the medium is in.

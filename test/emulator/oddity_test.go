@@ -49,7 +49,7 @@ func (k *kind) ok(method, path string, body any, header ...string) answer {
 // seconds at least.
 func TestOddities(t *testing.T) {
 	l := newLab(t, 1)
-	for _, o := range [][]oddity{dellOddities(), newDellOddities(), moreOddities(), hpeOddities(), supermicroOddities(), otherOddities(), bmcwebOddities()} {
+	for _, o := range [][]oddity{dellOddities(), newDellOddities(), moreOddities(), hpeOddities(), supermicroOddities(), otherOddities(), bmcwebOddities(), capturedOddities(), sushyOddities()} {
 		for _, o := range o {
 			t.Run(o.persona+"/"+strings.ReplaceAll(o.what, " ", "_"), func(t *testing.T) { o.check(t, l.add(t, o.persona)) })
 		}
@@ -229,6 +229,20 @@ func supermicroOddities() []oddity {
 			k.refused(400, "PropertyMissing", "PATCH", k.sys, boot("UsbCd"))
 			k.ok("PATCH", k.sys, obj{"Boot": obj{"BootSourceOverrideEnabled": "Disabled"}})
 		}},
+		{"supermicro-x13", "the actions come and go with the medium", func(t *testing.T, k *kind) {
+			slot := k.mgr + "/VirtualMedia/VirtualMedia2"
+			actions := func() (insert, eject bool) {
+				have := k.want(200, "GET", slot, nil).body["Actions"].(obj)
+				return have["#VirtualMedia.InsertMedia"] != nil, have["#VirtualMedia.EjectMedia"] != nil
+			}
+			insert, eject := actions()
+			equal(t, "empty", []bool{insert, eject}, []bool{true, false})
+			k.ok("POST", slot+insertMe, obj{"Image": k.plain + "/boot.iso"})
+			insert, eject = actions()
+			equal(t, "full", []bool{insert, eject}, []bool{false, true})
+			k.ok("POST", slot+ejectMe, obj{})
+			equal(t, "image", k.want(200, "GET", slot, nil).body["Image"], nil)
+		}},
 		{"supermicro-h13", "silent downgrade", func(t *testing.T, k *kind) {
 			k.want(200, "PATCH", k.sys, boot("UsbCd"))
 			equal(t, "override", k.State().Override.String(), "UsbCd/Disabled/Legacy")
@@ -277,6 +291,9 @@ func bmcwebOddities() []oddity {
 			k.ok("POST", k.resetPath(), obj{"ResetType": "PowerCycle"})
 			k.untilPower(emulator.Off)
 			equal(t, "boots", k.State().Boots, 1)
+		}},
+		{"nvidia-bmc", "https only", func(_ *testing.T, k *kind) {
+			k.want(400, "POST", slot(k)+insertMe, obj{"Image": k.plain + "/boot.iso", "UserName": "none", "Password": "none"})
 		}},
 		{"huawei-openubmc", "parameters, table size, no manager", func(t *testing.T, k *kind) {
 			k.want(400, "POST", k.mgr+"/VirtualMedia/CD"+insertMe, obj{"Image": k.https + "/boot.iso", "TransferProtocolType": "HTTPS"})

@@ -294,12 +294,14 @@ func (c *call) patchHpSlot(s *slot) {
 	var vendors map[string]struct {
 		BootOnNextServerReset *bool
 	}
-	if json.Unmarshal(c.body["Oem"], &vendors) != nil || !c.only("Oem") {
-		if c.body["Oem"] != nil {
-			c.fail(http.StatusBadRequest, msgWrongType("Oem"))
-		} else if len(c.body) == 0 {
-			c.fail(http.StatusBadRequest, msgNothing())
-		}
+	switch {
+	case len(c.body) == 0:
+		c.fail(http.StatusBadRequest, msgNothing())
+		return
+	case !c.only("Oem"):
+		return
+	case json.Unmarshal(c.body["Oem"], &vendors) != nil:
+		c.fail(http.StatusBadRequest, msgWrongType("Oem"))
 		return
 	}
 	v, ok := vendors[c.b.kind().oem.hpName()]

@@ -30,6 +30,12 @@ type persona struct {
 	oem                             oemForm
 	serialAsSystemID, noManagedBy   bool
 	licenceID, busyID, stateErrorID string
+	// uuidAsSystemID: the system's id is its UUID; byName: it is redirected to from its name.
+	uuidAsSystemID, byName bool
+	// baseboard is the id of another system beside the server, which is none: it has no power and no boot.
+	baseboard string
+	// deadMemory: the system links to memory that is not there.
+	deadMemory bool
 }
 
 // Oddity is one way in which a persona differs from the generic one.
@@ -160,6 +166,15 @@ type mediaForm struct {
 	ejectObject bool
 	// replaces: an insert into a full slot replaces the medium silently.
 	replaces bool
+	// ejectComes: the action EjectMedia is listed only while a medium is in, InsertMedia only while none is.
+	ejectComes bool
+	// none is what Image and ImageName say of an empty slot; empty is null.
+	none string
+	// untyped: slots name no media types.
+	untyped bool
+	// whole: an image is fetched whole before an insert is answered; fetchStatus is the answer when it cannot be, 0 is 400.
+	whole       bool
+	fetchStatus int
 	// keepsImage: Image is still shown after an eject; Inserted is not.
 	keepsImage bool
 }
@@ -201,7 +216,15 @@ type bootForm struct {
 	duringPOST bool
 	// keepTarget: disabling does not clear the target.
 	keepTarget bool
-	status     int
+	// lasting: every override is a continuous one, whatever was asked; it cannot be disabled.
+	lasting bool
+	// rest is the override of a new server; zero is none.
+	rest Override
+	// uri is shown as HttpBootUri.
+	uri string
+	// orderOnly is the name of a settings resource that holds the boot order and no override.
+	orderOnly string
+	status    int
 }
 
 type powerForm struct {
@@ -220,6 +243,8 @@ type powerForm struct {
 	// hardRestart: GracefulRestart does not ask the system. cycleOff: PowerCycle
 	// leaves the server off. deadRestart: ForceRestart does nothing.
 	hardRestart, cycleOff, deadRestart bool
+	// lag is what a change of power takes beyond the server's own time.
+	lag time.Duration
 }
 
 // location is the header of an answer 202.
@@ -242,7 +267,7 @@ type taskForm struct {
 
 // family is the personas of one vendor; each file makes one.
 var personas = collect(genericPersonas(), dellPersonas(), hpePersonas(), supermicroPersonas(), lenovoPersonas(),
-	openbmcPersonas(), amiPersonas(), otherPersonas())
+	openbmcPersonas(), amiPersonas(), otherPersonas(), sushyPersonas())
 
 func collect(families ...[]persona) map[string]*persona {
 	all := map[string]*persona{}

@@ -67,7 +67,12 @@ func dellPersonas() []persona {
 				{id: "1", name: "VirtualMedia Instance 1", types: []string{"CD", "DVD", "USBStick"}},
 				{id: "2", name: "VirtualMedia Instance 2", types: []string{"CD", "DVD", "USBStick"}},
 			}
-		}, append([]Oddity{{"media at Systems/System.Embedded.1/VirtualMedia/{1,2} only", "iDRAC-Redfish-Scripting #265"}, oem}, common...)...),
+			p.boot.orderOnly = "Settings"
+		}, append([]Oddity{
+			{"slots 1 and 2, each for CD, DVD and USB stick", "capture dell-idrac9-7"},
+			{"the settings hold a Boot with an order and no override; PropertyUnknown",
+				"libredfish dell_multi_dpu, sushy settings-body-bootsourceoverridemode-only"},
+			{"media at Systems/System.Embedded.1/VirtualMedia/{1,2} only", "iDRAC-Redfish-Scripting #265"}, oem}, common...)...),
 		vary(generic(), "dell-idrac10", "Dell 17G, iDRAC 10", func(p *persona) {
 			idrac(p, "PowerEdge R770", "1.20.25.00")
 			p.redfishVersion, p.managerModel = "1.20.0", "17G Monolithic"

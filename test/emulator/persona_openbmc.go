@@ -31,16 +31,28 @@ func openbmc() persona {
 }
 
 func openbmcPersonas() []persona {
+	nvidia := vary(openbmc(), "nvidia-bmc", "NVIDIA boards on bmcweb", func(p *persona) {
+		p.vendor, p.manufacturer, p.model, p.systemID, p.managerID = "NVIDIA", "NVIDIA", "GB200 NVL", "System_0", "BMC_0"
+		p.media.needs, p.media.vague = []string{"UserName", "Password"}, true
+		p.power.cycleOff = true
+	}, Oddity{"an insert needs a user name and a password that are not empty, and says so in plain text", "launchpad 2071945"},
+		Oddity{"PowerCycle leaves the server off", "infra-controller PR #5589"},
+		Oddity{"images over https only, as upstream", "inferred from bmcweb"})
 	return []persona{
-		openbmc(),
-		vary(openbmc(), "nvidia-bmc", "NVIDIA DGX and GB200", func(p *persona) {
-			p.vendor, p.manufacturer, p.model, p.systemID, p.managerID = "NVIDIA", "NVIDIA", "GB200 NVL", "System_0", "BMC_0"
-			p.media.schemes = []string{"http", "https"}
-			p.media.needs, p.media.vague = []string{"UserName", "Password"}, true
-			p.power.cycleOff = true
-		}, Oddity{"an insert needs a user name and a password that are not empty, and says so in plain text", "launchpad 2071945"},
-			Oddity{"PowerCycle leaves the server off", "infra-controller PR #5589"},
-			Oddity{"http images too", "inferred"}),
+		openbmc(), nvidia,
+		vary(nvidia, "nvidia-gb200", "NVIDIA GB200 NVL", func(p *persona) {
+			p.product, p.managerModel, p.firmware, p.baseboard = "GB200 NVL", "OpenBmc", "GB200Nvl-24.12-8", "HGX_Baseboard_0"
+			types := []string{"CD", "USBStick"}
+			p.media.slots = []slotSpec{{id: "USB2", name: "Virtual Removable Media", types: types}, {id: "USB1",
+				name: "Virtual Removable Media", types: types}}
+			p.boot.mode = modeAbsent
+		}, Oddity{"another system HGX_Baseboard_0 beside System_0: the board with the GPUs", "capture nvidia-gb200"},
+			Oddity{"slots USB2 and USB1, both with actions", "capture nvidia-gb200"},
+			Oddity{"no boot mode", "capture nvidia-gb200"}),
+		vary(nvidia, "nvidia-gh200", "NVIDIA GH200 and GB300", func(p *persona) {
+			p.product, p.model = "GH200", "GH200"
+			p.boot.rest = Override{Target: "Hdd", Enabled: "Continuous", Mode: "UEFI"}
+		}, Oddity{"the override rests at Continuous, Hdd", "inferred: reported of GH200 and GB300, and not so in the capture of a GB200"}),
 		vary(generic(), "huawei-openubmc", "openUBMC, Huawei lineage", func(p *persona) {
 			p.vendor, p.product, p.manufacturer, p.model = "openUBMC", "openUBMC", "Huawei", "1288H V7"
 			p.managerModel, p.firmware = "openUBMC", "25.09"

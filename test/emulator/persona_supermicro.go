@@ -56,7 +56,8 @@ func supermicroPersonas() []persona {
 			{"the slot itself is read at Managers/1/VM1/CD1", "inferred"},
 			{"BootSourceOverrideMode is unknown", "field notes"},
 		}, common...)...),
-		eleven, twelve, thirteen,
+		eleven, twelve,
+		thirteenAsCaptured(thirteen),
 		vary(thirteen, "supermicro-x14", "Supermicro X14", func(p *persona) { p.model, p.firmware = "SYS-622C-TN24R", "01.01.08" }),
 		vary(thirteen, "supermicro-h13", "Supermicro H13, AS-1015CS-TNR", func(p *persona) {
 			p.model, p.firmware, p.boot.mode, p.boot.downgrade = "AS-1015CS-TNR", "01.02.08", modeWritable, true
@@ -66,4 +67,24 @@ func supermicroPersonas() []persona {
 			p.boot.targets = []string{"None", "Pxe", "Cd", "Usb", "Hdd", "BiosSetup"}
 		}, Oddity{"here the virtual CD is the boot target Cd", "sushy note supermicro-vmedia-dev-workaround"}),
 	}
+}
+
+// thirteenAsCaptured is the X13 of which there is a capture.
+func thirteenAsCaptured(thirteen persona) persona {
+	return vary(thirteen, "supermicro-x13", "Supermicro X13, SYS-821GE-TNHR", func(p *persona) {
+		p.model, p.firmware, p.redfishVersion, p.vendor = "SYS-821GE-TNHR", "11.01.01", "1.11.0", ""
+		types := []string{"CD", "DVD", "Floppy", "USBStick"}
+		p.media.slots = []slotSpec{{id: "VirtualMedia1", name: "Virtual Removable Media", types: types},
+			{id: "VirtualMedia2", name: "Virtual Removable Media", types: types}, {id: "VirtualMedia3", name: "Virtual Removable Media",
+				types: types}}
+		p.media.ejectComes, p.media.keepsImage = true, false
+		p.boot.targets = []string{"None", "Pxe", "Floppy", "Cd", "Usb", "Hdd", "BiosSetup", "UsbCd", "UefiBootNext", "UefiHttp"}
+		p.power.info = true
+	}, Oddity{"an empty slot has the action InsertMedia only, a full one EjectMedia only",
+		"capture supermicro-x13 (empty slots); libredfish tests/mockups/supermicro"},
+		Oddity{"three slots, each for CD, DVD, floppy and USB stick; image null while empty", "capture supermicro-x13"},
+		Oddity{"the service root names no vendor, only Oem.Supermicro", "capture supermicro-x13"},
+		Oddity{"reset types in an ActionInfo resource only", "capture supermicro-x13"},
+		Oddity{"both Cd and UsbCd are listed", "capture supermicro-x13"},
+		Oddity{"both boot from the virtual CD", "inferred"})
 }

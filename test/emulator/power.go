@@ -143,7 +143,7 @@ func (b *BMC) switchOffLocked(by cause, again bool, detail string) {
 // fallLocked ends the power-off that is under way.
 func (b *BMC) fallLocked(by cause, again bool) {
 	fall := b.fall
-	time.AfterFunc(b.fleet.timings.PowerOff, func() {
+	time.AfterFunc(b.fleet.timings.PowerOff+b.scaled(b.kind().power.lag), func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.closed || b.fall != fall {
@@ -256,7 +256,7 @@ func (b *BMC) endCycleLocked() {
 // live is a power cycle from switching on to the end of the guest.
 func (b *BMC) live(c *cycle, warm bool, former <-chan struct{}) {
 	if !warm {
-		if !c.sleep(b.fleet.timings.PowerOn) || !b.inCycle(c, func() { b.setPowerLocked(On, c.by, "") }) {
+		if !c.sleep(b.fleet.timings.PowerOn+b.scaled(b.kind().power.lag)) || !b.inCycle(c, func() { b.setPowerLocked(On, c.by, "") }) {
 			return
 		}
 	}

@@ -141,7 +141,7 @@ func (b *BMC) Answer(w http.ResponseWriter, r *http.Request) {
 	path := cleanPath(r.URL.Path)
 	owner, n := b.lookup(path)
 	c := &call{b: owner, front: b, w: rec, r: r, by: cause{who: ByRedfish, req: id}}
-	if n != nil && c.slashed() {
+	if n != nil && c.slashed() || n == nil && c.named(path) {
 		return
 	}
 	isLogin := path == b.sessionsPath() && r.Method == http.MethodPost && n != nil
@@ -221,6 +221,24 @@ func (c *call) slashed() bool {
 	c.w.Header().Set("Location", p+"/")
 	c.answer(http.StatusPermanentRedirect, nil)
 	return true
+}
+
+// named sends the client of a persona whose systems are known by name to the system's own path.
+func (c *call) named(p string) bool {
+	if !c.front.kind().byName {
+		return false
+	}
+	c.front.mu.Lock()
+	servers := c.front.serversLocked()
+	c.front.mu.Unlock()
+	for _, b := range servers {
+		if rest, ok := strings.CutPrefix(p, root+"/Systems/"+b.spec.Name); ok && (rest == "" || rest[0] == '/') {
+			c.w.Header().Set("Location", b.systemPath()+rest)
+			c.answer(http.StatusTemporaryRedirect, nil)
+			return true
+		}
+	}
+	return false
 }
 
 func (c *call) get(path string, n *node) {

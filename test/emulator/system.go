@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -14,6 +15,12 @@ func (b *BMC) addSystem(t map[string]*node) {
 	if p.power.info {
 		fixed(t, path+"/ResetActionInfo", "ActionInfo.v1_4_2.ActionInfo", "Reset Action Info", doc{"Parameters": []doc{
 			{"Name": "ResetType", "Required": true, "DataType": "String", "AllowableValues": p.power.types}}})
+	}
+	if p.boot.orderOnly != "" {
+		own := path + "/" + p.boot.orderOnly
+		t[own] = &node{view: func() doc {
+			return resource(own, "ComputerSystem.v1_22_0.ComputerSystem", "System Settings", doc{"Boot": doc{"BootOrder": []string{}}})
+		}, patch: func(c *call) { c.fail(http.StatusBadRequest, msgUnknownProperty("Boot/"+bootTarget)) }}
 	}
 	if p.boot.settings != "" {
 		own := path + "/" + p.boot.settings
@@ -30,6 +37,9 @@ func (b *BMC) bootDoc(o Override, lists bool) doc {
 	d := doc{"BootSourceOverrideTarget": o.Target, "BootSourceOverrideEnabled": o.Enabled}
 	if f.mode != modeAbsent {
 		d["BootSourceOverrideMode"] = o.Mode
+	}
+	if f.uri != "" {
+		d["HttpBootUri"] = f.uri
 	}
 	if lists {
 		d["BootSourceOverrideTarget@Redfish.AllowableValues"] = f.targets
@@ -72,8 +82,11 @@ func (b *BMC) systemDoc() doc {
 	if !p.noManagedBy {
 		d["Links"] = doc{"Chassis": links(b.chassisPath()), "ManagedBy": links(b.managerPath())}
 	}
-	if p.boot.settings != "" {
-		d["@Redfish.Settings"] = doc{"@odata.type": "#Settings.v1_3_5.Settings", "SettingsObject": link(path + "/" + p.boot.settings)}
+	if own := cmp.Or(p.boot.settings, p.boot.orderOnly); own != "" {
+		d["@Redfish.Settings"] = doc{"@odata.type": "#Settings.v1_3_5.Settings", "SettingsObject": link(path + "/" + own)}
+	}
+	if p.deadMemory {
+		d["Memory"] = link(path + "/Memory")
 	}
 	if p.media.home != mediaUnderManager {
 		d["VirtualMedia"] = link(path + "/VirtualMedia")
@@ -261,7 +274,14 @@ func (b *BMC) completeBootLocked(boot map[string]json.RawMessage, o *Override, w
 			ms = append(ms, msgPropertyMissing("Boot/"+name))
 		}
 	}
-	f.settle(o, target, enabled)
+	if f.lasting {
+		if enabled && !target && o.Enabled == "Disabled" {
+			return []message{msgNotInList("Boot/"+bootEnabled, o.Enabled)}
+		}
+		o.Enabled = "Continuous"
+	} else {
+		f.settle(o, target, enabled)
+	}
 	arms := o.Enabled != "Disabled"
 	if arms && f.mode == modeRequired && !mode {
 		ms = append(ms, msgPropertyMissing("Boot/"+bootMode))

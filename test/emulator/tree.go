@@ -65,6 +65,11 @@ func (b *BMC) tree() map[string]*node {
 		b.addTasks(t)
 	}
 	b.addSystem(t)
+	if board := b.kind().baseboard; board != "" && b.front == b {
+		fixed(t, root+"/Systems/"+board, "ComputerSystem.v1_17_0.ComputerSystem", "Baseboard", doc{
+			"SystemType": "Physical", "Manufacturer": "NVIDIA", "PowerState": "On", "Status": healthy(),
+			"Links": doc{"Chassis": links(b.chassisPath()), "ManagedBy": links(b.managerPath())}})
+	}
 	b.addProcessors(t)
 	b.addStorage(t)
 	b.addNICs(t)
@@ -130,6 +135,9 @@ func (b *BMC) collect(t map[string]*node, path, typ, name string, member func(*B
 		var members []string
 		for _, x := range b.serversLocked() {
 			members = append(members, member(x))
+		}
+		if board := b.kind().baseboard; board != "" && path == root+"/Systems" {
+			members = append(members, path+"/"+board)
 		}
 		return resource(path, typ+"Collection."+typ+"Collection", name,
 			doc{"Members": links(members...), "Members@odata.count": len(members)})

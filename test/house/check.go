@@ -63,7 +63,7 @@ func (c *checker) file(file File) {
 		return // blank imports that keep modules in go.mod before code uses them
 	}
 	if !ast.IsGenerated(tree) {
-		c.size(u, file.Text)
+		c.size(u)
 	}
 	c.names(u)
 	c.directions(u)
@@ -89,10 +89,7 @@ func (c *checker) report(u *unit, pos token.Pos, format string, args ...any) {
 	c.found = append(c.found, fmt.Sprintf("%s:%d: %s", u.path, line, fmt.Sprintf(format, args...)))
 }
 
-func (c *checker) size(u *unit, text []byte) {
-	if lines := strings.Count(string(text), "\n"); lines > maxFile {
-		c.report(u, u.tree.Package, "the file has %d lines, more than %d", lines, maxFile)
-	}
+func (c *checker) size(u *unit) {
 	for _, decl := range u.tree.Decls {
 		function, ok := decl.(*ast.FuncDecl)
 		if !ok {
@@ -102,7 +99,22 @@ func (c *checker) size(u *unit, text []byte) {
 		if lines > maxFunction {
 			c.report(u, function.Pos(), "%s has %d lines, more than %d", function.Name.Name, lines, maxFunction)
 		}
+		if n := statements(function); n > maxStatements {
+			c.report(u, function.Pos(), "%s has %d statements, more than %d", function.Name.Name, n, maxStatements)
+		}
 	}
+}
+
+func statements(function *ast.FuncDecl) (n int) {
+	ast.Inspect(function, func(node ast.Node) bool {
+		switch node.(type) {
+		case *ast.BlockStmt, *ast.CaseClause, *ast.CommClause:
+		case ast.Stmt:
+			n++
+		}
+		return true
+	})
+	return n
 }
 
 func (c *checker) names(u *unit) {

@@ -27,7 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
-	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/test/lab"
 )
@@ -133,12 +133,12 @@ func (in *installation) watch(t *testing.T) client.Client {
 func (in *installation) start(t *testing.T, address string, images http.RoundTripper) *replica {
 	t.Helper()
 	r := &replica{address: address, fetched: make(chan string, 10)}
-	peers := &controllers.MediaPeers{Reader: in.api, Namespace: "beskar7-system", Self: address, Scheme: "https", Clock: clock.RealClock{}}
-	certificate, err := controllers.NewCertificateFolder(in.certs)
+	peers := &media.Peers{Reader: in.api, Namespace: "beskar7-system", Self: address, Scheme: "https", Clock: clock.RealClock{}}
+	certificate, err := media.NewCertificateFolder(in.certs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	peerClient := controllers.PeerClient(certificate)
+	peerClient := media.PeerClient(certificate)
 	transport, _ := peerClient.Transport.(*http.Transport)
 	transport.DialContext = func(ctx context.Context, network, to string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(to)
@@ -148,7 +148,7 @@ func (in *installation) start(t *testing.T, address string, images http.RoundTri
 		return (&net.Dialer{}).DialContext(ctx, network, in.dialled[host])
 	}
 	r.server = bootmedia.New(bootmedia.Options{
-		Source: &controllers.MediaSource{Client: in.watch(t), SecretReader: in.api, Clock: clock.RealClock{}}, CacheDir: t.TempDir(),
+		Source: &media.Source{Client: in.watch(t), SecretReader: in.api, Clock: clock.RealClock{}}, CacheDir: t.TempDir(),
 		Client: &http.Client{Transport: images}, Peers: peers.URLs, PeerClient: peerClient,
 	})
 	r.server.Notify(func(imageURL string) { r.fetched <- imageURL })
@@ -172,7 +172,7 @@ func (in *installation) start(t *testing.T, address string, images http.RoundTri
 // endpoints says in the API which replicas are ready, as the control plane of a cluster does for the Service.
 func (in *installation) endpoints(t *testing.T, ready map[string]bool) {
 	t.Helper()
-	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "beskar7-system", Name: "media", Labels: map[string]string{discoveryv1.LabelServiceName: controllers.MediaServiceName}},
+	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "beskar7-system", Name: "media", Labels: map[string]string{discoveryv1.LabelServiceName: media.ServiceName}},
 		AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Name: ptr.To("media"), Port: ptr.To[int32](peerPort)}}}
 	for address, is := range ready {
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{address}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(is)}})

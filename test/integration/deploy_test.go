@@ -29,7 +29,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
-	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/test/controlplane"
 	"github.com/beskar7/beskar7/test/lab"
 )
@@ -236,8 +236,8 @@ func mediaAuthority(ctx context.Context, t *testing.T, plane *controlplane.Contr
 		t.Fatal(err)
 	}
 	now := clocktesting.NewFakePassiveClock(time.Now())
-	replica := func() *controllers.MediaAuthority {
-		m := &controllers.MediaAuthority{Client: own, Secret: client.ObjectKey{Namespace: ours, Name: "beskar7-media-ca"}, Name: "media", Names: []string{"192.0.2.5"}, Clock: now}
+	replica := func() *media.Authority {
+		m := &media.Authority{Client: own, Secret: client.ObjectKey{Namespace: ours, Name: "beskar7-media-ca"}, Name: "media", Names: []string{"192.0.2.5"}, Clock: now}
 		if err := m.Load(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/beskar7/beskar7/api/v1beta1"
+	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/test/schema"
 )
 
@@ -95,6 +97,7 @@ func TestABadValueIsRefused(t *testing.T) {
 		{"PhysicalHost", "spec.redfishConnection.tuning.bootTimeout", "1d", "a day is 24h"},
 		{"PhysicalHost", "spec.redfishConnection.tuning.cooldown", "5 minutes", "must be from 1s to 10m"},
 		{"PhysicalHost", "spec.redfishConnection.tuning.operationTimeout", "-5m", "must be from 10s to 1h"},
+		{"PhysicalHost", "spec.redfishConnection.tuning.requestTimeout", "500ms", "or 0s, which is the default"},
 		{"PhysicalHost", "spec.redfishConnection.tuning.releaseTimeout", "9999999999h", "must be from 1s to 168h"},
 		{"PhysicalHost", "spec.quarantine.since", "2026-01-01t00:00:00z", "must be a time such as"},
 		{"PhysicalHost", "spec.lastTenant.releasedAt", "2026-01-01T00:00:00Z", "releasedAt"},
@@ -118,5 +121,23 @@ func TestABadValueIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(r.path, func(t *testing.T) { expect(t, c.Create(t.Context(), u), r.refused) })
+	}
+}
+
+// TestATimeOfNothingIsTheDefault: objects of before the bounds have it, and are created anew by a move or a restore.
+func TestATimeOfNothingIsTheDefault(t *testing.T) {
+	c := apiServer(t)
+	h := newHost("old")
+	none := &metav1.Duration{}
+	h.Spec.RedfishConnection.Tuning = &v1beta1.Tuning{Cooldown: none, SettleTime: none, OperationTimeout: none,
+		ConnectionTimeout: none, RequestTimeout: none, RetryDelay: none, BootTimeout: none, ShutdownTimeout: none, ReleaseTimeout: none}
+	if err := c.Create(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+	stored := h.Spec.RedfishConnection.Tuning
+	for name, own := range map[string]*metav1.Duration{"cooldown": stored.Cooldown, "bootTimeout": stored.BootTimeout} {
+		if got := settings.Tuned(own, time.Minute); got != time.Minute {
+			t.Errorf("%s of 0s is %s, and not the default", name, got)
+		}
 	}
 }

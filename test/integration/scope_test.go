@@ -30,6 +30,7 @@ import (
 
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/controllers"
+	"github.com/beskar7/beskar7/controllers/media"
 	"github.com/beskar7/beskar7/controllers/settings"
 	"github.com/beskar7/beskar7/pkg/actuator"
 	"github.com/beskar7/beskar7/pkg/bootmedia"
@@ -38,6 +39,7 @@ import (
 	"github.com/beskar7/beskar7/pkg/coordinator/bmcqueue"
 	"github.com/beskar7/beskar7/pkg/redfish"
 	"github.com/beskar7/beskar7/pkg/redfish/redfishfake"
+	"github.com/beskar7/beskar7/pkg/scope"
 	"github.com/beskar7/beskar7/test/lab"
 )
 
@@ -177,11 +179,11 @@ func startResyncing(t *testing.T, cfg *rest.Config, filter string, every time.Du
 	f.hands = actuator.New(actuator.Options{Gate: gate, Driver: f, Clock: clock.RealClock{}, Changed: wake.Wake})
 	clusters := clustercache.NewFakeEmptyClusterCache()
 	claims := coordinator.NewOptimistic(coordinator.Options{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{}, Random: rand.Reader, Informed: true,
-		Owned: func(o client.Object) bool { return controllers.Owned(filter, o) },
+		Owned: func(o client.Object) bool { return scope.Owned(filter, o) },
 		Fence: func() coordinator.Fence { return coordinator.Fence{Holder: filter} }, Settings: func() coordinator.Settings { return coordinator.Settings{} }})
 	r := controllers.Reconcilers{
 		Host: &controllers.PhysicalHostReconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), SecretReader: mgr.GetAPIReader(), SecretMeta: mgr.GetCache(), Actuator: f.hands,
-			Media: f, Tokens: controllers.NewTokens(), ClusterCache: clusters, Events: events.NewFakeRecorder(1000), Clock: clock.RealClock{},
+			Media: f, Tokens: media.NewTokens(), ClusterCache: clusters, Events: events.NewFakeRecorder(1000), Clock: clock.RealClock{},
 			BMC: func(*v1beta1.PhysicalHost) config.Tuning { return config.Tuning{RequestTimeout: time.Minute} }, ClaimGrace: coordinator.DefaultGrace, WatchFilter: filter},
 		Machine:  &controllers.Beskar7MachineReconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), ClusterCache: clusters, Clock: clock.RealClock{}, Claims: claims, WatchFilter: filter},
 		Cluster:  &controllers.Beskar7ClusterReconciler{Client: mgr.GetClient(), WatchFilter: filter},

@@ -51,6 +51,9 @@ type Options struct {
 	ExtraArgs []string
 	// Detach lets the processes of the control plane outlive this one.
 	Detach bool
+	// Bare is a management cluster with the CRDs of Cluster API and of Beskar7 and nobody who reconciles them: no clusterctl, no webhooks,
+	// no manager. Settings and ExtraArgs have no effect.
+	Bare bool
 	// Share makes the servers, workload clusters and images of another lab visible to this one, as for `clusterctl move`.
 	Share *Lab
 }
@@ -90,7 +93,11 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 		return l, err
 	}
 	l.options.Root = root
-	for _, step := range []func(context.Context) error{l.startPlane, l.startServers, l.install, l.startManager} {
+	steps := []func(context.Context) error{l.startPlane, l.startServers, l.install, l.startManager}
+	if o.Bare {
+		steps = []func(context.Context) error{l.startPlane, l.startServers, l.installCRDs}
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return l, err
 		}
@@ -213,12 +220,8 @@ func (l *Lab) install(ctx context.Context) error {
 
 // startManager runs our Deployment's container as a process, with its own ServiceAccount's rights.
 func (l *Lab) startManager(ctx context.Context) error {
-	fmt.Fprintln(l.options.Progress, "building the manager")
-	binary := filepath.Join(l.options.Root, "bin", "manager")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
-	build.Dir = l.options.Root // the flags of `go test`, so that both share what is compiled
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the manager: %w\n%s", err, out)
+	if _, err := l.BuildManager(ctx); err != nil {
+		return err
 	}
 	fmt.Fprintln(l.options.Progress, "starting the manager under its ServiceAccount")
 	address, err := l.Plane.Balance("beskar7-system", "beskar7-controller-manager", func(a controlplane.Addresses) int { return a.Media })
@@ -237,6 +240,18 @@ func (l *Lab) startManager(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(l.TrustMedia(ready), l.Plane.Routed(ready))
+}
+
+// BuildManager builds our binary and returns its path.
+func (l *Lab) BuildManager(ctx context.Context) (string, error) {
+	fmt.Fprintln(l.options.Progress, "building the manager")
+	binary := filepath.Join(l.options.Root, "bin", "manager")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
+	build.Dir = l.options.Root // the flags of `go test`, so that both share what is compiled
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the manager: %w\n%s", err, out)
+	}
+	return binary, nil
 }
 
 // RunReplica makes room for one more Pod of our Deployment, which may be one of a surge; it waits while there is none. The first

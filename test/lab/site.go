@@ -27,6 +27,12 @@ const caSecret = "bmc-ca"
 
 // AddHosts starts n servers named prefix-0… and registers them in a namespace: Secret and PhysicalHost each.
 func (l *Lab) AddHosts(ctx context.Context, namespace, prefix string, n int, change ...func(int, *v1beta1.PhysicalHost)) error {
+	return l.AddHostsOf(ctx, namespace, prefix, make([]string, n), change...)
+}
+
+// AddHostsOf is AddHosts with a server of each persona; "" is the generic one.
+func (l *Lab) AddHostsOf(ctx context.Context, namespace, prefix string, personas []string, change ...func(int,
+	*v1beta1.PhysicalHost)) error {
 	if err := l.ensureNamespace(ctx, namespace); err != nil {
 		return err
 	}
@@ -34,8 +40,9 @@ func (l *Lab) AddHosts(ctx context.Context, namespace, prefix string, n int, cha
 	if err := l.Client.Create(ctx, ca); client.IgnoreAlreadyExists(err) != nil {
 		return err
 	}
-	for i := range n {
-		bmc, err := l.Fleet.Add(emulator.Spec{Name: fmt.Sprintf("%s-%d", prefix, i), Username: "admin", Password: "b7-" + strconv.Itoa(i) + "-secret"})
+	for i, persona := range personas {
+		bmc, err := l.Fleet.Add(emulator.Spec{Name: fmt.Sprintf("%s-%d", prefix, i), Persona: persona, Username: "admin",
+			Password: "b7-" + strconv.Itoa(i) + "-secret"})
 		if err != nil {
 			return fmt.Errorf("start server %d: %w", i, err)
 		}

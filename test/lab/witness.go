@@ -85,6 +85,13 @@ func (w *Witness) Err() error {
 	return fmt.Errorf("%d violations of invariants (%d double claims):\n  %s", n, w.DoubleClaims, text)
 }
 
+// Each calls do for every violation, in the order of time.
+func (w *Witness) Each(do func(at time.Time, text string)) {
+	for _, v := range w.found {
+		do(v.at, v.text)
+	}
+}
+
 // close puts the violations in the order of time.
 func (w *Witness) close() *Witness {
 	slices.SortStableFunc(w.found, func(a, b violation) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.text, b.text)) })

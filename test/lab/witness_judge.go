@@ -204,24 +204,26 @@ func (s *server) mayWhileBound(a act, host *hostVersion) bool {
 	now, install := s.at(a.at), host.mode == v1beta1.BootModeInstall
 	revives, again := install || host.bearsAgain, !install && host.bearsAgain && now.lostPower()
 	reset := slices.ContainsFunc(a.events, func(e emulator.Event) bool { return e.Kind == emulator.EventReset })
-	for _, e := range a.events {
-		ok := true
+	return !slices.ContainsFunc(a.events, func(e emulator.Event) bool {
 		switch e.Kind {
-		case emulator.EventReset:
-			ok = revives && (e.To == "On" || e.To == "PushPowerButton" && now.power == string(emulator.Off))
-		case emulator.EventPower: // follows from the reset, if there is one
-			ok = reset || revives && (e.To == string(emulator.On) || e.To == string(emulator.PoweringOn))
+		case emulator.EventReset, emulator.EventPower:
+			return !mayPowerOn(e, revives, reset, now.power)
 		case emulator.EventOverride:
-			ok = again || disarmed(e.To) && (install || lasting(e.From))
+			return !again && (!disarmed(e.To) || !install && !lasting(e.From))
 		case emulator.EventInsert:
-			ok = again
+			return !again
 		case emulator.EventEject:
-			ok = revives && now.lostPower()
+			return !revives || !now.lostPower()
 		default: // touches neither power nor boot
-		}
-		if !ok {
 			return false
 		}
+	})
+}
+
+// mayPowerOn: a server that may be revived may be powered on; a change of power follows from the reset, if there is one.
+func mayPowerOn(e emulator.Event, revives, reset bool, power string) bool {
+	if e.Kind == emulator.EventPower {
+		return reset || revives && (e.To == string(emulator.On) || e.To == string(emulator.PoweringOn))
 	}
-	return true
+	return revives && (e.To == "On" || e.To == "PushPowerButton" && power == string(emulator.Off))
 }

@@ -33,8 +33,10 @@ type mutant struct {
 	name, guard string
 	// patch is the file of the patch, target the file that it changes, in the product's tree.
 	patch, target string
-	// module and tests say where its tests are: in the package that it changes, but for those that only a whole life shows.
-	module, tests string
+	// module and tests say where its tests are: in the package that it changes, and in the one above that keeps the patch, as a
+	// service is also tested with those who use it; but for those that only a whole life shows.
+	module string
+	tests  []string
 	// lives are those that are to find it, and args what the tests are told of that.
 	lives string
 	args  []string
@@ -96,9 +98,13 @@ func find(root string, words []string) ([]mutant, error) {
 			return nil, err
 		}
 		for _, m := range found {
-			m.module, m.tests = root, "./"+filepath.Dir(m.target)
+			changed, keeper := filepath.Dir(m.target), strings.TrimPrefix(filepath.Dir(filepath.Dir(filepath.Dir(m.patch))), root+string(filepath.Separator))
+			m.module, m.tests = root, []string{"./" + changed}
+			if strings.HasPrefix(changed, keeper+"/") {
+				m.tests = append(m.tests, "./"+keeper)
+			}
 			if filepath.Base(folder) == lives {
-				m.module, m.tests, m.args = filepath.Join(root, "test"), "./"+lives, []string{"-args", "-only=" + m.lives}
+				m.module, m.tests, m.args = filepath.Join(root, "test"), []string{"./" + lives}, []string{"-args", "-only=" + m.lives}
 			}
 			all = append(all, m)
 		}
@@ -161,7 +167,7 @@ func play(ctx context.Context, root, scratch, only string, m mutant) (string, er
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		return "", err
 	}
-	args := append([]string{"test", "-count=1", "-failfast", "-timeout", limit.String(), "-run", only, "-overlay", file, m.tests}, m.args...)
+	args := slices.Concat([]string{"test", "-count=1", "-failfast", "-timeout", limit.String(), "-run", only, "-overlay", file}, m.tests, m.args)
 	command := exec.CommandContext(ctx, "go", args...) //nolint:gosec // our own patches
 	command.Dir = m.module
 	out, err := command.CombinedOutput()

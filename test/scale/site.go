@@ -1,23 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
-	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/test/controlplane"
 	"github.com/beskar7/beskar7/test/lab"
 )
@@ -58,55 +52,7 @@ func (s *site) prepare(ctx context.Context) error {
 	if s.client, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
 		return err
 	}
-	files, err := filepath.Glob(filepath.Join(s.root, "config", "crd", "bases", "*.yaml"))
-	if err != nil || len(files) == 0 {
-		return fmt.Errorf("find our CRDs: %d files, %w", len(files), err)
-	}
-	files = append(files, filepath.Join(s.plane.Bin().Repository, "cluster-api", controlplane.CAPIVersion, "core-components.yaml"))
-	for _, file := range files {
-		if err := s.installCRDs(ctx, file); err != nil {
-			return fmt.Errorf("install the CRDs of %s: %w", file, err)
-		}
-	}
-	return lab.Until(ctx, "the CRDs to be served", time.Minute, func(ctx context.Context) (bool, string, error) {
-		for _, list := range []client.ObjectList{&v1beta1.PhysicalHostList{}, &v1beta1.Beskar7MachineList{}, &v1beta1.Beskar7ClusterList{},
-			&v1beta1.Beskar7MachineTemplateList{}, &clusterv1.ClusterList{}, &clusterv1.MachineList{}} {
-			if err := s.client.List(ctx, list); err != nil {
-				return false, err.Error(), nil //nolint:nilerr // why it is not there yet
-			}
-		}
-		return true, "", nil
-	})
-}
-
-// installCRDs creates the CRDs in a file of any objects. Conversion webhooks are left out with the versions that need them:
-// nobody here speaks an old one.
-func (s *site) installCRDs(ctx context.Context, file string) error {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	for _, text := range bytes.Split(data, []byte("\n---\n")) {
-		crd := &apiextensionsv1.CustomResourceDefinition{}
-		if !bytes.Contains(text, []byte("kind: CustomResourceDefinition\n")) {
-			continue
-		}
-		if err := yaml.Unmarshal(text, crd); err != nil {
-			return err
-		}
-		crd.Spec.Conversion = nil
-		var stored []apiextensionsv1.CustomResourceDefinitionVersion
-		for i := range crd.Spec.Versions {
-			if crd.Spec.Versions[i].Storage {
-				stored = append(stored, crd.Spec.Versions[i])
-			}
-		}
-		crd.Spec.Versions = stored
-		if err := s.client.Create(ctx, crd); err != nil {
-			return err
-		}
-	}
-	return nil
+	return lab.InstallCRDs(ctx, s.client, s.root, s.plane.Bin())
 }
 
 // makers is how many clients fill the API server before a storm.

@@ -40,6 +40,11 @@ const (
 	Outside = "Outside"
 	// Settled is the end of what an earlier request began.
 	Settled = "Settled"
+	// Another is another server behind the address from now on, Own the recorded one again.
+	Another = "Another"
+	Own     = "Own"
+	// Served is bootstrap data that somebody read from the medium in this server; URL is the machine whose they are.
+	Served = "Served"
 )
 
 // Request is a request that changed a server.

@@ -147,8 +147,22 @@ func (j *judge) ask(r *Request, begin map[id]object, changed []*Version) {
 	case Outside:
 		w.lost[r.Host] = true
 		return
+	case Another:
+		w.another[r.Host] = r.At
+		return
+	case Own:
+		delete(w.another, r.Host)
+		return
+	case Served:
+		if why := w.standing(r.Site, r.Host).unread(r.URL); why != "" {
+			j.say(r.At, "I12: bootstrap data of machine %s were served to host %s: %s", r.URL, r.Host, why)
+		}
+		return
 	case Settled:
 		return
+	}
+	if since, ok := w.another[r.Host]; ok && r.At.After(since) { // in that instant it may have been asked before
+		j.say(r.At, "I11: %s, and another server than %s answers", r.Op, r.Host)
 	}
 	defer func() { w.last[r.Host] = *r }()
 	if last, ok := w.last[r.Host]; ok && last.Site == r.Site && j.Cooldown > 0 && r.At.Sub(last.At) < j.Cooldown {

@@ -26,6 +26,12 @@ func (p *past) asked(op string, before, after Server) {
 	p.Asked(Request{At: p.now, Site: "s", Host: "h", Op: op, URL: "https://media/0123456789abcdefghijklmn/boot.iso", Before: before, After: after})
 }
 
+// served is that somebody read a machine's bootstrap data from the medium in the server.
+func (p *past) served(machine string) {
+	p.now = p.now.Add(time.Second)
+	p.Asked(Request{At: p.now, Site: "s", Host: "h", Op: Served, URL: machine, Before: loaded, After: loaded})
+}
+
 type fields = map[string]any
 
 func host(claim fields, more ...fields) fields {
@@ -135,6 +141,13 @@ var violations = map[string]struct {
 		p.now = p.now.Add(-time.Millisecond)
 		p.asked(Arm, loaded, armed)
 	}},
+	"another server is changed": {"I11", func(p *past) { p.held(); p.asked(Another, isOff, isOff); p.asked(Insert, isOff, loaded) }},
+	"data of another machine":   {"I12", func(p *past) { p.held(granted); p.served("n") }},
+	"data of a bound host":      {"I12", func(p *past) { p.held(bound); p.served("m") }},
+	"data without a confirmation": {"I12", func(p *past) {
+		p.stored("PhysicalHost", "h", host(claim("1", granted)))
+		p.served("m")
+	}},
 	"a password in a log": {"I9: a secret is in a log", func(p *past) { p.held(); p.Said("a log line", "it is hunter2, shh") }},
 	"a token in a status": {"I9: a secret is in PhysicalHost", func(p *past) {
 		p.held()
@@ -164,6 +177,9 @@ func TestARightLifeIsRight(t *testing.T) {
 	p := newPast()
 	p.stored("PhysicalHost", "h", host(nil))
 	p.held()
+	p.asked(Another, isOff, isOff)
+	p.asked(Own, isOff, isOff)
+	p.served("m")
 	p.boot()
 	p.stored("PhysicalHost", "h", host(claim("1", bound)))
 	p.stored("PhysicalHost", "h", host(claim("1", bound, marked)))

@@ -41,10 +41,12 @@ type world struct {
 	last map[string]Request
 	// lost: power went away by itself since the last boot.
 	lost map[string]bool
+	// another is since when another server than the recorded one answers.
+	another map[string]time.Time
 }
 
 func newWorld() *world {
-	return &world{objects: map[id]object{}, servers: map[string]Server{}, boots: map[string][]Request{}, last: map[string]Request{}, lost: map[string]bool{}}
+	return &world{objects: map[id]object{}, servers: map[string]Server{}, boots: map[string][]Request{}, last: map[string]Request{}, lost: map[string]bool{}, another: map[string]time.Time{}}
 }
 
 // standing is who says what of a host.
@@ -67,6 +69,22 @@ func (w *world) standing(site, host string) standing {
 	s.paused = h.yes("spec", "paused") || h.has("metadata", "annotations", pausedAnnotation) || h.has("metadata", "annotations", movedAnnotation) ||
 		s.claimed && (cluster.yes("spec", "paused") || s.machine.has("metadata", "annotations", pausedAnnotation))
 	return s
+}
+
+// unread says why nobody may read bootstrap data of a machine from a host's medium (I12), or "". A bound Live system whose owner says
+// that its image bears a second boot reads them again.
+func (s standing) unread(machine string) string {
+	switch {
+	case !s.agreed:
+		return "claim and machine do not name each other"
+	case s.claim.text("machine") != machine:
+		return "the claim is machine " + s.claim.text("machine") + "'s"
+	case s.released:
+		return "the host is in release"
+	case s.bound && s.host.text("spec", "powerPolicy") != "AlwaysOn":
+		return "the host is bound"
+	}
+	return ""
 }
 
 // forbids says why a request is wrong for what is stored, or "".

@@ -33,7 +33,7 @@ done
 work=$(mktemp -d "$out/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-packages=linux-image-cloud-amd64,systemd-sysv,udev,dbus,cloud-init,iproute2,busybox-static,kmod,ca-certificates,dosfstools,fdisk
+packages=linux-image-amd64,systemd-sysv,udev,dbus,cloud-init,iproute2,busybox-static,kmod,ca-certificates,dosfstools,fdisk
 # From here on the folder is the root of the new system. Host keys, identities and caches differ from run to run: they go.
 mmdebstrap --quiet --variant=minbase --include="$packages" \
 	--aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Retries "3"' \

@@ -7,10 +7,15 @@ here=$(cd "$(dirname "$0")" && pwd)
 chroot "$root" dpkg-query -W -f '${Package} ${Version}\n' | sort >"$root/packages"
 
 # What the initramfs loads, each after what it needs.
-for m in virtio_pci virtio_blk virtio_scsi ahci sd_mod sr_mod cdrom isofs loop squashfs overlay vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8; do
+for m in virtio_pci virtio_blk virtio_scsi ahci ata_piix xhci_pci ehci_pci uhci_hcd usb_storage uas sd_mod sr_mod cdrom isofs loop squashfs overlay vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8; do
 	chroot "$root" modprobe -S "$(ls "$root/lib/modules")" --show-depends "$m" 2>/dev/null | sed -n 's/^insmod //p' | sed 's/ .*//' || true # built in, or not of this kernel
 done | awk '!seen[$0]++' >"$root/modules"
-grep -q squashfs "$root/modules"
+for m in squashfs ahci usb-storage virtio_scsi; do # the medium may be in a drive on any of these
+	grep -q "/$m\.ko" "$root/modules"
+done
+# Nothing on a medium that travels through a BMC is for machines of people: sound, screens, radios.
+rm -rf "$root"/lib/modules/*/kernel/{sound,drivers/{gpu,media,net/wireless,staging,infiniband,isdn,bluetooth,iio}}
+chroot "$root" depmod "$(ls "$root/lib/modules")"
 
 install -m 755 "$here/kubeadm" "$root/usr/bin/kubeadm"
 install -m 755 "$here/install-to-disk" "$root/usr/sbin/install-to-disk"
