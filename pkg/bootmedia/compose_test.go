@@ -248,7 +248,8 @@ func TestAnImageWithoutPathTableIsComposed(t *testing.T) {
 	if n := binary.LittleEndian.Uint32(base.Bytes()[16*sector+132:]); n != 0 {
 		t.Fatalf("that writer makes a path table of %d bytes now: the case needs another one", n)
 	}
-	out := mustCompose(t, base.Bytes(), recipe{label: "cidata", files: []isoFile{{"user-data", []byte("#cloud-config\n")}, {"nocloud/x", []byte("x")}}})
+	files := []isoFile{{"user-data", []byte("#cloud-config\n")}, {"nocloud/x", []byte("x")}}
+	out := mustCompose(t, base.Bytes(), recipe{label: "cidata", files: files})
 	got := readView(t, out, 16, false)
 	for path, want := range map[string]string{"dir/readme.txt;1": "text", "user-data": "#cloud-config\n", "nocloud/x": "x"} {
 		if string(got[path]) != want {
