@@ -210,8 +210,12 @@ func (g *grafted) point(record []byte) {
 }
 
 // mergePaths adds the new directories to the image's path table, and gives it
-// the order that ECMA-119 asks for: by level, number of the parent, identifier.
+// the order that ECMA-119 asks for: by level, number of the parent, identifier. An image without a table gets none: one that lacks
+// the image's own directories would be worse.
 func (g *grafted) mergePaths() ([]pathEntry, error) {
+	if len(g.h.paths) == 0 {
+		return nil, nil
+	}
 	type dir struct {
 		pathEntry
 		kids []int
@@ -264,8 +268,10 @@ func pathTableOf(paths []pathEntry, order byteOrder) []byte {
 // write adds the parts of a grafted hierarchy, now that all addresses are known.
 func (c *composer) write(g *grafted) error {
 	little, big := pathTableOf(g.paths, binary.LittleEndian), pathTableOf(g.paths, binary.BigEndian)
-	c.parts = append(c.parts, part{off: int64(g.lTable) * sector, data: little}, part{off: int64(g.mTable) * sector, data: big},
-		part{off: int64(g.view.lba[g.root]) * sector, data: g.rootData()})
+	if len(little) > 0 {
+		c.parts = append(c.parts, part{off: int64(g.lTable) * sector, data: little}, part{off: int64(g.mTable) * sector, data: big})
+	}
+	c.parts = append(c.parts, part{off: int64(g.view.lba[g.root]) * sector, data: g.rootData()})
 	for _, d := range g.view.dirs[1:] {
 		c.parts = append(c.parts, part{off: int64(g.view.lba[d]) * sector, data: g.view.dirData(d)})
 	}

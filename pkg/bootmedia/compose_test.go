@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kdomanski/iso9660"
 )
 
 // bytesOf reads a whole composed medium, in pieces of odd sizes.
@@ -225,6 +227,33 @@ func TestTakenNamesAndDamagedImagesAreRefusedInWords(t *testing.T) {
 		}()
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Go's usual writer of such images writes no path table; the images that it makes boot all the same.
+func TestAnImageWithoutPathTableIsComposed(t *testing.T) {
+	w, err := iso9660.NewWriter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Cleanup() }()
+	if err := w.AddFile(strings.NewReader("text"), "DIR/README.TXT"); err != nil {
+		t.Fatal(err)
+	}
+	var base bytes.Buffer
+	if err := w.WriteTo(&base, "LIVEIMAGE"); err != nil {
+		t.Fatal(err)
+	}
+	if n := binary.LittleEndian.Uint32(base.Bytes()[16*sector+132:]); n != 0 {
+		t.Fatalf("that writer makes a path table of %d bytes now: the case needs another one", n)
+	}
+	files := []isoFile{{"user-data", []byte("#cloud-config\n")}, {"nocloud/x", []byte("x")}}
+	out := mustCompose(t, base.Bytes(), recipe{label: "cidata", files: files})
+	got := readView(t, out, 16, false)
+	for path, want := range map[string]string{"dir/readme.txt;1": "text", "user-data": "#cloud-config\n", "nocloud/x": "x"} {
+		if string(got[path]) != want {
+			t.Errorf("%s holds %q; there are %v", path, got[path], slices.Sorted(maps.Keys(got)))
 		}
 	}
 }
