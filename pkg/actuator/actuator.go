@@ -118,8 +118,9 @@ type Tracking struct {
 	ParkedUntil time.Time
 }
 
-// Track polls a host and makes it known. A changed address or system starts from nothing, and the session before is ended; changed credentials or trust keep
-// what was observed and try at once. It is cheap and meant to be called at every reconcile.
+// Track polls a host and makes it known. A changed address or system starts from nothing, and
+// the session before is ended; changed credentials or trust keep what was observed and try at once. It is cheap
+// and meant to be called at every reconcile.
 func (a *Actuator) Track(t Tracking) error {
 	if err := t.Target.Validate(); err != nil {
 		return err

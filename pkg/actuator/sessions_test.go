@@ -39,7 +39,8 @@ func (s *sessionTable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	link := func(to string) map[string]any { return map[string]any{"@odata.id": to} }
 	documents := map[string]map[string]any{
-		"/redfish/v1/":          {"Systems": link("/redfish/v1/Systems"), "Links": map[string]any{"Sessions": link("/redfish/v1/SessionService/Sessions")}},
+		"/redfish/v1/": {"Systems": link("/redfish/v1/Systems"),
+			"Links": map[string]any{"Sessions": link("/redfish/v1/SessionService/Sessions")}},
 		"/redfish/v1/Systems":   {"Members": []any{link("/redfish/v1/Systems/1")}, "Members@odata.count": 1},
 		"/redfish/v1/Systems/1": {"Id": "1", "PowerState": "Off", "UUID": "5b8ff9a2-6d3f-4c7e-9a53-0f5a1f9a2d11"},
 	}
@@ -85,7 +86,8 @@ func (s *sessionTable) until(t *testing.T, n int, what string) {
 // moves to another address is ended, and not only when the process ends.
 func TestAHostThatGoesLeavesNoSession(t *testing.T) {
 	gone, kept := newSessionTable(t), newSessionTable(t)
-	gate := bmcqueue.New(bmcqueue.Options{Settings: bmcqueue.Settings{MaxConcurrentOps: 4, WorkerCount: 4, MaxQueueSize: 10, RetryAttempts: 1}})
+	settings := bmcqueue.Settings{MaxConcurrentOps: 4, WorkerCount: 4, MaxQueueSize: 10, RetryAttempts: 1}
+	gate := bmcqueue.New(bmcqueue.Options{Settings: settings})
 	go func() { _ = gate.Run(t.Context()) }()
 	woken := make(chan struct{}, 100)
 	hands := New(Options{Gate: gate, Driver: redfish.NewPool(redfish.Options{}), Clock: clock.RealClock{}, Changed: func(string) {
