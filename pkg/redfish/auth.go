@@ -237,7 +237,7 @@ func (c *conn) keepSession(ctx context.Context, resp *response) *Error {
 	session := sessionPath(resp.header.Get("Location"), string(doc.Path))
 	if token == "" {
 		c.useBasic(false)
-		c.endSession(ctx, session, credential{basic: c.login})
+		_ = c.endSession(ctx, session, credential{basic: c.login})
 		return nil
 	}
 	c.mu.Lock()
@@ -247,7 +247,7 @@ func (c *conn) keepSession(ctx context.Context, resp *response) *Error {
 	}
 	c.mu.Unlock()
 	if retired {
-		c.endSession(ctx, session, credential{token: token})
+		_ = c.endSession(ctx, session, credential{token: token})
 		return nil
 	}
 	c.identifySession(ctx, session, doc, credential{token: token})
@@ -312,9 +312,9 @@ func (c *conn) drop(ctx context.Context, cred credential) {
 	if !fresh {
 		return
 	}
-	c.endSession(ctx, session, credential{basic: c.login})
+	_ = c.endSession(ctx, session, credential{basic: c.login})
 	if before != "" {
-		c.endSession(ctx, before, credential{basic: c.login})
+		_ = c.endSession(ctx, before, credential{basic: c.login})
 	}
 }
 

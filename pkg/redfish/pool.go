@@ -235,7 +235,7 @@ func (p *Pool) takeFormer(endpoint string) []*conn {
 func (p *Pool) LogOut(ctx context.Context, address string) error {
 	endpoint, err := EndpointKey(address)
 	if err != nil {
-		return nil // never pooled
+		return nil //nolint:nilerr // never pooled
 	}
 	p.mu.Lock()
 	taken := p.takeFormer(endpoint)
