@@ -109,7 +109,7 @@ func (c *conn) endRecorded(ctx context.Context, record string, cred credential) 
 	}
 	user, _ := c.login()
 	if string(doc.Created) == created && (doc.UserName == "" || strings.EqualFold(string(doc.UserName), user)) {
-		c.endSession(ctx, path, cred)
+		_ = c.endSession(ctx, path, cred)
 	}
 	return true
 }
@@ -132,7 +132,7 @@ func (c *conn) endMarked(ctx context.Context, cred credential, lost bool) {
 		}
 		doc, err := c.readSession(ctx, string(member), cred)
 		if err == nil && strings.HasPrefix(string(doc.Context), c.installation) && (lost || string(doc.Context) != c.mark()) {
-			c.endSession(ctx, string(member), cred)
+			_ = c.endSession(ctx, string(member), cred)
 		}
 	}
 }
