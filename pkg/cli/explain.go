@@ -20,6 +20,7 @@ import (
 	"github.com/beskar7/beskar7/api/v1beta1"
 	"github.com/beskar7/beskar7/pkg/config"
 	"github.com/beskar7/beskar7/pkg/hostselection"
+	"github.com/beskar7/beskar7/pkg/scope"
 )
 
 // explanation is why hosts are, or are not, chosen for a machine.
@@ -77,25 +78,27 @@ func (c *CLI) explain(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *algorithm == "" {
-		*algorithm = c.algorithmOf(ctx, access, *where)
+	order, filter := c.choice(ctx, access, *where)
+	if *algorithm != "" {
+		order = hostselection.Algorithm(*algorithm)
 	}
-	e, err := explainMachine(ctx, access.Client, client.ObjectKey{Namespace: *namespace, Name: flags.Arg(0)}, hostselection.Algorithm(*algorithm), c.Now)
+	e, err := explainMachine(ctx, access.Client, client.ObjectKey{Namespace: *namespace, Name: flags.Arg(0)}, order, filter, c.Now)
 	if err != nil {
 		return err
 	}
 	return c.printExplanation(e, *format)
 }
 
-// algorithmOf is that of the installed manager. Whoever may read hosts need not be allowed to read that: then the default counts.
-func (c *CLI) algorithmOf(ctx context.Context, access *Access, where place) string {
+// choice is how the installed manager orders hosts, and its --watch-filter. Whoever may read hosts need not be allowed to read that:
+// then the default counts, and no filter.
+func (c *CLI) choice(ctx context.Context, access *Access, where place) (order hostselection.Algorithm, filter string) {
 	in := &installation{Access: access, place: where}
 	if err := in.read(ctx); err != nil {
-		fmt.Fprintf(c.Err, "the manager's settings cannot be read, so that the default order counts: %v\n", err)
-		return config.Defaults().HostSelection.Algorithm
+		fmt.Fprintf(c.Err, "the manager's settings cannot be read, so that the default order counts, and every host as its own: %v\n", err)
+		return hostselection.Algorithm(config.Defaults().HostSelection.Algorithm), ""
 	}
 	s, _ := config.Load(in.sources)
-	return s.HostSelection.Algorithm
+	return hostselection.Algorithm(s.HostSelection.Algorithm), s.Scope.WatchFilter
 }
 
 // wish is what the coordinator asks selection for.
@@ -143,7 +146,9 @@ func wish(ctx context.Context, c client.Client, machine *v1beta1.Beskar7Machine)
 	return request, words, nil
 }
 
-func explainMachine(ctx context.Context, c client.Client, name client.ObjectKey, algorithm hostselection.Algorithm, now func() time.Time) (explanation, error) {
+func explainMachine(ctx context.Context, c client.Client, name client.ObjectKey, algorithm hostselection.Algorithm, filter string,
+	now func() time.Time,
+) (explanation, error) {
 	machine := &v1beta1.Beskar7Machine{}
 	if err := c.Get(ctx, name, machine); err != nil {
 		return explanation{}, fmt.Errorf("read the machine: %w", err)
@@ -157,12 +162,20 @@ func explainMachine(ctx context.Context, c client.Client, name client.ObjectKey,
 	if err := c.List(ctx, list, client.InNamespace(name.Namespace)); err != nil {
 		return explanation{}, fmt.Errorf("list the hosts: %w", err)
 	}
-	hosts := make([]*v1beta1.PhysicalHost, len(list.Items))
+	var hosts, others []*v1beta1.PhysicalHost
 	for i := range list.Items {
-		hosts[i] = &list.Items[i]
+		if h := &list.Items[i]; scope.Owned(filter, h) {
+			hosts = append(hosts, h)
+		} else {
+			others = append(others, h)
+		}
 	}
 	pool := hostselection.NewPool(name.Namespace, hosts...)
-	e := explanation{Machine: name.String(), Algorithm: string(algorithm), Wants: append([]string{}, words...), Hosts: []hostAnswer{}, Summary: pool.Rank(algorithm, request).Diagnosis.Message(), Says: troubles(machine)}
+	e := explanation{Machine: name.String(), Algorithm: string(algorithm), Wants: append([]string{}, words...), Hosts: []hostAnswer{},
+		Summary: pool.Rank(algorithm, request).Diagnosis.Message(), Says: troubles(machine)}
+	if !scope.Owned(filter, machine) {
+		e.Says = append(e.Says, "nothing, to this manager: "+foreign(filter))
+	}
 	if ref := machine.Spec.HostRef; ref != nil {
 		e.Host = ref.Name
 	}
@@ -170,7 +183,15 @@ func explainMachine(ctx context.Context, c client.Client, name client.ObjectKey,
 		host := pool.Host(x.Host)
 		e.Hosts = append(e.Hosts, hostAnswer{Host: x.Host, Rank: x.Place, State: string(host.Status.State), Refused: refusals(x, machine, host), Shares: x.Shares})
 	}
+	for _, h := range others {
+		e.Hosts = append(e.Hosts, hostAnswer{Host: h.Name, State: string(h.Status.State), Refused: []string{foreign(filter)}})
+	}
 	return e, nil
+}
+
+// foreign says why an object is none of the manager's.
+func foreign(filter string) string {
+	return fmt.Sprintf("it belongs to another manager: this one's --watch-filter is %[2]q, and the label %[1]s=%[2]s is missing", clusterv1.WatchLabel, filter)
 }
 
 // troubles are the conditions of a machine that are not as they should be.

@@ -248,6 +248,28 @@ func TestExplainSaysWhyOfEveryHost(t *testing.T) {
 	w.has(w.err.String(), "read the machine")
 }
 
+// Hosts and machines without the manager's label are another manager's, and it is said so.
+func TestExplainKnowsTheWatchFilter(t *testing.T) {
+	ours := map[string]string{clusterv1.WatchLabel: "blue"}
+	w := installed(t, map[string]string{"watchFilter": "blue"})
+	for _, o := range []client.Object{
+		&v1beta1.Beskar7Machine{ObjectMeta: metav1.ObjectMeta{Namespace: "metal", Name: "ours", Labels: ours}},
+		&v1beta1.Beskar7Machine{ObjectMeta: metav1.ObjectMeta{Namespace: "metal", Name: "theirs"}},
+		offered("a", func(h *v1beta1.PhysicalHost) { h.Labels = ours }),
+		offered("b", func(*v1beta1.PhysicalHost) {}),
+	} {
+		if err := w.client.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said := w.run(0, "hosts", "explain", "ours", "-n", "metal")
+	w.has(said, "1/1 hosts available", "b     Available", `--watch-filter is "blue"`, "cluster.x-k8s.io/watch-filter=blue is missing")
+	if strings.Contains(said, "It says") {
+		t.Errorf("a machine of this manager's is another one's:\n%s", said)
+	}
+	w.has(w.run(0, "hosts", "explain", "theirs", "-n", "metal"), "It says: nothing, to this manager: it belongs to another manager")
+}
+
 // Whoever may not read the manager's Deployment still gets an answer.
 func TestExplainWithoutTheManagersSettings(t *testing.T) {
 	w := newWorld(t, &v1beta1.Beskar7Machine{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "m"}})

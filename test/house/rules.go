@@ -64,7 +64,7 @@ var layers = []layer{
 	{"pkg/lease", []string{"api/v1beta1", "pkg/hostselection", "pkg/coordinator", "pkg/coordinator/bmcqueue"}, "a Lease says who may act, and knows nothing of what is done"},
 	{"pkg/actuator", []string{"api/v1beta1", "pkg/provision", "pkg/redfish", "pkg/bootmedia", "pkg/coordinator/bmcqueue", "pkg/endpoint", "pkg/serverid"},
 		"the actuator is the only glue of decisions and hardware"},
-	{"pkg/cli", []string{"api/v1beta1", "pkg/config", "pkg/endpoint", "pkg/hostselection", "pkg/metrics"},
+	{"pkg/cli", []string{"api/v1beta1", "pkg/config", "pkg/endpoint", "pkg/hostselection", "pkg/metrics", "pkg/scope"},
 		"subcommands read and explain; they drive nothing"},
 	{"pkg/daemon", []string{"pkg/coordinator/bmcqueue", "pkg/metrics"}, "the process tells of itself, and of nothing that it does"},
 	{"pkg/scope", nil, "whose an object is, is asked by all, so it knows none of them"},
