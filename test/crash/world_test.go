@@ -74,8 +74,9 @@ type world struct {
 	// n is how many requests there were.
 	n      int
 	faults []fault
-	// cuts are the requests that were hit.
-	cuts []string
+	// asked are all requests, cuts those that were hit.
+	asked []string
+	cuts  []string
 	// undo is what the person who did something does some turns later.
 	undo  func()
 	after int
@@ -133,6 +134,7 @@ func ofCluster(name string) metav1.ObjectMeta {
 func (w *world) request(p *process, to, what string, object client.Object) cut {
 	w.mu.Lock()
 	w.n++
+	w.asked = append(w.asked, what)
 	var hit []fault
 	for _, f := range w.faults {
 		if f.at == w.n {
