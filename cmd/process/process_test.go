@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"crypto/tls"
@@ -178,9 +178,9 @@ var effects = map[string]func(*running) any{
 	"pod.name":                    func(r *running) any { return identity(r.parts.settings)[:4] },
 	"pod.namespace":               func(r *running) any { return leaseNamespace(r.parts.settings) },
 	"pod.ip":                      func(r *running) any { return r.parts.mediaURL() },
-	"pod.node":                    func(r *running) any { return startedAs(r.parts.settings) },
+	"pod.node":                    func(r *running) any { return startedAs(r.parts.settings, "v0") },
 	// The Lease to drive BMCs is taken in both cases, under one name, so that a change of the flag never makes two drivers.
-	"leaderElection.enabled":         func(r *running) any { return startedAs(r.parts.settings) },
+	"leaderElection.enabled":         func(r *running) any { return startedAs(r.parts.settings, "v0") },
 	"watchFilter":                    func(r *running) any { return r.filter() },
 	"claimCoordinator.leaseDuration": func(r *running) any { return r.candidacy().LeaseDuration },
 	"claimCoordinator.renewDeadline": func(r *running) any { return r.candidacy().RenewDeadline },
@@ -348,11 +348,11 @@ func TestWhoMayReadMetrics(t *testing.T) {
 
 // Whoever sees a condition finds what to do in the runbook.
 func TestRunbookOfEveryCondition(t *testing.T) {
-	runbook, err := os.ReadFile("docs/operations.md")
+	runbook, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := os.ReadFile("api/v1beta1/conditions.go")
+	source, err := os.ReadFile("../../api/v1beta1/conditions.go")
 	if err != nil {
 		t.Fatal(err)
 	}
