@@ -104,7 +104,7 @@ func (r *Beskar7ClusterReconciler) reconcileNormal(ctx context.Context, bc *v1be
 // publishDomains publishes the failure domains that a control plane machine can be placed in: those that have a host which it may
 // get, of the listed ones or else of all. A domain that the control plane uses is never taken back, but without such a host it is
 // not for control planes: a new machine would wait there for ever, though there is room elsewhere. Where no listed domain has such a
-// host, all are for control planes: waiting in them is what was asked for, machines anywhere are not.
+// host, all of them are for control planes: whoever lists domains wants machines to wait for one of these, not to be placed elsewhere.
 func (r *Beskar7ClusterReconciler) publishDomains(ctx context.Context, bc *v1beta1.Beskar7Cluster) error {
 	var invalid *inputError
 	offered, used, err := r.hostDomains(ctx, bc)

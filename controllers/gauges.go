@@ -37,7 +37,7 @@ type Gauges struct {
 	// Driving says whether this process holds the driver lease.
 	Driving func() bool
 	Metrics FleetMetrics
-	// Elected is closed when this process gets the driver lease; nil: it is not told.
+	// Elected is closed when this process gets the driver lease, which begins a round at once. Nil: the next one waits for its time.
 	Elected <-chan struct{}
 	// Interval is the time between two rounds.
 	Interval settings.Period

@@ -124,7 +124,7 @@ func (r *PhysicalHostReconciler) order(host *v1beta1.PhysicalHost, g *gathered, 
 		Host: key(host), Namespace: host.Namespace, Action: d.Action, Class: classOf(g.facts), ClaimID: g.brief.ClaimID,
 		Inputs:   r.mediaBase(host),
 		Group:    config.VendorOf(settings.VendorOf(host)),
-		Cooldown: unlike(all.Cooldown, bmc.Cooldown), Timeout: unlike(all.OperationTimeout, bmc.OperationTimeout),
+		Cooldown: ownTime(all.Cooldown, bmc.Cooldown), Timeout: ownTime(all.OperationTimeout, bmc.OperationTimeout),
 		Shutdown: shutdownTimeout(host), Settle: settleTimeout, Rest: restOf(host),
 		Brief: func(ctx context.Context) (actuator.Brief, error) {
 			// Live reads: what was decided from a cache is decided again on what the API server says now (D4).
@@ -141,8 +141,9 @@ func (r *PhysicalHostReconciler) order(host *v1beta1.PhysicalHost, g *gathered, 
 	}
 }
 
-// unlike is 0 for what is the same for all hosts: the gate then follows the live setting, also for what waits in it already.
-func unlike(all, own time.Duration) time.Duration {
+// ownTime is a host's own time for an operation, and 0 where that is the time of all hosts: with 0 the gate follows the live setting,
+// also for operations that wait in it already.
+func ownTime(all, own time.Duration) time.Duration {
 	if own == all {
 		return 0
 	}

@@ -54,7 +54,7 @@ func TestLiveFollowsTheConfigMapAndNothingElse(t *testing.T) {
 		t.Fatalf("kubeAPI.qps needs a restart, but is %d", got.KubeAPI.QPS)
 	}
 	if len(v.Waiting) != 1 || v.Waiting[0].Key != "kubeAPI.qps" || len(v.Applied) != 4 {
-		t.Fatalf("verdict %+v", v)
+		t.Fatalf("applyResult %+v", v)
 	}
 	if v := live.apply("beskar7-config", map[string]string{"reconcile.syncPeriod": "1ms", "bmc.maxRetries": "5", "log.level": "loud"}); len(v.Errors) != 2 || live.Settings() != got || changes != 1 {
 		t.Fatalf("an invalid ConfigMap took effect (%+v): %+v", v, live.Settings())

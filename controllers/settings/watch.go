@@ -97,18 +97,18 @@ func (f *follower) changed(name string, found *corev1.ConfigMap) {
 	if found != nil {
 		data = found.Data
 	}
-	verdict := f.live.apply(name, data)
-	f.metric.SetConfigValid(len(verdict.Errors) == 0)
+	applyResult := f.live.apply(name, data)
+	f.metric.SetConfigValid(len(applyResult.Errors) == 0)
 	log := f.live.log.WithName("settings").WithValues("configMap", f.namespace+"/"+name)
-	if len(verdict.Errors) > 0 {
-		log.Error(Invalid(verdict.Findings), "The settings are invalid: the last good ones stay in effect")
-		f.tell(found, corev1.EventTypeWarning, "InvalidSettings", "the last good settings stay in effect: ", verdict.Errors)
+	if len(applyResult.Errors) > 0 {
+		log.Error(Invalid(applyResult.Findings), "The settings are invalid: the last good ones stay in effect")
+		f.tell(found, corev1.EventTypeWarning, "InvalidSettings", "the last good settings stay in effect: ", applyResult.Errors)
 		return
 	}
-	for _, c := range verdict.Applied {
+	for _, c := range applyResult.Applied {
 		log.Info("Setting changed", "key", c.Key, "from", c.Before, "to", c.After)
 	}
-	for _, w := range verdict.Warnings {
+	for _, w := range applyResult.Warnings {
 		log.Info("Setting", "key", w.Key, "warning", w.Message)
 	}
 	if f.told[name+"/InvalidSettings"] != "" {
@@ -116,9 +116,9 @@ func (f *follower) changed(name string, found *corev1.ConfigMap) {
 		f.tell(found, corev1.EventTypeNormal, "SettingsValid", "", []config.Finding{{Key: "all settings", Message: "valid again"}})
 	}
 	f.told[name+"/InvalidSettings"], f.told[name+"/SettingsValid"] = "", ""
-	f.tell(found, corev1.EventTypeNormal, "SettingsApplied", "in effect: ", changes(verdict.Applied))
-	f.tell(found, corev1.EventTypeWarning, "SettingsWarning", "", of(name, verdict.Warnings))
-	f.tell(found, corev1.EventTypeWarning, "RestartRequired", "takes effect after a restart of the manager: ", changes(verdict.Waiting))
+	f.tell(found, corev1.EventTypeNormal, "SettingsApplied", "in effect: ", changes(applyResult.Applied))
+	f.tell(found, corev1.EventTypeWarning, "SettingsWarning", "", of(name, applyResult.Warnings))
+	f.tell(found, corev1.EventTypeWarning, "RestartRequired", "takes effect after a restart of the manager: ", changes(applyResult.Waiting))
 }
 
 // of are the findings about one ConfigMap, and those about no source in particular.
@@ -179,15 +179,15 @@ func shown(value string) string {
 	return value
 }
 
-// verdict is what became of a changed ConfigMap.
-type verdict struct {
+// applyResult is what became of a changed ConfigMap.
+type applyResult struct {
 	config.Findings
 	// Applied took effect; Waiting differ from what is in effect, and need a restart.
 	Applied, Waiting []config.Change
 }
 
 // apply takes over the live settings with one ConfigMap's data changed, or none of them. nil: it is gone.
-func (l *Live) apply(name string, data map[string]string) verdict {
+func (l *Live) apply(name string, data map[string]string) applyResult {
 	l.applying.Lock()
 	defer l.applying.Unlock()
 	l.mu.Lock()
@@ -196,7 +196,7 @@ func (l *Live) apply(name string, data map[string]string) verdict {
 	next, findings := config.Load(l.sources)
 	if len(findings.Errors) > 0 {
 		l.mu.Unlock()
-		return verdict{Findings: findings}
+		return applyResult{Findings: findings}
 	}
 	l.settings = config.Reload(before, next)
 	after := l.settings
@@ -211,7 +211,7 @@ func (l *Live) apply(name string, data map[string]string) verdict {
 			f()
 		}
 	}
-	return verdict{Findings: findings, Applied: config.Changes(before, after), Waiting: config.Changes(after, next)}
+	return applyResult{Findings: findings, Applied: config.Changes(before, after), Waiting: config.Changes(after, next)}
 }
 
 // replaced is the list with one ConfigMap's data changed, in the order of names.

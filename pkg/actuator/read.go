@@ -21,7 +21,7 @@ const (
 	// slotsFresh is for deciding: what an operation of the same lane read back so recently still holds, unless power or
 	// override changed meanwhile.
 	slotsFresh = 45 * time.Second
-	// slotsAny is for cutting power, which no medium keeps from being right.
+	// slotsAny is for cutting power: whether that is right does not depend on what is in the slots.
 	slotsAny = time.Duration(1<<63 - 1)
 	// slotsIdle is for polls, so that a medium that a person inserted, or the BMC lost, is noticed at all.
 	slotsIdle = 30 * time.Minute

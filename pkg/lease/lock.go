@@ -28,7 +28,7 @@ type Lock struct {
 	resourcelock.Interface
 
 	clock clock.PassiveClock
-	// validity is how long after a renewal began the Lease is surely ours: shorter than the Lease lasts for others.
+	// validity is how long after a renewal began the Lease is certainly ours: shorter than the Lease lasts for others.
 	validity time.Duration
 
 	mu          sync.Mutex
@@ -118,7 +118,7 @@ func (l *Lock) note(record resourcelock.LeaderElectionRecord, began time.Time, e
 	l.renewed, l.transitions = began, int32(record.LeaderTransitions)
 }
 
-// Valid is true while the Lease is surely ours.
+// Valid is true while the Lease is certainly ours.
 func (l *Lock) Valid() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

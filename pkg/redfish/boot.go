@@ -148,7 +148,7 @@ func (c *client) bootFromDisk(ctx context.Context, op string) error {
 // bootForm is the form to begin with: the row's, as refined by what was learned
 // and by what came to nothing.
 func (c *client) bootForm(ctx context.Context, op string) (bootForm, error) {
-	row, err := c.surely(ctx, op)
+	row, err := c.confirmedRow(ctx, op)
 	if err != nil {
 		return bootForm{}, err
 	}

@@ -233,9 +233,9 @@ func (c *client) row() *vendor {
 	return chooseRow(c.vendorName, l.Vendor, l.by)
 }
 
-// surely is row once all is known that tells the rows of a family apart: that
-// may cost one read of the manager, once.
-func (c *client) surely(ctx context.Context, op string) (*vendor, error) {
+// confirmedRow is the row once everything is known that tells the rows of its family apart. The first time, that may cost one read
+// of the manager.
+func (c *client) confirmedRow(ctx context.Context, op string) (*vendor, error) {
 	if _, _, err := c.systemFacts(ctx, op); err != nil {
 		return nil, err
 	}

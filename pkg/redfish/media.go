@@ -88,7 +88,7 @@ func (c *client) readSlots(ctx context.Context, op string) ([]Slot, []slotRef, e
 // findSlots looks where the row says, then in the other place. The first that
 // has a slot which takes an image is it; else the first that has any.
 func (c *client) findSlots(ctx context.Context, op string) ([]Slot, []slotRef, error) {
-	row, err := c.surely(ctx, op)
+	row, err := c.confirmedRow(ctx, op)
 	if err != nil {
 		return nil, nil, err
 	}

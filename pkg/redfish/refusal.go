@@ -77,15 +77,15 @@ func (r *refusal) isAbout(property string) bool {
 	})
 }
 
-// verdict is what a message key or a status means to us.
-type verdict struct {
+// meaning is what a message key or a status means to us.
+type meaning struct {
 	kind    Kind
 	message string
 }
 
-// keyVerdicts: message keys that say more than the status they come with.
+// keyMeanings: message keys that say more than the status they come with.
 // Keys are lower case. Sources: the Base registry and the vendors' tables.
-var keyVerdicts = map[string]verdict{
+var keyMeanings = map[string]meaning{
 	"insufficientprivilege":              {KindUnauthorized, "the account lacks the privilege: give it the operator role on the BMC"},
 	"oemlicensenotpassed":                {KindUnsupported, "the BMC wants a licence for this: install it or use another host"},
 	"licenserequired":                    {KindUnsupported, "the BMC wants a licence for this: install it or use another host"},
@@ -118,26 +118,26 @@ var keyVerdicts = map[string]verdict{
 	"couldnotestablishconnection":        {KindProtocol, "the BMC cannot fetch the image: check that its network reaches the media URL and trusts its certificate"},
 }
 
-func statusVerdict(status int) verdict {
+func statusVerdict(status int) meaning {
 	switch status {
 	case http.StatusUnauthorized:
-		return verdict{KindUnauthorized, "the BMC refused the credentials: check user name and password in the Secret"}
+		return meaning{KindUnauthorized, "the BMC refused the credentials: check user name and password in the Secret"}
 	case http.StatusForbidden:
-		return verdict{KindUnauthorized, "the BMC forbids this: check the account's role"}
+		return meaning{KindUnauthorized, "the BMC forbids this: check the account's role"}
 	case http.StatusNotFound, http.StatusGone:
-		return verdict{KindNotFound, "the BMC does not have the resource"}
+		return meaning{KindNotFound, "the BMC does not have the resource"}
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusUnsupportedMediaType, http.StatusNotAcceptable:
-		return verdict{KindUnsupported, "the BMC does not support the request"}
+		return meaning{KindUnsupported, "the BMC does not support the request"}
 	case http.StatusConflict, http.StatusPreconditionFailed, http.StatusPreconditionRequired, http.StatusLocked:
-		return verdict{KindConflict, "refused in the server's present state"}
+		return meaning{KindConflict, "refused in the server's present state"}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout:
-		return verdict{KindBusy, "the BMC asks to come back later"}
+		return meaning{KindBusy, "the BMC asks to come back later"}
 	case http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusInternalServerError:
-		return verdict{KindBusy, "the BMC failed internally and may recover"}
+		return meaning{KindBusy, "the BMC failed internally and may recover"}
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
-		return verdict{KindProtocol, "the BMC refused the request as wrong"}
+		return meaning{KindProtocol, "the BMC refused the request as wrong"}
 	default:
-		return verdict{KindProtocol, "unexpected answer"}
+		return meaning{KindProtocol, "unexpected answer"}
 	}
 }
 
@@ -146,7 +146,7 @@ func classify(resp *response) *Error {
 	r := parseRefusal(resp.body)
 	v := statusVerdict(resp.status)
 	for _, k := range r.keys {
-		if known, ok := keyVerdicts[k]; ok {
+		if known, ok := keyMeanings[k]; ok {
 			v = known
 			break
 		}

@@ -198,7 +198,7 @@ func TestRelations(t *testing.T) {
 	}
 }
 
-func relate(t *testing.T, running bool, old, wish Op, want verdict) {
+func relate(t *testing.T, running bool, old, wish Op, want precedence) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, Options{Settings: ample()})
 		fill := func(o Op) Op {
@@ -220,14 +220,14 @@ func relate(t *testing.T, running bool, old, wish Op, want verdict) {
 		pass(time.Minute)
 		s.close()
 		starts := len(s.kinds())
-		got := map[verdict]bool{
+		got := map[precedence]bool{
 			queue:     ticket.Reason == ReasonQueued && ticket.Accepted && starts == 2,
 			merge:     ticket.Reason == ReasonMerged && ticket.Accepted && starts == 1,
 			supersede: ticket.Reason == ReasonSuperseded && ticket.Accepted && starts == 1 && last.Ending == EndedSuperseded && last.Kind == old.Kind && woken == 1,
 			drop:      ticket.Reason == ReasonOutranked && !ticket.Accepted && starts == 1 && last.Ending == EndedRefused && last.Kind == wish.Kind,
 		}
 		if !got[want] {
-			t.Errorf("want verdict %d: ticket %+v, then outcome %+v, woken %d times, %d started", want, ticket, last, woken, starts)
+			t.Errorf("want precedence %d: ticket %+v, then outcome %+v, woken %d times, %d started", want, ticket, last, woken, starts)
 		}
 	})
 }

@@ -1,11 +1,11 @@
 package bmcqueue
 
-// verdict is what becomes of a new wish because of an operation that its host has already.
-type verdict int
+// precedence is what becomes of a new wish because of an operation that its host has already.
+type precedence int
 
 const (
 	// queue: both live; the new one waits until the old one ended.
-	queue verdict = iota
+	queue precedence = iota
 	// merge: the new one joins the old one, whose next try runs the newer Run. Nobody loses.
 	merge
 	// supersede: the old one loses its place, count and age to the new one. Its owner learns it: EndedSuperseded, and Done.
@@ -27,7 +27,7 @@ const (
 // relations is the whole relation of a new wish to an operation that waits or runs. The newest decision was made on the newest
 // facts, so it wins over a waiting one whatever their classes; but a read never gets in the way of a decision, and what runs
 // cannot be unsent.
-var relations = map[kinship]struct{ waiting, running verdict }{
+var relations = map[kinship]struct{ waiting, running precedence }{
 	equal:           {waiting: merge, running: merge},
 	readAfterRead:   {waiting: supersede, running: queue},
 	readAfterChange: {waiting: drop, running: drop},
@@ -48,7 +48,7 @@ func kin(wish Op, old *op) kinship {
 
 // judge looks up what becomes of a wish. The running operation counts first: a wish that joins it supersedes what waits behind,
 // which is an older decision by now.
-func (h *host) judge(wish Op) (running, waiting verdict) {
+func (h *host) judge(wish Op) (running, waiting precedence) {
 	if h.running != nil {
 		running = relations[kin(wish, h.running)].running
 	}

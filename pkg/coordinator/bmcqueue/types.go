@@ -111,12 +111,12 @@ const (
 
 // Fence says whether this process may drive BMCs.
 type Fence interface {
-	// Valid is true while the driver lease is surely ours. It must be cheap and never block.
+	// Valid is true while the driver lease is certainly ours. It must be cheap and never block.
 	Valid() bool
 }
 
 // ErrFenced is returned by CheckFence, and is the cancellation cause of a running operation, when the driver lease is
-// not surely ours any more.
+// not certainly ours any more.
 var ErrFenced = errors.New("the driver lease is not held any more")
 
 // ErrStopping is the cancellation cause of an operation that did not end within the drain time of Run.
