@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-logr/logr"
 )
 
 const (
@@ -26,8 +27,13 @@ const (
 	maxDownloads = 4
 	// retryFirst and retryMost bound the pause after a failed download.
 	retryFirst, retryMost = 5 * time.Second, 5 * time.Minute
+	// retryFinal is the pause after the bytes that were asked for turned out not to be what they have to be.
+	retryFinal = 24 * time.Hour
 
-	doneSuffix, partSuffix, metaSuffix = ".iso", ".part", ".part.json"
+	doneSuffix = ".iso"
+	// partSuffix is of a download, metaSuffix of what is noted of it, newSuffix of what is made of it. keptSuffix is added to the name of
+	// a finished file for what is known of it.
+	partSuffix, metaSuffix, newSuffix, keptSuffix = ".part", ".part.json", ".new", ".json"
 )
 
 // errNotReady: the image is on its way.
@@ -74,7 +80,8 @@ type entry struct {
 	got   int64 // of which downloaded
 	refs  int   // open readers
 	used  time.Time
-	looks ImageLooksLike
+	known any                 // what the kind knows of a file that is ready
+	doing string              // what is made of a verified download, in words
 	urls  map[string]struct{} // whom to tell
 	// failures are kept per URL: users who name one image by several URLs must
 	// neither see nor wait for what is wrong with the URL of another.
@@ -94,29 +101,49 @@ type failure struct {
 	refusedTag string
 }
 
-// cache is the index of the images on disk.
-type cache struct {
-	dir   string
-	limit int64
-	now   func() time.Time
-	slots chan struct{}
+// Cache keeps files on disk that were downloaded and verified. One attempt at a time is made at a file, whoever asks for it. It is
+// safe for concurrent use, and several processes may share its folder.
+type Cache struct {
+	*background
+	dir    string
+	limit  int64
+	client Doer
+	log    logr.Logger
+	now    func() time.Time
+	kind   Kind
+	tell   func(url string)
+	slots  chan struct{}
 
 	mu     sync.Mutex
 	loaded bool
 	by     map[checksum]*entry
 }
 
-func newCache(dir string, limit int64, now func() time.Time) *cache {
-	return &cache{dir: dir, limit: limit, now: now, slots: make(chan struct{}, maxDownloads), by: map[checksum]*entry{}}
+// NewCache makes a cache. It touches nothing before it is used.
+func NewCache(o CacheOptions) *Cache {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Client == nil {
+		o.Client = NewClient(ClientOptions{})
+	}
+	if o.Log.IsZero() {
+		o.Log = logr.Discard()
+	}
+	if o.Tell == nil {
+		o.Tell = func(string) {}
+	}
+	return &Cache{background: newBackground(), dir: o.Dir, limit: o.Bytes, client: imageClient(o.Client), log: o.Log, now: o.Now,
+		kind: o.Kind, tell: o.Tell, slots: make(chan struct{}, maxDownloads), by: map[checksum]*entry{}}
 }
 
-func (c *cache) path(sum checksum, suffix string) string {
+func (c *Cache) path(sum checksum, suffix string) string {
 	return filepath.Join(c.dir, sum.name()+suffix)
 }
 
 // load reads what an earlier process left. A file has its final name only after
 // it was verified and synced, so the name is the proof.
-func (c *cache) load() error {
+func (c *Cache) load() error {
 	if c.loaded {
 		return nil
 	}
@@ -134,20 +161,23 @@ func (c *cache) load() error {
 		suffix := filepath.Ext(n.Name())
 		sum, err := parseChecksum(strings.Replace(strings.TrimSuffix(n.Name(), suffix), "-", ":", 1))
 		info, statErr := n.Info()
-		if err != nil || statErr != nil || (suffix != doneSuffix && suffix != partSuffix) {
+		if err != nil || statErr != nil || (suffix != c.kind.Suffix && suffix != partSuffix && suffix != newSuffix) {
 			continue
 		}
 		e := newEntry(sum)
 		e.size, e.used = info.Size(), info.ModTime()
-		if suffix == doneSuffix {
-			if e.looks, err = lookIntoFile(c.path(sum, doneSuffix)); err != nil {
-				_ = os.Remove(c.path(sum, doneSuffix)) // not counted, so not kept
+		if suffix == c.kind.Suffix {
+			if e.known, err = c.kind.Know(c.path(sum, suffix)); err != nil {
+				_ = os.Remove(c.path(sum, suffix)) // not counted, so not kept
 				continue
 			}
 			e.state = ready
 		}
-		if old := c.by[sum]; old == nil || e.state == ready {
+		switch old := c.by[sum]; {
+		case old == nil || e.state == ready:
 			c.by[sum] = e
+		case old.state == absent:
+			old.size += e.size
 		}
 	}
 	c.loaded = true
@@ -157,7 +187,7 @@ func (c *cache) load() error {
 
 // shrink lets the longest unused images go that may go, until the rest is within the limit together with more bytes for one that
 // stays. The caller holds mu.
-func (c *cache) shrink(more int64, keep *entry, may func(*entry) bool) error {
+func (c *Cache) shrink(more int64, keep *entry, may func(*entry) bool) error {
 	total := more
 	var idle []*entry
 	for _, o := range c.by {
@@ -186,36 +216,13 @@ func (c *cache) shrink(more int64, keep *entry, may func(*entry) bool) error {
 		}
 	}
 	if total > c.limit {
-		return fmt.Errorf("the image cache of %s MiB is full of images in use: wait, or enlarge the cache (--media-cache-size)", mib(c.limit))
+		return fmt.Errorf("the image cache of %s MiB is full of images in use: wait, or enlarge the cache (%s)", mib(c.limit), c.kind.Setting)
 	}
 	return nil
 }
 
-// lookIntoFile looks into an image on disk; errNotISO when it is none.
-func lookIntoFile(path string) (ImageLooksLike, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return ImageLooksLike{}, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return ImageLooksLike{}, err
-	}
-	window := make([]byte, windowEnd-windowStart)
-	if _, err := f.ReadAt(window, windowStart); errors.Is(err, io.EOF) {
-		return ImageLooksLike{}, errNotISO
-	} else if err != nil {
-		return ImageLooksLike{}, err
-	}
-	if err := isISO(window); err != nil {
-		return ImageLooksLike{}, err
-	}
-	return lookInto(f, info.Size())
-}
-
 // find is the entry of a checksum, made if need be. The caller holds mu.
-func (c *cache) find(sum checksum) (*entry, error) {
+func (c *Cache) find(sum checksum) (*entry, error) {
 	if err := c.load(); err != nil {
 		return nil, err
 	}
@@ -225,7 +232,7 @@ func (c *cache) find(sum checksum) (*entry, error) {
 		c.by[sum] = e
 	}
 	if e.state == ready {
-		if _, err := os.Stat(c.path(sum, doneSuffix)); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(c.path(sum, c.kind.Suffix)); errors.Is(err, fs.ErrNotExist) {
 			e.state, e.size, e.got = absent, 0, 0 // somebody emptied the folder
 		}
 	}
@@ -234,11 +241,12 @@ func (c *cache) find(sum checksum) (*entry, error) {
 
 // reserve makes room so that e may take size bytes: the longest unused images
 // go first, partial ones too; what is read, fetched or recently used stays.
-func (c *cache) reserve(e *entry, size int64) error {
+func (c *Cache) reserve(e *entry, size int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if size > c.limit {
-		return fmt.Errorf("the image has %s MiB and the cache holds %s in all: enlarge the cache (--media-cache-size)", mib(size), mib(c.limit))
+		return fmt.Errorf("the image has %s MiB and the cache holds %s in all: enlarge the cache (%s)", mib(size), mib(c.limit),
+			c.kind.Setting)
 	}
 	if err := c.shrink(size, e, func(o *entry) bool { return o.state != ready || c.now().Sub(o.used) >= idleBeforeEvict }); err != nil {
 		return err
@@ -247,8 +255,8 @@ func (c *cache) reserve(e *entry, size int64) error {
 	return nil
 }
 
-func (c *cache) remove(e *entry) error {
-	for _, suffix := range []string{doneSuffix, partSuffix, metaSuffix} {
+func (c *Cache) remove(e *entry) error {
+	for _, suffix := range []string{c.kind.Suffix, c.kind.Suffix + keptSuffix, partSuffix, metaSuffix, newSuffix} {
 		if err := os.Remove(c.path(e.sum, suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("evict from image cache: %w", err)
 		}
@@ -256,18 +264,17 @@ func (c *cache) remove(e *entry) error {
 	return nil
 }
 
-// cachedFile is a verified image, open for reading. While it is open it is not
-// evicted.
-type cachedFile struct {
+// CachedFile is a verified file, open for reading. While it is open it is not evicted.
+type CachedFile struct {
 	*os.File
-	cache *cache
+	cache *Cache
 	entry *entry
 }
 
-func (f *cachedFile) etag() string { return `"` + f.entry.sum.digest[:32] + `"` }
+func (f *CachedFile) etag() string { return `"` + f.entry.sum.digest[:32] + `"` }
 
-// Close lets the image go.
-func (f *cachedFile) Close() error {
+// Close lets the file go.
+func (f *CachedFile) Close() error {
 	f.cache.mu.Lock()
 	f.entry.refs--
 	f.entry.used = f.cache.now()
@@ -275,28 +282,47 @@ func (f *cachedFile) Close() error {
 	return f.File.Close()
 }
 
+// Open opens a file that is ready, of which what is known fits; fs.ErrNotExist when there is none.
+func (c *Cache) Open(fits func(known any) bool) (*CachedFile, any, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.load(); err != nil {
+		return nil, nil, err
+	}
+	for _, e := range c.by {
+		if e.state == ready && fits(e.known) {
+			f, err := c.open(e)
+			return f, e.known, err
+		}
+	}
+	return nil, nil, fmt.Errorf("open cached image: %w", fs.ErrNotExist)
+}
+
+// open opens the file of an entry. The caller holds mu.
+func (c *Cache) open(e *entry) (*CachedFile, error) {
+	f, err := os.Open(c.path(e.sum, c.kind.Suffix))
+	if err != nil {
+		return nil, fmt.Errorf("open cached image: %w", err)
+	}
+	e.refs++
+	return &CachedFile{File: f, cache: c, entry: e}, nil
+}
+
 // openCached opens a verified image; errNotReady when it is on its way, which
 // this call starts if nothing did.
-func (s *Server) openCached(imageURL, sumText string) (*cachedFile, error) {
+func (s *Server) openCached(imageURL, sumText string) (*CachedFile, error) {
 	sum, err := parseChecksum(sumText)
 	if err != nil {
 		return nil, err
 	}
-	prepared, err := s.ensure(imageURL, sum)
+	prepared, err := s.cache.Ensure(imageURL, sumText)
 	if err != nil {
 		return nil, err
 	}
 	if !prepared.Ready {
 		return nil, errNotReady
 	}
-	c := s.cache
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.by[sum]
-	f, err := os.Open(c.path(sum, doneSuffix))
-	if err != nil {
-		return nil, fmt.Errorf("open cached image: %w", err)
-	}
-	e.refs++
-	return &cachedFile{File: f, cache: c, entry: e}, nil
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	return s.cache.open(s.cache.by[sum])
 }

@@ -1,10 +1,8 @@
 package bootmedia
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -13,169 +11,70 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 )
 
 // chunk is the buffer of a download, and the step of its progress.
 const chunk = 256 << 10
 
-// ensure says how far an image is, and starts its download when nothing runs.
-func (s *Server) ensure(imageURL string, sum checksum) (Prepared, error) {
-	c := s.cache
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, err := c.find(sum)
-	if err != nil {
-		return Prepared{}, err
-	}
-	now := c.now()
-	switch {
-	case e.state == ready:
-		e.used = now
-		return Prepared{Ready: true, Pin: Pin{Length: e.size}, Progress: "verified and cached", Looks: e.looks}, nil
-	case e.state == fetching:
-	case now.Before(e.failures[imageURL].retryAt):
-		return Prepared{}, e.failures[imageURL].err
-	default:
-		if err := s.start(func() { s.fetch(e, imageURL) }); err != nil {
-			return Prepared{}, err
-		}
-		e.state, e.got = fetching, 0
-	}
-	e.urls[imageURL] = struct{}{}
-	prepared := Prepared{Progress: e.progress(imageURL)}
-	if e.got == 0 {
-		prepared.Failed = text(e.failures[imageURL].err)
-	}
-	return prepared, nil
-}
-
-// forgive ends the pauses after failed downloads from the URL. What is known of the file there stays.
-func (c *cache) forgive(imageURL string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range c.by {
-		if f, failed := e.failures[imageURL]; failed {
-			f.retryAt = time.Time{}
-			e.failures[imageURL] = f
-		}
-	}
-}
-
-func (e *entry) progress(imageURL string) string {
-	text := "waiting for the image server"
-	if e.got > 0 {
-		text = "downloading " + mib(e.got) + " of " + mib(e.size) + " MiB"
-	}
-	if f := e.failures[imageURL]; f.err != nil {
-		text += fmt.Sprintf(" (attempt %d; the last one: %v)", f.attempts+1, f.err)
-	}
-	return text
-}
-
-// fetch runs one attempt and records how it ended.
-func (s *Server) fetch(e *entry, imageURL string) {
-	c := s.cache
-	c.mu.Lock()
-	last := e.failures[imageURL]
-	c.mu.Unlock()
-	d, err := s.attempt(e, imageURL, last)
-	c.mu.Lock()
-	urls := e.urls
-	e.urls = map[string]struct{}{}
-	e.used = c.now()
-	switch {
-	case err == nil:
-		e.state, e.size, e.looks, e.failures = ready, d.have, d.looks, map[string]failure{}
-	case s.ctx.Err() != nil:
-		e.state = absent
-	default:
-		e.state, e.size = absent, partSize(c.path(e.sum, partSuffix))
-		e.fail(c.now(), imageURL, d.refusedTag, err)
-	}
-	c.mu.Unlock()
-	if err != nil && s.ctx.Err() == nil {
-		s.log.Info("image not fetched", "image", displayURL(imageURL), "checksum", e.sum.String(), "reason", err.Error(), "cause", causeOf(err))
-	}
-	for u := range urls {
-		s.tell(u)
-	}
-}
-
-// fail records a failed attempt. Failures of URLs that nobody asks for any more
-// are dropped, so that the map stays small.
-func (e *entry) fail(now time.Time, imageURL, refusedTag string, err error) {
-	for u, f := range e.failures {
-		if u != imageURL && now.Sub(f.retryAt) > time.Hour {
-			delete(e.failures, u)
-		}
-	}
-	f := e.failures[imageURL]
-	f.attempts++
-	if !errors.Is(err, errSameRefused) {
-		f.err, f.refusedTag = fmt.Errorf("image %s: %w", displayURL(imageURL), err), refusedTag
-	}
-	f.retryAt = now.Add(min(retryFirst<<min(f.attempts-1, 10), retryMost))
-	e.failures[imageURL] = f
-}
-
-func partSize(path string) int64 {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	return info.Size()
-}
-
 // attempt makes one download. The result is never nil.
-func (s *Server) attempt(e *entry, imageURL string, last failure) (*download, error) {
-	d := &download{cache: s.cache, entry: e, url: imageURL, client: s.client, hash: e.sum.hash(), lastRefused: last.refusedTag}
+func (c *Cache) attempt(e *entry, imageURL string, last failure) (*download, error) {
+	d := &download{cache: c, entry: e, sum: e.sum, url: imageURL, place: imageURL, client: c.client, lastRefused: last.refusedTag}
 	select {
-	case s.cache.slots <- struct{}{}:
-		defer func() { <-s.cache.slots }()
-	case <-s.ctx.Done():
-		return d, s.ctx.Err()
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-c.ctx.Done():
+		return d, c.ctx.Err()
 	}
 	var err error
-	if d.part, err = s.cache.openPart(e.sum); err != nil {
+	if d.part, err = c.openPart(e.sum); err != nil {
 		return d, err
 	}
 	defer d.part.Close()
+	_ = os.Remove(c.path(e.sum, newSuffix)) // of an attempt that was cut short
 	if d.adopt() {
 		return d, nil
 	}
-	return d, d.run(s.ctx)
+	return d, d.run(c.ctx)
 }
 
 // download is one attempt at an image. It goes on where the last one stopped if
 // the server's strong tag is still the same, and starts over otherwise.
 type download struct {
-	cache  *cache
-	entry  *entry
-	url    string
-	client *http.Client
+	cache *Cache
+	entry *entry
+	sum   checksum // that the bytes must have
+	url   string   // by which others know it
+	// place is the URL to ask, and client whom to ask through.
+	place  string
+	client Doer
 	part   *os.File
 	hash   hash.Hash
 	have   int64 // bytes written and hashed
-	looks  ImageLooksLike
+	known  any
 	looked bool
 
 	tag string // of the answer that is being read
 	// lastRefused and refusedTag: content that was refused under a tag is not
 	// fetched again until the tag is another.
 	lastRefused, refusedTag string
+	// final: the bytes of the checksum are refused, and always will be.
+	final bool
 }
 
 // errSameRefused: the server still has what was refused last time.
 var errSameRefused = errors.New("the server still has the file that was refused")
 
-// resumeNote is kept beside a partial download.
-type resumeNote struct {
-	URL  string `json:"url"`
-	ETag string `json:"etag"`
-}
-
 func (d *download) run(ctx context.Context) error {
+	if err := d.locate(ctx); err != nil {
+		return err
+	}
+	d.hash = d.sum.hash()
+	if whole, err := d.whole(); err != nil || whole {
+		if err != nil {
+			return err
+		}
+		return d.finish(ctx)
+	}
 	resp, err := d.request(ctx)
 	if err != nil {
 		return err
@@ -188,14 +87,33 @@ func (d *download) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.finish()
+	return d.finish(ctx)
+}
+
+// locate finds out where the file is.
+func (d *download) locate(ctx context.Context) error {
+	if d.cache.kind.Locate == nil {
+		return nil
+	}
+	at, err := d.cache.kind.Locate(ctx, d.url)
+	if err != nil {
+		return err
+	}
+	d.place = at.URL
+	if at.Client != nil {
+		d.client = at.Client
+	}
+	if at.Checksum != "" {
+		d.sum, err = parseChecksum(at.Checksum)
+	}
+	return err
 }
 
 // request asks for the image, or for the rest of it.
 func (d *download) request(ctx context.Context) (*http.Response, error) {
 	if etag, size := d.resumable(); etag != "" {
 		header := http.Header{"Range": {"bytes=" + strconv.FormatInt(size, 10) + "-"}, "If-Range": {etag}}
-		resp, err := get(ctx, d.client, d.url, header)
+		resp, err := get(ctx, d.client, d.place, header)
 		if err != nil {
 			return nil, err
 		}
@@ -219,7 +137,7 @@ func (d *download) request(ctx context.Context) (*http.Response, error) {
 	if d.lastRefused != "" {
 		header.Set("If-None-Match", d.lastRefused)
 	}
-	resp, err := get(ctx, d.client, d.url, header)
+	resp, err := get(ctx, d.client, d.place, header)
 	if err != nil || resp.StatusCode == http.StatusOK {
 		return resp, err
 	}
@@ -228,31 +146,6 @@ func (d *download) request(ctx context.Context) (*http.Response, error) {
 		return nil, errSameRefused
 	}
 	return nil, statusError(resp.StatusCode)
-}
-
-func (d *download) resumable() (etag string, size int64) {
-	raw, err := os.ReadFile(d.cache.path(d.entry.sum, metaSuffix))
-	if err != nil {
-		return "", 0
-	}
-	var note resumeNote
-	info, err := d.part.Stat()
-	if err != nil || info.Size() == 0 || json.Unmarshal(raw, &note) != nil || note.URL != d.url || !strong(note.ETag) {
-		return "", 0
-	}
-	return note.ETag, info.Size()
-}
-
-func (d *download) rehash(size int64) error {
-	if _, err := d.part.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("read image cache: %w", err)
-	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{d.hash}, io.LimitReader(d.part, size), make([]byte, chunk))
-	if err != nil {
-		return fmt.Errorf("read image cache: %w", err)
-	}
-	d.have = n
-	return nil
 }
 
 // begin prepares file and room for what the answer brings; total is -1 when the
@@ -275,12 +168,8 @@ func (d *download) begin(resp *http.Response) (int64, error) {
 	if _, err := d.part.Seek(0, io.SeekStart); err != nil {
 		return 0, fmt.Errorf("write image cache: %w", err)
 	}
-	note, err := json.Marshal(resumeNote{URL: d.url, ETag: d.tag})
-	if err != nil {
-		return 0, fmt.Errorf("write image cache: %w", err)
-	}
-	if err := os.WriteFile(d.cache.path(d.entry.sum, metaSuffix), note, 0o600); err != nil {
-		return 0, fmt.Errorf("write image cache: %w", err)
+	if err := d.writeNote(false); err != nil {
+		return 0, err
 	}
 	return total, nil
 }
@@ -325,25 +214,19 @@ func (d *download) take(piece []byte, total int64) error {
 	d.cache.mu.Lock()
 	d.entry.got = d.have
 	d.cache.mu.Unlock()
-	if d.have >= windowEnd {
-		return d.look()
-	}
-	return nil
+	return d.look(false)
 }
 
-func (d *download) look() error {
+func (d *download) look(whole bool) error {
 	if d.looked {
 		return nil
 	}
-	window := make([]byte, windowEnd-windowStart)
-	if _, err := d.part.ReadAt(window, windowStart); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read image cache: %w", err)
-	}
-	if err := isISO(window); err != nil {
+	var err error
+	d.looked, err = d.cache.kind.Begin(d.part, d.have, whole)
+	if _, refused := errors.AsType[*RefusedError](err); refused {
 		return d.refuse(err)
 	}
-	d.looked = true
-	return nil
+	return err
 }
 
 // refuse forgets the partial download, as what is wrong is not to be resumed,
@@ -354,30 +237,38 @@ func (d *download) refuse(err error) error {
 	if strong(d.tag) {
 		d.refusedTag = d.tag
 	}
-	return err
+	if _, refused := errors.AsType[*RefusedError](err); refused {
+		return err
+	}
+	return &RefusedError{err}
 }
 
 // finish verifies the image and gives it its final name, which is the proof that
 // it was verified; so it has to be on disk before the name is.
-func (d *download) finish() error {
-	if err := d.look(); err != nil {
+func (d *download) finish(ctx context.Context) error {
+	if err := d.look(true); err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(d.hash.Sum(nil)); !bytes.Equal([]byte(got), []byte(d.entry.sum.digest)) {
-		return d.refuse(fmt.Errorf("checksum mismatch: %s was asked for, and the file has %s:%s", d.entry.sum, d.entry.sum.algorithm, got))
+	if !d.right() {
+		return d.refuse(fmt.Errorf("checksum mismatch: %s was asked for, and the file has %s:%s", d.sum, d.sum.algorithm,
+			hex.EncodeToString(d.hash.Sum(nil))))
 	}
-	var err error
-	if d.looks, err = lookInto(d.part, d.have); err != nil {
+	keep, err := d.make(ctx)
+	if err != nil {
 		return err
 	}
-	if err := d.part.Sync(); err != nil {
+	defer keep.Close()
+	if err := keep.Sync(); err != nil {
 		return fmt.Errorf("write image cache: %w", err)
 	}
-	final := d.cache.path(d.entry.sum, doneSuffix)
-	if err := os.Rename(d.part.Name(), final); err != nil {
+	final := d.cache.path(d.entry.sum, d.cache.kind.Suffix)
+	if err := os.Rename(keep.Name(), final); err != nil {
 		return fmt.Errorf("write image cache: %w", err)
 	}
 	_ = os.Remove(d.cache.path(d.entry.sum, metaSuffix))
+	if keep != d.part {
+		_ = os.Remove(d.part.Name())
+	}
 	dir, err := os.Open(filepath.Dir(final))
 	if err != nil {
 		return fmt.Errorf("write image cache: %w", err)

@@ -53,7 +53,7 @@ func displayURL(raw string) string {
 
 // get sends a GET whose silence, before and within the body, is limited. The
 // caller closes the body. Errors name no URL, as the query may be secret.
-func get(ctx context.Context, client *http.Client, imageURL string, header http.Header) (*http.Response, error) {
+func get(ctx context.Context, client Doer, imageURL string, header http.Header) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, imageURL, nil)
 	if err != nil {

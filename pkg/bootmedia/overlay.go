@@ -111,7 +111,7 @@ func (c *composed) Read(p []byte) (int, error) {
 // at the place where they begin, and how many of them do; nil where they come
 // from elsewhere or are too few to be worth it, and then how many are to be read.
 func (c *composed) straight(most int64) (*os.File, int64) {
-	file, ok := c.base.(*cachedFile)
+	file, ok := c.base.(*CachedFile)
 	if !ok || c.off >= c.over.base {
 		return nil, most
 	}

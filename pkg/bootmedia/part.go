@@ -12,7 +12,7 @@ import (
 // it until it is closed. Two processes with one cache folder (an old and a new
 // replica on one node) would otherwise write into the same file, and one of them
 // could give it its final name while the other has just emptied it.
-func (c *cache) openPart(sum checksum) (*os.File, error) {
+func (c *Cache) openPart(sum checksum) (*os.File, error) {
 	path := c.path(sum, partSuffix)
 	for range 10 {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -40,7 +40,7 @@ func (c *cache) openPart(sum checksum) (*os.File, error) {
 // adopt takes an image that another process with the same folder has finished.
 // The caller holds the lock of the part.
 func (d *download) adopt() bool {
-	path := d.cache.path(d.entry.sum, doneSuffix)
+	path := d.cache.path(d.entry.sum, d.cache.kind.Suffix)
 	f, err := os.Open(path)
 	if err != nil {
 		return false
@@ -50,14 +50,14 @@ func (d *download) adopt() bool {
 	if err != nil {
 		return false
 	}
-	looks, err := lookIntoFile(path)
+	known, err := d.cache.kind.Know(path)
 	if err != nil {
 		return false
 	}
 	if d.cache.reserve(d.entry, size) != nil {
 		return false
 	}
-	d.looks, d.have = looks, size
+	d.known, d.have = known, size
 	_ = os.Remove(d.part.Name())
 	return true
 }

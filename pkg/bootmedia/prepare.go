@@ -35,17 +35,24 @@ func (s *Server) Prepare(ctx context.Context, imageURL, checksum string) (Prepar
 	if checksum == "" {
 		return s.probe(ctx, imageURL)
 	}
-	sum, err := parseChecksum(checksum)
-	if err != nil {
-		return Prepared{}, err
+	return s.cached(imageURL, checksum)
+}
+
+// cached says how far an image with a checksum is.
+func (s *Server) cached(imageURL, checksum string) (Prepared, error) {
+	got, err := s.cache.Ensure(imageURL, checksum)
+	prepared := Prepared{Ready: got.Ready, Progress: got.Progress, Failed: got.Failed}
+	if got.Ready {
+		prepared.Pin = Pin{Length: got.Size}
+		prepared.Looks, _ = got.Known.(ImageLooksLike)
 	}
-	return s.ensure(imageURL, sum)
+	return prepared, err
 }
 
 // Again forgets the pause after a failure of the image at this URL: somebody has perhaps mended what was wrong.
 func (s *Server) Again(imageURL string) {
 	s.probes.forgive(imageURL)
-	s.cache.forgive(imageURL)
+	s.cache.Forgive(imageURL)
 }
 
 // probes are the recent looks at images, one under way per URL.

@@ -69,7 +69,7 @@ func (s *Server) serveBoot(w *recorder, r *http.Request, g Grant) error {
 }
 
 // openImage opens the verified image; a coldError when it is not here.
-func (s *Server) openImage(g Grant) (*cachedFile, error) {
+func (s *Server) openImage(g Grant) (*CachedFile, error) {
 	file, err := s.openCached(g.Content.ImageURL, g.Content.Checksum)
 	if err != nil {
 		return nil, &coldError{err}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,15 +49,12 @@ type Server struct {
 	peerClient *http.Client
 	warm       atomic.Pointer[string] // the peer that had an image last
 
-	cache    *cache
+	cache    *Cache
 	probes   *probes
 	overlays *overlays
 
 	notify atomic.Pointer[func(imageURL string)]
-	ctx    context.Context // of background work; ended by Close
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
-	gate   sync.Mutex // between start and Close
+	*background
 }
 
 // waits are time limits that tests shorten.
@@ -99,8 +95,9 @@ func New(o Options) *Server {
 		misses: rate.NewLimiter(missRate, missBurst), streams: newStreams(o.MaxStreams, o.HostStreams),
 		waits: waits{resume: resumePause, reader: readerStall, report: reportWait, cold: coldWait, again: coldAgain, late: lateWait}, late: make(chan struct{}, lateMost),
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.cache = newCache(o.CacheDir, o.CacheBytes, o.Now)
+	s.background = newBackground()
+	s.cache = NewCache(CacheOptions{Dir: o.CacheDir, Bytes: o.CacheBytes, Client: o.Client, Log: o.Log, Now: o.Now,
+		Kind: isoKind, Tell: s.tell})
 	s.probes = newProbes(o.Now)
 	s.overlays = newOverlays(maxOverlayBytes)
 	return s
@@ -109,21 +106,8 @@ func New(o Options) *Server {
 // Close ends background work and waits for it. Partial downloads stay on disk
 // and are resumed by the next process. Prepare fails after it.
 func (s *Server) Close() {
-	s.gate.Lock()
-	s.cancel()
-	s.gate.Unlock()
-	s.tasks.Wait()
-}
-
-// start runs background work, unless Close was called.
-func (s *Server) start(task func()) error {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	if s.ctx.Err() != nil {
-		return errors.New("the media server is closed")
-	}
-	s.tasks.Go(task)
-	return nil
+	s.cache.Close()
+	s.background.Close()
 }
 
 // Notify sets who is called, with the image's URL, when background work on an

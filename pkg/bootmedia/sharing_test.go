@@ -4,7 +4,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 // One user's wrong URL is neither shown to another who names the same image by
@@ -60,7 +59,7 @@ func TestTwoProcessesShareAFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := newCache(r.cache.dir, 1<<30, time.Now)
+	other := NewCache(CacheOptions{Dir: r.cache.dir, Bytes: 1 << 30, Kind: isoKind})
 	part, err := other.openPart(sum)
 	if err != nil {
 		t.Fatal(err)

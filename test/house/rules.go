@@ -40,6 +40,8 @@ var layers = []layer{
 	{"pkg/redfish/redfishfake", []string{"pkg/redfish", "pkg/endpoint"}, "a BMC in memory knows the driver's interfaces only"},
 	{"pkg/redfish/redfishtest", []string{"pkg/redfish", "pkg/endpoint"}, "what every BMC has to pass knows the driver's interfaces only"},
 	{"pkg/bootmedia", []string{"pkg/endpoint"}, "boot media know no Kubernetes; controllers implement their interfaces"},
+	{"pkg/diskimage", []string{"pkg/bootmedia", "pkg/endpoint"},
+		"disk images know no Kubernetes and no agent: they are bytes that others serve"},
 	{"pkg/agent/protocol", nil, "what agent and manager say to each other belongs to neither"},
 	{"pkg/agent/selection", []string{"pkg/agent/protocol", "pkg/serverid"}, "which disk is touched is decided purely"},
 	{"pkg/agent/block", nil, "a disk knows nothing of what is written to it"},
@@ -118,7 +120,7 @@ var bans = []ban{
 		reason:  "renderers have no client, no logger, no files; they may know addresses"},
 	{imports: kubernetes,
 		folders: []string{"pkg/redfish", "pkg/bootmedia", "pkg/coordinator/bmcqueue", "pkg/config", "pkg/endpoint", "pkg/metrics",
-			"pkg/agent"}, through: true,
+			"pkg/agent", "pkg/diskimage"}, through: true,
 		reason: "these packages know no Kubernetes; controllers implement the small interfaces they ask for"},
 }
 
