@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,7 +108,7 @@ type Cache struct {
 	*background
 	dir    string
 	limit  int64
-	client Doer
+	client *http.Client
 	log    logr.Logger
 	now    func() time.Time
 	kind   Kind

@@ -95,7 +95,7 @@ func (d *download) locate(ctx context.Context) error {
 	if d.cache.kind.Locate == nil {
 		return nil
 	}
-	at, err := d.cache.kind.Locate(ctx, d.url)
+	at, err := d.cache.kind.Locate(ctx, d.cache.client, d.url, d.entry.sum.String())
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (d *download) request(ctx context.Context) (*http.Response, error) {
 		}
 		_ = resp.Body.Close()
 		if resp.StatusCode != http.StatusPartialContent && resp.StatusCode != http.StatusRequestedRangeNotSatisfiable {
-			return nil, statusError(resp.StatusCode)
+			return nil, StatusError(resp.StatusCode)
 		}
 	}
 	header := http.Header{}
@@ -145,7 +145,7 @@ func (d *download) request(ctx context.Context) (*http.Response, error) {
 	if resp.StatusCode == http.StatusNotModified {
 		return nil, errSameRefused
 	}
-	return nil, statusError(resp.StatusCode)
+	return nil, StatusError(resp.StatusCode)
 }
 
 // begin prepares file and room for what the answer brings; total is -1 when the

@@ -69,7 +69,7 @@ func get(ctx context.Context, client Doer, imageURL string, header http.Header) 
 	resp, err := client.Do(req)
 	timer.Stop()
 	if err != nil {
-		err = plainError(ctx, err, noAnswer)
+		err = plainError(ctx, err, NoAnswer)
 		cancel(nil)
 		return nil, err
 	}
@@ -130,8 +130,8 @@ func (w *watched) Close() error {
 	return w.body.Close()
 }
 
-// statusError says in words what an answer other than 200 or 206 means.
-func statusError(status int) error {
+// StatusError says in words what an answer other than 200 or 206 means.
+func StatusError(status int) error {
 	switch status {
 	case http.StatusNotFound, http.StatusGone:
 		return fmt.Errorf("there is no such file on the server (%d)", status)

@@ -47,15 +47,16 @@ type Kind struct {
 	// Finish is given a download whose checksum is right, and says what is known of the file. An error that is a *RefusedError
 	// refuses it for good, as the bytes of a checksum never change; any other one is tried again.
 	Finish func(ctx context.Context, v *Verified) (any, error)
-	// Locate finds where a file is; nil: at its URL. It may say another sum to check the file against than that by which it is known.
-	Locate func(ctx context.Context, url string) (Place, error)
+	// Locate finds, through the cache's client, where a file is that is known by a URL and a checksum; nil: at its URL. Its errors are in
+	// words for a person.
+	Locate func(ctx context.Context, client *http.Client, url, checksum string) (Place, error)
 }
 
 // Place is where a file is.
 type Place struct {
 	Client Doer
 	URL    string
-	// Checksum, if it is not empty, is what the file is checked against.
+	// Checksum, if it is not empty, is what the file is checked against, in place of the one by which it is known.
 	Checksum string
 }
 

@@ -208,8 +208,8 @@ func causeOf(err error) string {
 	return ""
 }
 
-// noAnswer says in words why there is no answer, and no more.
-func noAnswer(err error) error {
+// NoAnswer says in words why there is no answer, and no more.
+func NoAnswer(err error) error {
 	if words, ours := told(err); ours {
 		return words
 	}

@@ -185,7 +185,7 @@ func lookAt(ctx context.Context, client *http.Client, imageURL string) (Prepared
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable:
 		return Prepared{}, errNotISO
 	case resp.StatusCode != http.StatusPartialContent:
-		return Prepared{}, statusError(resp.StatusCode)
+		return Prepared{}, StatusError(resp.StatusCode)
 	case !ok || got.first != windowStart || got.total <= 0:
 		return Prepared{}, errors.New("the server answers range requests without saying the length of the file: give a checksum, so " +
 			"that the image is cached")

@@ -212,7 +212,7 @@ func (u *upstream) check(resp *http.Response, off, end int64) (int64, error) {
 		got, _ := parseContentRange(resp.Header.Get("Content-Range"))
 		return 0, u.changed(resp, got.total)
 	default:
-		return 0, statusError(resp.StatusCode)
+		return 0, StatusError(resp.StatusCode)
 	}
 	got, ok := parseContentRange(resp.Header.Get("Content-Range"))
 	if !ok || got.first != off {

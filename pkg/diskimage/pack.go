@@ -13,7 +13,7 @@ import (
 
 const (
 	// zeroRun is from how many zero bytes on they get frames of their own, and what one such frame unpacks to.
-	zeroRun   = 16 << 20
+	zeroRun   = 4 << 20
 	zeroBlock = 128 << 10
 	// reserveStep is how far ahead room is made for what is packed.
 	reserveStep = 64 << 20

@@ -98,7 +98,7 @@ func prepare(ctx context.Context, v *bootmedia.Verified) (Ready, error) {
 	ready, err := asItIs(ctx, v, seen.Form)
 	if errors.Is(err, errWindow) {
 		ready, err = packed(ctx, v, 0, func(s Sink) error {
-			return unpack(ctx, seen.Form, io.NewSectionReader(v.File, 0, v.Size), maxWindow, func(p []byte) error {
+			return unpack(ctx, seen.Form, io.NewSectionReader(v.File, 0, v.Size), bounds{maxWindow, MaxUnpacked}, func(p []byte) error {
 				_, err := s.Write(p)
 				return err
 			})
@@ -122,12 +122,12 @@ func raw(ctx context.Context, v *bootmedia.Verified, seen Seen) (Ready, error) {
 	if string(tail) == "conectix" {
 		return Ready{}, refuse("the image is a Hyper-V image (VHD) of fixed size: %s", convert)
 	}
-	digest, err := digest(ctx, v)
+	digest, err := digestFor(ctx, v)
 	return Ready{Digest: digest, Format: FormatRaw, Size: v.Size, UnpackedSize: v.Size, SectorSize: seen.SectorSize}, err
 }
 
-// digest of a download. Where the checksum is of another kind it is read for it.
-func digest(ctx context.Context, v *bootmedia.Verified) (string, error) {
+// digestFor is the digest of a download. Where the checksum is of another kind it is read for it.
+func digestFor(ctx context.Context, v *bootmedia.Verified) (string, error) {
 	if strings.HasPrefix(v.Checksum, "sha256:") {
 		return v.Checksum, nil
 	}
@@ -145,7 +145,7 @@ func asItIs(ctx context.Context, v *bootmedia.Verified, form Form) (Ready, error
 	var inside head
 	h := sha256.New()
 	stream := io.TeeReader(io.NewSectionReader(v.File, 0, v.Size), h)
-	err := unpack(ctx, form, stream, agentWindow, func(p []byte) error {
+	err := unpack(ctx, form, stream, bounds{agentWindow, MaxUnpacked}, func(p []byte) error {
 		known := len(inside.first) == HeadBytes
 		inside.take(p)
 		v.Progress(fmt.Sprintf("unpacking to check it: %d MiB", inside.size>>20))

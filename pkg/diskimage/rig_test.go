@@ -27,8 +27,8 @@ import (
 
 const mib = 1 << 20
 
-// disk is a disk image as cloud images are, with as much zero as contents.
-func disk(sector int) []byte { return imagetest.Typical(6*mib, sector).Bytes() }
+// disk is a disk image as cloud images are.
+func disk(sector int) []byte { return imagetest.Typical(4*mib, sector).Bytes() }
 
 func sha256Of(b []byte) string {
 	sum := sha256.Sum256(b)
@@ -127,11 +127,12 @@ type origin struct {
 	asked    []string
 	sent     atomic.Int64
 	hold     chan struct{} // an answer waits for it
+	arrived  chan struct{} // has one for each request
 }
 
 func newOrigin(t testing.TB, file []byte) *origin {
 	t.Helper()
-	o := &origin{file: file, etag: `"v1"`}
+	o := &origin{file: file, etag: `"v1"`, arrived: make(chan struct{}, 1000)}
 	o.Server = httptest.NewServer(http.HandlerFunc(o.serve))
 	t.Cleanup(o.Close)
 	return o
@@ -161,6 +162,7 @@ func (o *origin) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	o.asked = append(o.asked, r.Header.Get("Range"))
 	o.mu.Unlock()
+	o.arrived <- struct{}{}
 	if hold != nil {
 		select {
 		case <-hold:

@@ -7,10 +7,12 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
 
 	"github.com/beskar7/beskar7/pkg/bootmedia"
 	"github.com/beskar7/beskar7/pkg/endpoint"
@@ -24,16 +26,23 @@ type Options struct {
 	MaxBytes int64
 	// Client reaches the servers of images; nil is that of bootmedia.NewClient without options.
 	Client *http.Client
-	Log    logr.Logger
+	// RegistryConfig is a file of Docker's form (config.json) with credentials for registries, of which only "auths" is read; "" is none.
+	// Whoever names an image may name any that they open.
+	RegistryConfig string
+	// MaxStreams is how many requests Serve answers at one time; 0 is no bound. BytesPerSecond is what it sends in all; 0 is no bound.
+	MaxStreams     int
+	BytesPerSecond int64
+	Log            logr.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
 // Source is an image as somebody published it.
 type Source struct {
-	// URL is http or https.
+	// URL is http, https or oci://<registry>/<repository>:<tag> (or @sha256:<digest>), whose only layer is the image.
 	URL string
-	// Checksum of what is published: "sha256:<hex>" or "sha512:<hex>".
+	// Checksum of what is published: "sha256:<hex>" or "sha512:<hex>". For oci it is that of the layer or of the manifest, and may be
+	// empty where the URL has the digest of the manifest.
 	Checksum string
 }
 
@@ -46,6 +55,9 @@ func (e *NotYet) Error() string { return e.Message }
 type Store struct {
 	cache  *bootmedia.Cache
 	notify atomic.Pointer[func(url string)]
+	// streams has room for a token for each request that is answered; nil is no bound. rate is what all of them send.
+	streams chan struct{}
+	rate    *rate.Limiter
 }
 
 // New makes a store. It touches nothing before it is used.
@@ -53,13 +65,20 @@ func New(o Options) *Store {
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = 20 << 30
 	}
-	s := &Store{}
+	s := &Store{rate: rate.NewLimiter(rate.Inf, 0)}
+	if o.MaxStreams > 0 {
+		s.streams = make(chan struct{}, o.MaxStreams)
+	}
+	if o.BytesPerSecond > 0 {
+		s.rate = rate.NewLimiter(rate.Limit(o.BytesPerSecond), sendPiece)
+	}
 	dir := o.Dir
 	if dir != "" {
 		dir = filepath.Join(dir, "disks")
 	}
 	s.cache = bootmedia.NewCache(bootmedia.CacheOptions{Dir: dir, Bytes: o.MaxBytes, Client: o.Client, Log: o.Log, Now: o.Now, Tell: s.tell,
-		Kind: bootmedia.Kind{Suffix: imageSuffix, Setting: "--media-cache-size", Begin: begin, Know: know, Finish: finish}})
+		Kind: bootmedia.Kind{Suffix: imageSuffix, Setting: "--media-cache-size", Begin: begin, Know: know, Finish: finish,
+			Locate: locator{o.RegistryConfig}.locate}})
 	return s
 }
 
@@ -67,13 +86,11 @@ func New(o Options) *Store {
 // again. The error is a *NotYet while it is on its way; a *Refused if it is not taken, which holds until other bytes are published; and
 // another one, in words for a person, after a failure, where asking again tries again after a pause.
 func (s *Store) Prepare(_ context.Context, source Source) (Ready, error) {
-	if _, err := endpoint.Parse(source.URL); err != nil {
-		return Ready{}, refuse("the image URL is no http or https URL with a host")
+	sum, err := source.sum()
+	if err != nil {
+		return Ready{}, err
 	}
-	if source.Checksum == "" {
-		return Ready{}, refuse("an image that is written to disks needs a checksum (imageChecksum)")
-	}
-	status, err := s.cache.Ensure(source.URL, source.Checksum)
+	status, err := s.cache.Ensure(source.URL, sum)
 	if err != nil {
 		if _, refused := errors.AsType[*bootmedia.RefusedError](err); refused {
 			return Ready{}, &Refused{err.Error()}
@@ -84,6 +101,25 @@ func (s *Store) Prepare(_ context.Context, source Source) (Ready, error) {
 		return Ready{}, &NotYet{status.Progress}
 	}
 	return status.Known.(Ready), nil
+}
+
+// sum is the checksum by which an image is known.
+func (s Source) sum() (string, error) {
+	if text, isOCI := strings.CutPrefix(s.URL, ociScheme); isOCI {
+		ref, err := parseOCI(text)
+		if err == nil && s.Checksum == "" && strings.HasPrefix(ref.Reference, "sha256:") {
+			return ref.Reference, nil
+		}
+		if err != nil {
+			return "", err
+		}
+	} else if _, err := endpoint.Parse(s.URL); err != nil {
+		return "", refuse("the image URL is no http, https or oci URL with a host")
+	}
+	if s.Checksum == "" {
+		return "", refuse("an image that is written to disks needs a checksum (imageChecksum)")
+	}
+	return s.Checksum, nil
 }
 
 // Open opens an image that is ready, by its digest; an error that is fs.ErrNotExist when it is not here. While it is open it is not

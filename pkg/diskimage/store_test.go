@@ -64,7 +64,7 @@ func TestSourcesThatAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ url, sum, says string }{
 		"no checksum":  {o.URL + "/x", "", "needs a checksum"},
 		"bad checksum": {o.URL + "/x", "md5:abc", "sha256:<64 hex digits>"},
-		"no URL":       {"ftp://h/x", sha256Of(nil), "http or https"},
+		"no URL":       {"ftp://h/x", sha256Of(nil), "http, https or oci"},
 		"other bytes":  {o.URL + "/x", sha256Of([]byte("other")), "checksum mismatch"},
 	} {
 		_, err := r.prepare(t, c.url, c.sum)

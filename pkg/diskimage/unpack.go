@@ -41,11 +41,17 @@ func unpacker(form Form, r io.Reader, window uint64) (io.ReadCloser, error) {
 	return nil, fmt.Errorf("nothing unpacks %q", form)
 }
 
-// unpack gives what is in a packed image to w, piece by piece. It returns errWindow if the image refers further back than window;
+// bounds of what is unpacked, in bytes: how far back it may refer, and how much may come.
+type bounds struct {
+	window uint64
+	size   int64
+}
+
+// unpack gives what is in a packed image to w, piece by piece. It returns errWindow if the image refers further back than it may;
 // other errors are *Refused, of reading, or w's.
-func unpack(ctx context.Context, form Form, r io.Reader, window uint64, w func([]byte) error) error {
+func unpack(ctx context.Context, form Form, r io.Reader, most bounds, w func([]byte) error) error {
 	source := &watched{ctx: ctx, r: r}
-	u, err := unpacker(form, source, window)
+	u, err := unpacker(form, source, most.window)
 	if err != nil {
 		return source.blame(err)
 	}
@@ -54,8 +60,8 @@ func unpack(ctx context.Context, form Form, r io.Reader, window uint64, w func([
 	size := int64(0)
 	for {
 		n, err := io.ReadAtLeast(u, buffer, 1)
-		if size += int64(n); size > MaxUnpacked {
-			return refuse("the image unpacks to a disk of more than %d GiB, and at most that is taken", MaxUnpacked>>30)
+		if size += int64(n); size > most.size {
+			return refuse("the image unpacks to a disk of more than %d GiB, and at most that is taken", most.size>>30)
 		}
 		if n > 0 {
 			if err := w(buffer[:n]); err != nil {
