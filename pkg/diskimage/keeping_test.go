@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -341,5 +342,61 @@ func TestTheFolderIsBounded(t *testing.T) {
 	}
 	if len(r.left(t, imageSuffix)) != 2 || len(r.left(t, imageSuffix+".json")) != 2 {
 		t.Errorf("on disk: %v", r.left(t, ""))
+	}
+}
+
+// TestOneImageIsWorkedOnAtATime: what the others wait for is told.
+func TestOneImageIsWorkedOnAtATime(t *testing.T) {
+	file := fixture(t, "v3.qcow2")
+	o := newOrigin(t, file)
+	r := newRig(t)
+	r.working <- struct{}{} // somebody works
+	ask := func() error {
+		_, err := r.Prepare(t.Context(), Source{o.URL + "/x", sha256Of(file)})
+		return err
+	}
+	for deadline := time.After(time.Minute); ; {
+		err := ask()
+		if notYet := new(NotYet); !errors.As(err, &notYet) {
+			t.Fatalf("it does not wait: %v", err)
+		} else if strings.Contains(notYet.Message, "waiting for another image") {
+			break
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("it does not wait: %v", err)
+		default:
+			runtime.Gosched()
+		}
+	}
+	<-r.working
+	if _, err := r.prepare(t, o.URL+"/x", sha256Of(file)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCloseEndsWork, and the next process goes on with it.
+func TestCloseEndsWork(t *testing.T) {
+	file := fixture(t, "v3.qcow2")
+	o := newOrigin(t, file)
+	r := newRig(t)
+	r.working <- struct{}{}
+	_, _ = r.Prepare(t.Context(), Source{o.URL + "/x", sha256Of(file)})
+	r.Close()
+	if _, err := r.Prepare(t.Context(), Source{o.URL + "/x", sha256Of(file)}); err == nil {
+		t.Error("it goes on")
+	}
+	again := newRig(t, func(o *Options) { o.Dir = filepath.Dir(r.dir) })
+	if _, err := again.prepare(t, o.URL+"/x", sha256Of(file)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTinyDisksAreRefused(t *testing.T) {
+	file := disk(512)[:mib-1]
+	o := newOrigin(t, file)
+	_, err := newRig(t).prepare(t, o.URL+"/x", sha256Of(file))
+	if refused := new(Refused); !errors.As(err, &refused) || !strings.Contains(refused.Message, "disk of 1048575 bytes") {
+		t.Error(err)
 	}
 }

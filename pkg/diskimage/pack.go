@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -141,6 +144,9 @@ func (o *output) Write(b []byte) (int, error) {
 	o.hash.Write(b)
 	n, err := o.w.Write(b)
 	o.size += int64(n)
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		err = fmt.Errorf("write image cache: %w", failed.Err) // where it is, is nobody's business
+	}
 	return n, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -106,6 +107,25 @@ func TestPackingEnds(t *testing.T) {
 	}
 	if !errors.Is(err, full) {
 		t.Errorf("without room: %v", err)
+	}
+}
+
+// TestFullDisk: Linux has a file for that.
+func TestFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	p, err := newPacker(t.Context(), full, func(int64) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = p.Write(noise(mib, 1)); err == nil {
+		err = p.Close()
+	}
+	if refused := new(Refused); !errors.Is(err, syscall.ENOSPC) || errors.As(err, &refused) || strings.Contains(err.Error(), "/dev/full") {
+		t.Error(err)
 	}
 }
 

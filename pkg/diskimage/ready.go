@@ -63,10 +63,24 @@ func headOf(r io.ReaderAt) ([]byte, error) {
 	return first[:n], nil
 }
 
-// finish makes an image ready whose checksum is right: as it is, if a server can unpack it, else packed anew.
-func finish(ctx context.Context, v *bootmedia.Verified) (any, error) {
-	v.Progress("looking at the image")
+// minDisk is the smallest disk that is taken, in bytes: what has not as much is cut short, and the agent looks at it before it begins.
+const minDisk = 1 << 20
+
+// finish makes an image ready whose checksum is right: as it is, if a server can unpack it, else packed anew. One image is worked on at
+// a time, which bounds the memory that it takes.
+func (s *Store) finish(ctx context.Context, v *bootmedia.Verified) (any, error) {
+	v.Progress("verified; waiting for another image that is worked on")
+	select {
+	case s.working <- struct{}{}:
+		defer func() { <-s.working }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	v.Progress("verified; looking at the image")
 	ready, err := prepare(ctx, v)
+	if err == nil && ready.UnpackedSize < minDisk {
+		err = refuse("the image is a disk of %d bytes, which nothing boots from: it is cut short, or no image", ready.UnpackedSize)
+	}
 	if refused, ok := errors.AsType[*Refused](err); ok {
 		return nil, &bootmedia.RefusedError{Err: refused}
 	}

@@ -55,6 +55,8 @@ func (e *NotYet) Error() string { return e.Message }
 type Store struct {
 	cache  *bootmedia.Cache
 	notify atomic.Pointer[func(url string)]
+	// working has a token while an image is worked on.
+	working chan struct{}
 	// streams has room for a token for each request that is answered; nil is no bound. rate is what all of them send.
 	streams chan struct{}
 	rate    *rate.Limiter
@@ -65,7 +67,7 @@ func New(o Options) *Store {
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = 20 << 30
 	}
-	s := &Store{rate: rate.NewLimiter(rate.Inf, 0)}
+	s := &Store{working: make(chan struct{}, 1), rate: rate.NewLimiter(rate.Inf, 0)}
 	if o.MaxStreams > 0 {
 		s.streams = make(chan struct{}, o.MaxStreams)
 	}
@@ -77,7 +79,7 @@ func New(o Options) *Store {
 		dir = filepath.Join(dir, "disks")
 	}
 	s.cache = bootmedia.NewCache(bootmedia.CacheOptions{Dir: dir, Bytes: o.MaxBytes, Client: o.Client, Log: o.Log, Now: o.Now, Tell: s.tell,
-		Kind: bootmedia.Kind{Suffix: imageSuffix, Setting: "--media-cache-size", Begin: begin, Know: know, Finish: finish,
+		Kind: bootmedia.Kind{Suffix: imageSuffix, Setting: "--media-cache-size", Begin: begin, Know: know, Finish: s.finish,
 			Locate: locator{o.RegistryConfig}.locate}})
 	return s
 }
