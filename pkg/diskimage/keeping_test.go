@@ -391,12 +391,3 @@ func TestCloseEndsWork(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestTinyDisksAreRefused(t *testing.T) {
-	file := disk(512)[:mib-1]
-	o := newOrigin(t, file)
-	_, err := newRig(t).prepare(t, o.URL+"/x", sha256Of(file))
-	if refused := new(Refused); !errors.As(err, &refused) || !strings.Contains(refused.Message, "disk of 1048575 bytes") {
-		t.Error(err)
-	}
-}

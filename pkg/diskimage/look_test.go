@@ -134,3 +134,15 @@ func FuzzLook(f *testing.F) {
 		}
 	})
 }
+
+// TestThePageNamesWhatIsRefused: docs/images.md is in the words of the code.
+func TestThePageNamesWhatIsRefused(t *testing.T) {
+	page := string(read(t, filepath.Join("..", "..", "docs", "images.md")))
+	for _, o := range others {
+		what, kind, _ := strings.Cut(strings.TrimSuffix(o.what, ", which boots no disk"), " (")
+		kind, _, _ = strings.Cut(kind, ")")
+		if what, _, _ = strings.Cut(what, ","); !strings.Contains(page, strings.TrimPrefix(what, "the ")) || !strings.Contains(page, kind) {
+			t.Errorf("the page does not name %q", o.what)
+		}
+	}
+}
