@@ -44,6 +44,8 @@ type packer struct {
 	open bool  // a frame of the encoder
 	zero int64 // bytes that are zero and not written yet
 	seen head
+	// work is what was packed of contents, and most how much that may be.
+	work, most int64
 	// progress is called with how much of the disk was packed.
 	progress func(int64)
 }
@@ -54,13 +56,16 @@ func newPacker(ctx context.Context, w io.Writer, reserve func(int64) error) (*pa
 	if err != nil {
 		return nil, err
 	}
-	return &packer{ctx: ctx, out: out, enc: enc, progress: func(int64) {}}, nil
+	return &packer{ctx: ctx, out: out, enc: enc, most: MaxUnpacked, progress: func(int64) {}}, nil
 }
 
 // Write packs what is no long run of zeroes.
 func (p *packer) Write(b []byte) (int, error) {
 	if err := p.fill(); err != nil {
 		return 0, err
+	}
+	if p.work += int64(len(b)); p.work > p.most {
+		return 0, tooMuch(p.most)
 	}
 	p.seen.take(b)
 	return len(b), p.pack(b)

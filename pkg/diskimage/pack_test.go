@@ -39,9 +39,9 @@ func packedBy(t testing.TB, write func(Sink) error) (*packer, []byte) {
 func TestHolesCostNothing(t *testing.T) {
 	p, out := packedBy(t, func(s Sink) error {
 		_, err := s.Write(disk(512))
-		return errors.Join(err, s.Zeroes(MaxUnpacked-8*mib))
+		return errors.Join(err, s.Zeroes(MaxDisk-8*mib))
 	})
-	if len(out) > 40*mib || p.seen.size != MaxUnpacked-4*mib {
+	if len(out) > 40*mib || p.seen.size != MaxDisk-4*mib {
 		t.Errorf("%d bytes of a disk of %d", len(out), p.seen.size)
 	}
 }
@@ -212,6 +212,22 @@ func TestBombsEnd(t *testing.T) {
 		if refused := new(Refused); !errors.As(err, &refused) || got > mib {
 			t.Errorf("%s: %d bytes, %v", form, got, err)
 		}
+	}
+}
+
+// TestContentsAreBounded, and holes are not.
+func TestContentsAreBounded(t *testing.T) {
+	p, err := newPacker(t.Context(), io.Discard, func(int64) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.most = mib
+	if _, err := p.Write(noise(mib, 1)); errors.Join(err, p.Zeroes(4*mib)) != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Write([]byte("more"))
+	if refused := new(Refused); !errors.As(err, &refused) {
+		t.Error(err)
 	}
 }
 

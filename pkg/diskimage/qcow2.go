@@ -7,9 +7,13 @@ import (
 	"io"
 )
 
-// MaxUnpacked bounds the disk that an image unpacks to, in bytes. Images grow on the disk that they are written to, so that none is as
-// large as a disk; and what unpacks to more would keep a replica at work for hours.
-const MaxUnpacked = 1 << 40
+const (
+	// MaxDisk bounds the disk of a qcow2 image, in bytes: systems grow on the disk that they are written to.
+	MaxDisk = 1 << 40
+	// MaxUnpacked bounds what is unpacked or packed anew of an image, in bytes, its holes not counted: a small file can unpack to
+	// terabytes, which would keep a replica at work for hours.
+	MaxUnpacked = 256 << 30
+)
 
 const (
 	// maxL1 is QEMU's bound of an L1 table, in bytes.
@@ -123,8 +127,8 @@ func (q *Qcow2) geometry(header []byte) error {
 	switch {
 	case size == 0:
 		return refuse("the image is an empty disk (qcow2)")
-	case size > MaxUnpacked:
-		return refuse("the image is a disk of %d GiB, and at most %d are taken", size>>30, MaxUnpacked>>30)
+	case size > MaxDisk:
+		return refuse("the image is a disk of %d GiB, and at most %d are taken", size>>30, MaxDisk>>30)
 	case q.extended && q.bits < 14:
 		return damaged("its clusters are too small for their parts")
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -84,7 +85,7 @@ func (p *paced) ReadFrom(src io.Reader) (total int64, err error) {
 			return total, err
 		}
 		_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(readerStall)) // not every connection has one
-		n, err := io.Copy(p.ResponseWriter, &io.LimitedReader{R: rest.R, N: want})
+		n, err := p.send(&io.LimitedReader{R: rest.R, N: want})
 		total += n
 		rest.N -= n
 		if err != nil || n < want {
@@ -92,4 +93,16 @@ func (p *paced) ReadFrom(src io.Reader) (total int64, err error) {
 		}
 	}
 	return total, nil
+}
+
+var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
+// send sends a piece. HTTP/2 has no way of its own, and would take a new buffer for each.
+func (p *paced) send(piece *io.LimitedReader) (int64, error) {
+	if own, ok := p.ResponseWriter.(io.ReaderFrom); ok {
+		return own.ReadFrom(piece)
+	}
+	buffer := buffers.Get().(*[64 << 10]byte)
+	defer buffers.Put(buffer)
+	return io.CopyBuffer(p.ResponseWriter, piece, buffer[:])
 }

@@ -86,6 +86,22 @@ func TestServedWithRanges(t *testing.T) {
 	}
 }
 
+func TestServedOverHTTP2(t *testing.T) {
+	r, _, image := served(t)
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.Serve(w, q, sha256Of(image)) }))
+	web.EnableHTTP2 = true
+	web.StartTLS()
+	t.Cleanup(web.Close)
+	resp, err := web.Client().Get(web.URL) //nolint:noctx // it ends with the server
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.ProtoMajor != 2 || !bytes.Equal(body, image) {
+		t.Errorf("%s: %d bytes, %v", resp.Proto, len(body), err)
+	}
+}
+
 // TestStreamsAreBounded: who comes too many is told when to come back, and a stream that ends makes room.
 func TestStreamsAreBounded(t *testing.T) {
 	r, url, _ := served(t, func(o *Options) { o.MaxStreams = 2 })

@@ -61,7 +61,7 @@ func unpack(ctx context.Context, form Form, r io.Reader, most bounds, w func([]b
 	for {
 		n, err := io.ReadAtLeast(u, buffer, 1)
 		if size += int64(n); size > most.size {
-			return refuse("the image unpacks to a disk of more than %d GiB, and at most that is taken", most.size>>30)
+			return tooMuch(most.size)
 		}
 		if n > 0 {
 			if err := w(buffer[:n]); err != nil {
@@ -75,6 +75,10 @@ func unpack(ctx context.Context, form Form, r io.Reader, most bounds, w func([]b
 			return source.blame(err)
 		}
 	}
+}
+
+func tooMuch(most int64) error {
+	return refuse("the image unpacks to more than %d GiB, and at most that is taken", most>>30)
 }
 
 // watched tells errors of reading from those of what was read.
