@@ -85,7 +85,7 @@ func TestWorkIsDoneAgainWithoutADownload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if got, err := io.ReadAll(f); err != nil || string(got) != "made of it" || known == nil {
 		t.Errorf("%q, %v", got, err)
 	}

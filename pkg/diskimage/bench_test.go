@@ -132,9 +132,7 @@ func BenchmarkConvert(b *testing.B) {
 // server and readers together.
 func BenchmarkServe(b *testing.B) {
 	const size, readers, piece = 256 * mib, 100, 16 * mib
-	image := append(disk(512), make([]byte, size-4*mib)...)
-	path := write(b, image)
-	image = nil
+	path := write(b, append(disk(512), make([]byte, size-4*mib)...))
 	file := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, path) }))
 	b.Cleanup(file.Close)
 	sum := sha256Of(read(b, path))

@@ -99,10 +99,10 @@ func prepare(ctx context.Context, v *bootmedia.Verified) (Ready, error) {
 	if err != nil {
 		return Ready{}, err
 	}
-	switch seen.Form {
-	case FormRaw:
+	if seen.Form == FormRaw {
 		return raw(ctx, v, seen)
-	case FormQcow2:
+	}
+	if seen.Form == FormQcow2 {
 		q, err := OpenQcow2(v.File, v.Size)
 		if err != nil {
 			return Ready{}, err

@@ -47,7 +47,7 @@ func pack(t testing.TB, form Form, data []byte) []byte {
 	var w io.WriteCloser
 	var err error
 	switch form {
-	case FormRaw:
+	case FormRaw, FormQcow2:
 		return data
 	case FormZstd:
 		w, err = zstd.NewWriter(&out)

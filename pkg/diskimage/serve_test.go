@@ -30,7 +30,14 @@ func served(t *testing.T, tune ...func(*Options)) (r *rig, url string, image []b
 	return r, web.URL + "/" + ready.Digest, image
 }
 
-func ask(t *testing.T, method, url string, header ...string) (*http.Response, []byte) {
+// answer of a server.
+type answer struct {
+	status int
+	header http.Header
+	length int64
+}
+
+func ask(t *testing.T, method, url string, header ...string) (answer, []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {
@@ -48,15 +55,15 @@ func ask(t *testing.T, method, url string, header ...string) (*http.Response, []
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, body
+	return answer{resp.StatusCode, resp.Header, resp.ContentLength}, body
 }
 
 func TestServedWithRanges(t *testing.T) {
 	_, url, image := served(t)
 	whole, body := ask(t, http.MethodGet, url)
-	tag := whole.Header.Get("ETag")
-	if whole.StatusCode != http.StatusOK || !bytes.Equal(body, image) || len(tag) != 66 || whole.ContentLength != int64(len(image)) {
-		t.Errorf("%d, %d bytes, tag %s", whole.StatusCode, len(body), tag)
+	tag := whole.header.Get("ETag")
+	if whole.status != http.StatusOK || !bytes.Equal(body, image) || len(tag) != 66 || whole.length != int64(len(image)) {
+		t.Errorf("%d, %d bytes, tag %s", whole.status, len(body), tag)
 	}
 	for name, c := range map[string]struct {
 		header []string
@@ -71,18 +78,18 @@ func TestServedWithRanges(t *testing.T) {
 		"of another, or not": {[]string{"If-Match", `"other"`}, 412, []byte{}},
 	} {
 		resp, body := ask(t, http.MethodGet, url, c.header...)
-		if resp.StatusCode != c.status || c.want != nil && !bytes.Equal(body, c.want) {
-			t.Errorf("%s: %d, %d bytes", name, resp.StatusCode, len(body))
+		if resp.status != c.status || c.want != nil && !bytes.Equal(body, c.want) {
+			t.Errorf("%s: %d, %d bytes", name, resp.status, len(body))
 		}
 	}
-	if resp, body := ask(t, http.MethodHead, url); resp.ContentLength != int64(len(image)) || len(body) != 0 {
-		t.Errorf("HEAD: %d", resp.ContentLength)
+	if resp, body := ask(t, http.MethodHead, url); resp.length != int64(len(image)) || len(body) != 0 {
+		t.Errorf("HEAD: %d", resp.length)
 	}
-	if resp, _ := ask(t, http.MethodPost, url); resp.StatusCode != http.StatusMethodNotAllowed {
-		t.Errorf("POST: %d", resp.StatusCode)
+	if resp, _ := ask(t, http.MethodPost, url); resp.status != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d", resp.status)
 	}
-	if resp, _ := ask(t, http.MethodGet, url[:len(url)-1]); resp.StatusCode != http.StatusNotFound {
-		t.Errorf("another digest: %d", resp.StatusCode)
+	if resp, _ := ask(t, http.MethodGet, url[:len(url)-1]); resp.status != http.StatusNotFound {
+		t.Errorf("another digest: %d", resp.status)
 	}
 }
 
@@ -106,16 +113,16 @@ func TestServedOverHTTP2(t *testing.T) {
 func TestStreamsAreBounded(t *testing.T) {
 	r, url, _ := served(t, func(o *Options) { o.MaxStreams = 2 })
 	r.streams <- struct{}{}
-	if resp, _ := ask(t, http.MethodGet, url); resp.StatusCode != http.StatusOK {
-		t.Errorf("the second: %d", resp.StatusCode)
+	if resp, _ := ask(t, http.MethodGet, url); resp.status != http.StatusOK {
+		t.Errorf("the second: %d", resp.status)
 	}
 	r.streams <- struct{}{}
-	if resp, _ := ask(t, http.MethodGet, url); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
-		t.Errorf("the third: %d", resp.StatusCode)
+	if resp, _ := ask(t, http.MethodGet, url); resp.status != http.StatusServiceUnavailable || resp.header.Get("Retry-After") == "" {
+		t.Errorf("the third: %d", resp.status)
 	}
 	<-r.streams
-	if resp, _ := ask(t, http.MethodGet, url); resp.StatusCode != http.StatusOK {
-		t.Errorf("when one has ended: %d", resp.StatusCode)
+	if resp, _ := ask(t, http.MethodGet, url); resp.status != http.StatusOK {
+		t.Errorf("when one has ended: %d", resp.status)
 	}
 }
 

@@ -88,3 +88,24 @@ func TestTinyDisksAreRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFixedVHDIsRefused: a raw disk with a footer, by which alone it is told.
+func TestFixedVHDIsRefused(t *testing.T) {
+	footer := make([]byte, 512)
+	copy(footer, "conectix")
+	file := append(disk(512), footer...)
+	if hasProgram(t, "qemu-img") {
+		vhd := filepath.Join(t.TempDir(), "x.vhd")
+		run(t, "qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "subformat=fixed,force_size", write(t, disk(512)), vhd)
+		if made := read(t, vhd); string(made[len(made)-512:][:8]) != "conectix" {
+			t.Error("qemu-img writes another footer")
+		} else {
+			file = made
+		}
+	}
+	o := newOrigin(t, file)
+	_, err := newRig(t).prepare(t, o.URL+"/x", sha256Of(file))
+	if refused := new(Refused); !errors.As(err, &refused) || !strings.Contains(refused.Message, "(VHD) of fixed size") {
+		t.Error(err)
+	}
+}

@@ -37,6 +37,7 @@ func unpacker(form Form, r io.Reader, window uint64) (io.ReadCloser, error) {
 			return nil, err
 		}
 		return io.NopCloser(x), nil
+	case FormRaw, FormQcow2:
 	}
 	return nil, fmt.Errorf("nothing unpacks %q", form)
 }
