@@ -175,8 +175,10 @@ func TestImagesThatNeedMuchMemory(t *testing.T) {
 		"zstd, 32 MiB":  {windowed(t, want, 25), FormatRawZstd},
 		"zstd, 128 MiB": {windowed(t, want, 27), FormatRawZstd},
 		"zstd, 2 GiB":   {windowed(t, want, 31), ""},
-		"xz, 32 MiB":    {dictionaried(t, want, 26), FormatRawXZ},
+		"xz, 16 MiB":    {dictionaried(t, want, 24), FormatRawXZ},
+		"xz, 24 MiB":    {dictionaried(t, want, 25), FormatRawZstd},
 		"xz, 64 MiB":    {dictionaried(t, want, 28), FormatRawZstd},
+		"xz, 96 MiB":    {dictionaried(t, want, 29), ""},
 		"xz, 4 GiB":     {dictionaried(t, want, 40), ""},
 	} {
 		o := newOrigin(t, c.file)
@@ -193,7 +195,7 @@ func TestImagesThatNeedMuchMemory(t *testing.T) {
 			continue
 		}
 		same := ready.Digest == sha256Of(c.file)
-		if ready.Format != c.want || same != strings.Contains(name, "32 MiB") || ready.SectorSize != 512 ||
+		if ready.Format != c.want || same != (name == "zstd, 32 MiB" || name == "xz, 16 MiB") || ready.SectorSize != 512 ||
 			!bytes.Equal(asTheAgent(t, ready, r.contents(t, ready.Digest)), want) {
 			t.Errorf("%s: %+v", name, ready)
 		}
@@ -212,6 +214,15 @@ func TestBombsEnd(t *testing.T) {
 		if refused := new(Refused); !errors.As(err, &refused) || got > mib {
 			t.Errorf("%s: %d bytes, %v", form, got, err)
 		}
+	}
+}
+
+// TestManySmallBlocks: each of them takes its memory anew, which is work.
+func TestManySmallBlocks(t *testing.T) {
+	bomb := bytes.Repeat(dictionaried(t, make([]byte, 100), 28), 40)
+	err := unpack(t.Context(), FormXZ, bytes.NewReader(bomb), bounds{maxWindow, MaxUnpacked}, func([]byte) error { return nil })
+	if refused := new(Refused); !errors.As(err, &refused) || !strings.Contains(refused.Message, "blocks that are far smaller") {
+		t.Error(err)
 	}
 }
 

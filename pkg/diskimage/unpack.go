@@ -107,7 +107,7 @@ func (w *watched) blame(err error) error {
 		return fmt.Errorf("read image: %w", w.err)
 	case errors.Is(err, errWindow), errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return errWindow
-	case errors.Is(err, errFilter):
+	case errors.Is(err, errFilter), errors.Is(err, errBlocks):
 		return refuse("the image cannot be unpacked: %v", err)
 	}
 	return refuse("the image cannot be unpacked: it is damaged or cut short")

@@ -11,6 +11,7 @@ import (
 	"hash/crc32"
 	"hash/crc64"
 	"io"
+	"runtime"
 
 	"github.com/ulikunitz/xz/lzma"
 )
@@ -29,12 +30,20 @@ type xzReader struct {
 	// blocks and listed are hashes of the sizes of all blocks: as they were, and as the index has them.
 	blocks, listed hash.Hash
 	count          uint64
+	// taken is the memory of all blocks together, total what they unpacked to.
+	taken, total uint64
 }
+
+// freeMemory is how much blocks may take together, beyond spareMemory times what they unpack to. Blocks of the program xz are larger than
+// their dictionaries; many small ones with large dictionaries are made to keep others busy.
+const freeMemory, spareMemory = 1 << 30, 8
 
 var (
 	errXZ = errors.New("it is damaged, or no xz file")
 	// errWindow: it refers further back than it may.
 	errWindow = errors.New("it needs too much memory to be unpacked")
+	// errBlocks: it would keep a processor busy with making room.
+	errBlocks = errors.New("it is packed in blocks that are far smaller than the memory that they ask for")
 	// errFilter: LZMA2 alone is what xz makes of disk images unless it is told otherwise.
 	errFilter = errors.New("it is packed with filters of xz that are not known here: pack it without --x86 and the like")
 )
@@ -80,6 +89,7 @@ func (x *xzReader) Read(p []byte) (int, error) {
 		}
 		n, err := x.block.Read(p)
 		x.unpacked += uint64(n)
+		x.total += uint64(n)
 		if x.sum != nil {
 			x.sum.Write(p[:n])
 		}
@@ -118,11 +128,17 @@ func (x *xzReader) next() error {
 	if err != nil {
 		return err
 	}
-	if dictionary > x.window {
+	if 2*dictionary > x.window { // the library has it twice
 		return errWindow
+	}
+	if x.taken += dictionary; x.taken > freeMemory+spareMemory*x.total {
+		return errBlocks
 	}
 	if x.sum != nil {
 		x.sum.Reset()
+	}
+	if x.total > 0 && dictionary >= 8<<20 {
+		runtime.GC() // what the last block had is to be gone before this one takes as much
 	}
 	x.unpacked = 0
 	x.block, err = lzma.Reader2Config{DictCap: int(max(dictionary, lzma.MinDictCap))}.NewReader2(x.r)
